@@ -1,0 +1,130 @@
+"""What the compiler has to say to its user, as data: spans, labels, diagnostics, and the exceptions that carry them.
+
+Rendering for a terminal is in this module too (``render``); the table of codes is in ``pyebpf.codes``.
+This is the bottom of the floor: it imports nothing of pyebpf but the table of codes.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pyebpf.codes import Code
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A piece of source text. Lines and columns count from 1; the end column is the first one *after* the text."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def through(self, other: Span) -> Span:
+        """The span from the start of this one to the end of ``other`` (same file)."""
+        return Span(self.file, self.line, self.column, other.end_line, other.end_column)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A secondary place that takes part in a diagnostic, with a few words about its part."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One refusal: a code, one primary span, and the words about it.
+
+    ``message`` says what is wrong (lower case, code in backticks, no full stop); ``label`` stands beside the
+    carets; ``notes`` say why; ``help`` alone says what to write instead.
+    """
+
+    code: Code
+    message: str
+    span: Span
+    label: str = ""
+    labels: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    help: tuple[str, ...] = ()
+
+
+class PyebpfError(Exception):
+    """The base of every exception that pyebpf raises on purpose."""
+
+
+class CompileError(PyebpfError):
+    """The program was refused; ``diagnostics`` holds every reason, in source order."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("\n\n".join(render(d) for d in self.diagnostics))
+
+
+class InternalError(PyebpfError):
+    """A bug in pyebpf itself, never the user's mistake: names the pass, the function and the source line."""
+
+    def __init__(self, message: str, *, phase: str, function: str = "", span: Span | None = None) -> None:
+        self.phase = phase
+        self.function = function
+        self.span = span
+        where = f" in function {function!r}" if function else ""
+        at = f" at {span}" if span else ""
+        super().__init__(f"pyebpf bug in {phase}{where}{at}: {message} (this is our mistake, please report it)")
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """Collects what one compilation reports, so that all errors of a function come in one go."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def report(self, diagnostic: Diagnostic) -> None:
+        """Keep ``diagnostic``; a second one with the same code at the same place is dropped."""
+        if not any(d.code is diagnostic.code and d.span == diagnostic.span for d in self.found):
+            self.found.append(diagnostic)
+
+    def raise_if_any(self) -> None:
+        """Raise ``CompileError`` with everything reported so far, if there is anything."""
+        if self.found:
+            raise CompileError(sorted(self.found, key=lambda d: d.span))
+
+
+def source_line(span: Span) -> str:
+    """The first source line of ``span`` without its newline; empty where the source is not available."""
+    return linecache.getline(span.file, span.line).rstrip("\n")
+
+
+def _excerpt(span: Span, text: str, width: int, mark: str) -> Iterable[str]:
+    line = source_line(span)
+    yield f"{span.line:>{width}} | {line}"
+    end = span.end_column if span.end_line == span.line else len(line) + 1
+    pad = "".join("\t" if c == "\t" else " " for c in line[: span.column - 1])
+    carets = mark * max(1, end - span.column)
+    yield f"{'':>{width}} | {pad}{carets} {text}".rstrip()
+
+
+def render(diagnostic: Diagnostic) -> str:
+    """``diagnostic`` as plain text with the source lines and carets, in the manner of rustc."""
+    spans = [diagnostic.span, *(label.span for label in diagnostic.labels)]
+    width = max(len(str(s.line)) for s in spans)
+    out = [f"error[{diagnostic.code.name}]: {diagnostic.message}", f"{'':>{width}}--> {diagnostic.span}"]
+    out.append(f"{'':>{width}} |")
+    parts = [(diagnostic.span, diagnostic.label, "^")]
+    parts += [(label.span, label.text, "-") for label in diagnostic.labels]
+    file = diagnostic.span.file
+    for span, text, mark in sorted(parts, key=lambda p: (p[0].file != file, p[0])):
+        if span.file != file:
+            file = span.file
+            out.append(f"{'':>{width}}::: {span}")
+        out.extend(_excerpt(span, text, width, mark))
+    for word, texts in (("note", diagnostic.notes), ("help", diagnostic.help)):
+        out.extend(f"{'':>{width}} = {word}: {text}" for text in texts)
+    return "\n".join(out)
