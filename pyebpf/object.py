@@ -1,0 +1,174 @@
+"""The contract between compiling and loading: what an eBPF object holds, as plain data.
+
+The compiler makes an ``ObjectSpec``, the ELF reader makes one from anybody's ``.o``; the ELF writer and the
+loader consume it. Code is bytes in the target's byte order, as it stands in an ELF section before linking;
+places in code are *slots* (8 bytes; ``ld_imm64`` takes two), counted from the start of the function.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from pyebpf import btf
+from pyebpf.layout import Layout
+from pyebpf.uapi.constants import AttachType, MapType, ProgType
+
+
+class Linkage(enum.Enum):
+    """Whether a function can be seen from outside: STATIC is verified at each call, GLOBAL on its own."""
+
+    STATIC = "static"
+    GLOBAL = "global"
+
+
+class RelocKind(enum.Enum):
+    """What a relocation puts into its instruction."""
+
+    MAP = "map"  # ld_imm64: the map ``symbol``
+    DATA = "data"  # ld_imm64: the variable ``symbol`` of a data section (or the section + addend)
+    CALL = "call"  # call: the function ``symbol``
+    FUNC = "func"  # ld_imm64: the address of the function ``symbol``, for callbacks
+    KFUNC = "kfunc"  # call: the kernel function ``symbol``
+    EXTERN = "extern"  # ld_imm64: the .kconfig or .ksyms variable ``symbol``
+
+
+@dataclass(frozen=True, slots=True)
+class Relocation:
+    """One reference out of a function. ``section`` and ``addend`` (bytes) are used by DATA only: the target is
+    variable ``symbol``, or ``section + addend`` where ``symbol`` is empty."""
+
+    slot: int
+    kind: RelocKind
+    symbol: str
+    section: str = ""
+    addend: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LineInfo:
+    """The source of the instruction at ``slot`` and of those after it up to the next record."""
+
+    slot: int
+    file: str
+    line: int
+    column: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRelocation:
+    """A CO-RE record: kind number, root type and access string as in ``.BTF.ext`` (object files of others have them)."""
+
+    slot: int
+    kind: int
+    type: btf.Type
+    access: str
+
+
+@dataclass(slots=True)
+class FunctionSpec:
+    """A subprogram: code, references and debug information."""
+
+    name: str
+    code: bytes
+    linkage: Linkage = Linkage.STATIC
+    relocations: tuple[Relocation, ...] = ()
+    lines: tuple[LineInfo, ...] = ()
+    core: tuple[CoreRelocation, ...] = ()
+    type: btf.Func | None = None
+    section: str = ".text"
+
+
+@dataclass(slots=True)
+class ProgramSpec(FunctionSpec):
+    """An entry point. ``section`` is its SEC name; the type fields may be overridden before loading."""
+
+    prog_type: ProgType = ProgType.UNSPEC
+    attach_type: AttachType | None = None
+    flags: int = 0
+    autoload: bool = True
+
+
+class Pinning(enum.IntEnum):
+    """libbpf's ``pinning`` attribute."""
+
+    NONE = 0
+    BY_NAME = 1
+
+
+@dataclass(slots=True)
+class MapSpec:
+    """A map as it is to be created. ``key`` and ``value`` are layouts where the compiler made the map; ``key_type`` and
+    ``value_type`` their BTF; sizes in bytes. ``slots`` are initial contents by index: names of inner maps or programs."""
+
+    name: str
+    type: MapType
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    key: Layout | None = None
+    value: Layout | None = None
+    key_type: btf.Type | None = None
+    value_type: btf.Type | None = None
+    pinning: Pinning = Pinning.NONE
+    map_extra: int = 0
+    numa_node: int | None = None
+    inner: MapSpec | None = None
+    slots: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Variable:
+    """A variable at ``offset`` bytes of its section. A static one is not shown to users."""
+
+    name: str
+    offset: int
+    size: int
+    type: btf.Type | None = None
+    layout: Layout | None = None
+    static: bool = False
+
+
+@dataclass(slots=True)
+class DataSection:
+    """``.data``, ``.bss``, ``.rodata`` or a variant. ``contents`` has the full size, zeros for ``.bss``."""
+
+    name: str
+    contents: bytearray = field(default_factory=bytearray)
+    variables: list[Variable] = field(default_factory=list)
+    align: int = 8
+
+    @property
+    def read_only(self) -> bool:
+        """Programs may only read it, and it is frozen before the first program is loaded."""
+        return self.name.startswith(".rodata")
+
+    def variable(self, name: str) -> Variable | None:
+        """The variable called ``name``, if there is one."""
+        return next((v for v in self.variables if v.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Extern:
+    """A symbol that the loader resolves: a kernel function, a kernel variable or a kernel configuration value.
+    ``section`` is ``.ksyms`` or ``.kconfig``."""
+
+    name: str
+    section: str
+    type: btf.Type
+    weak: bool = False
+
+
+@dataclass(slots=True)
+class ObjectSpec:
+    """An eBPF object. Names are unique among programs and functions, and among maps and data sections."""
+
+    programs: dict[str, ProgramSpec] = field(default_factory=dict)
+    functions: dict[str, FunctionSpec] = field(default_factory=dict)
+    maps: dict[str, MapSpec] = field(default_factory=dict)
+    data: dict[str, DataSection] = field(default_factory=dict)
+    externs: dict[str, Extern] = field(default_factory=dict)
+    license: str = ""
+    little_endian: bool = True
