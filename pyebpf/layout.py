@@ -119,7 +119,7 @@ class Field:
     offset: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class StructType:
     """C's struct (or union, where every offset is 0). Two are the same only if they are the same declaration.
 

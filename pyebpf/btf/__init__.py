@@ -5,6 +5,12 @@
 ``dump`` prints.
 """
 
+from pyebpf.btf.compare import equal
+from pyebpf.btf.decode import Spec, decode, essential_name
+from pyebpf.btf.dump import dump
+from pyebpf.btf.encode import Encoded, Encoder, encode
+from pyebpf.btf.ext import CoreRecord, Ext, FuncRecord, LineRecord, decode_ext, encode_ext
+from pyebpf.btf.layouts import from_layout, identifier, layout_of
 from pyebpf.btf.types import (
     ARRAY_INDEX,
     BASE_TYPES,
@@ -57,6 +63,23 @@ from pyebpf.btf.types import (
 )
 
 __all__ = [
+    "equal",
+    "Spec",
+    "decode",
+    "essential_name",
+    "dump",
+    "Encoded",
+    "Encoder",
+    "encode",
+    "CoreRecord",
+    "Ext",
+    "FuncRecord",
+    "LineRecord",
+    "decode_ext",
+    "encode_ext",
+    "from_layout",
+    "identifier",
+    "layout_of",
     "ARRAY_INDEX",
     "BASE_TYPES",
     "BOOL",

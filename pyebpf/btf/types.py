@@ -424,17 +424,17 @@ _KEYWORDS: dict[type, str] = {
 _QUALIFIERS: dict[type, str] = {Const: "const", Volatile: "volatile", Restrict: "restrict"}
 
 
-def describe(type_: Type | None) -> str:
-    """``type_`` in about the words of C: ``const struct task_struct *``."""
+def describe(type_: Type | None, *, brief: bool = False) -> str:
+    """``type_`` in about the words of C: ``const struct task_struct *``; ``brief`` leaves parameters out."""
     match type_:
         case None:
             return "void"
         case Ptr(target=target):
-            return f"{describe(target)} *"
+            return f"{describe(target, brief=brief)} *"
         case Array(element=element, length=length):
-            return f"{describe(element)}[{length}]"
+            return f"{describe(element, brief=brief)}[{length}]"
         case Const(target=target) | Volatile(target=target) | Restrict(target=target):
-            return f"{_QUALIFIERS[type(type_)]} {describe(target)}"
+            return f"{_QUALIFIERS[type(type_)]} {describe(target, brief=brief)}"
         case Struct() | Union() | Enum() | Enum64() | Datasec():
             return f"{_KEYWORDS[type(type_)]} {type_.name or '(anonymous)'}"
         case Fwd(name=name, union=union):
@@ -442,13 +442,15 @@ def describe(type_: Type | None) -> str:
         case Func(name=name, proto=proto):
             return f"{name}: {describe(proto)}"
         case FuncProto(result=result, params=params):
-            inside = ", ".join(describe(p.type) if p.name or p.type else "..." for p in params)
-            return f"{describe(result)} ({inside})"
+            if brief:
+                return f"{describe(result, brief=True)} (...)"
+            texts = (describe(p.type, brief=True) if p.name or p.type else "..." for p in params)
+            return f"{describe(result, brief=True)} ({', '.join(texts)})"
         case Var(name=name, type=inner):
             return f"{name}: {describe(inner)}"
         case DeclTag(value=value, target=target, index=index):
             return f"{value!r} on {describe(target)}" + (f" [{index}]" if index >= 0 else "")
         case TypeTag(value=value, target=target):
-            return f"{describe(target)} __{value}"
+            return f"{describe(target, brief=brief)} __{value}"
         case Int(name=name) | Typedef(name=name) | Float(name=name):
             return name

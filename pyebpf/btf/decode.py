@@ -1,0 +1,416 @@
+"""From the bytes of ``.BTF`` to types.
+
+``Spec`` indexes a section without building a type: the kernel's own has more than 100,000 of which a
+program needs a handful. Types are built when they are asked for, members of structs when they are looked at.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import overload
+
+from pyebpf.btf.encode import HEADER_SIZE, MAGIC
+from pyebpf.btf.types import (
+    Array,
+    BtfError,
+    Const,
+    Datasec,
+    DeclTag,
+    Enum,
+    Enum64,
+    Enumerator,
+    Float,
+    Func,
+    FuncLinkage,
+    FuncProto,
+    Fwd,
+    Int,
+    IntEncoding,
+    Kind,
+    Member,
+    Param,
+    Placed,
+    Ptr,
+    Restrict,
+    Struct,
+    Tag,
+    Type,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    VarLinkage,
+    Volatile,
+)
+
+# 32-bit words behind the three of every record: always, and for each of its parts.
+_FIXED = {Kind.INT: 1, Kind.ARRAY: 3, Kind.VAR: 1, Kind.DECL_TAG: 1}
+_PER_PART = {
+    Kind.STRUCT: 3,
+    Kind.UNION: 3,
+    Kind.ENUM: 2,
+    Kind.FUNC_PROTO: 2,
+    Kind.DATASEC: 3,
+    Kind.ENUM64: 3,
+}
+_SIZES: list[tuple[int, int]] = [(3 + _FIXED.get(kind, 0), _PER_PART.get(kind, 0)) for kind in Kind]
+_RESERVED = 0x60FF_0000
+_MAX_DEPTH = 64  # of a chain of types without a struct in it; the kernel stops at 32
+
+
+class _Members(Sequence[Member]):
+    """The members of one struct, decoded when first needed."""
+
+    __slots__ = ("_decode", "_members")
+
+    def __init__(self, decode: Callable[[], tuple[Member, ...]]) -> None:
+        self._decode: Callable[[], tuple[Member, ...]] | None = decode
+        self._members: tuple[Member, ...] = ()
+
+    def all(self) -> tuple[Member, ...]:
+        """The members."""
+        if self._decode is not None:
+            self._members = self._decode()
+            self._decode = None
+        return self._members
+
+    @overload
+    def __getitem__(self, index: int) -> Member: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Member, ...]: ...
+    def __getitem__(self, index: int | slice) -> Member | tuple[Member, ...]:
+        return self.all()[index]
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.all())
+
+
+class Spec:
+    """A ``.BTF`` section, or the BTF of the kernel, by id and by name.
+
+    Args:
+        data: the section.
+        base: what ``data`` continues: the kernel's BTF for that of a module.
+
+    Raises:
+        BtfError: if the header or the sequence of records is malformed. What is wrong inside a type is found
+            when the type is built.
+    """
+
+    def __init__(self, data: bytes, base: Spec | None = None) -> None:
+        self.base = base
+        self.first = len(base) if base else 1
+        self._first_string = base.string_size if base else 0
+        self.little_endian, types, self._strings = _sections(data, continued=base is not None)
+        self._start = types.start
+        self._words = array("I", data[types.start : types.stop])
+        if self.little_endian != (sys.byteorder == "little"):
+            self._words.byteswap()
+        self._at = self._index()
+        self._types: dict[int, Type] = {}
+        self._building: set[int] = set()
+        self._by_name: dict[int, list[int]] | None = None
+        self._tags: dict[int, list[Tag]] | None = None
+
+    def __len__(self) -> int:
+        """The number of ids, that of ``void`` and those of the base included."""
+        return self.first + len(self._at)
+
+    @property
+    def string_size(self) -> int:
+        """Bytes of strings, those of the base included."""
+        return self._first_string + len(self._strings)
+
+    def string(self, offset: int) -> str:
+        """The string at ``offset``."""
+        return self._raw_string(offset).decode("utf-8", "surrogateescape")
+
+    def type(self, number: int) -> Type | None:
+        """The type with id ``number``; ``None`` for 0, which is ``void``."""
+        if number == 0:
+            return None
+        known = self._types.get(number)
+        if known is not None:
+            return known
+        if self.base is not None and number < self.first:
+            return self.base.type(number)
+        if number >= len(self):
+            raise BtfError(f"there is no type {number}, the last one is {len(self) - 1}")
+        if number in self._building:
+            raise BtfError(f"type {number} contains itself", self._offset(number))
+        if len(self._building) > _MAX_DEPTH:
+            raise BtfError(f"type {number} is nested too deeply", self._offset(number))
+        self._building.add(number)
+        try:
+            built = self._build(number)
+        finally:
+            self._building.discard(number)
+        self._types[number] = built
+        return built
+
+    def types(self) -> Iterator[tuple[int, Type]]:
+        """All types with their ids, without those of the base."""
+        for number in range(self.first, len(self)):
+            built = self.type(number)
+            assert built is not None
+            yield number, built
+
+    def kind(self, number: int) -> Kind:
+        """The kind of type ``number``, which is not built for that."""
+        if self.base is not None and number < self.first:
+            return self.base.kind(number)
+        if number == 0:
+            return Kind.VOID
+        if number >= len(self):
+            raise BtfError(f"there is no type {number}, the last one is {len(self) - 1}")
+        return Kind(self._words[self._at[number - self.first] + 1] >> 24 & 0x1F)
+
+    def ids(self, name: str, *kinds: Kind) -> list[int]:
+        """The ids of the types called ``name``, those of the base first; only of ``kinds``, if given."""
+        raw = name.encode("utf-8", "surrogateescape")
+        found = self.base.ids(name, *kinds) if self.base else []
+        own = [n for offset in self._string_offsets(raw) for n in self._names().get(offset, ())]
+        found += sorted(n for n in own if not kinds or self.kind(n) in kinds)
+        return found
+
+    def find(self, name: str, *kinds: Kind) -> Type | None:
+        """The first type called ``name`` (of one of ``kinds``), or ``None``."""
+        found = self.ids(name, *kinds)
+        return self.type(found[0]) if found else None
+
+    def candidates(self, name: str, *kinds: Kind) -> list[int]:
+        """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""
+        found = self.base.candidates(name, *kinds) if self.base else []
+        raw = name.encode("utf-8", "surrogateescape")
+        at, names, own = 0, self._names(), set(self.ids(name, *kinds)) - set(found)
+        while (at := self._strings.find(raw + b"___", at)) >= 0:
+            flavored = self._raw_string(self._first_string + at)
+            if essential_name(flavored.decode("utf-8", "surrogateescape")) == name:
+                own.update(
+                    n for n in names.get(self._first_string + at, ()) if not kinds or self.kind(n) in kinds
+                )
+            at += 1
+        return found + sorted(own)
+
+    def _offset(self, number: int) -> int:
+        return self._start + self._at[number - self.first] * 4
+
+    def _raw_string(self, offset: int) -> bytes:
+        if offset < self._first_string:
+            assert self.base is not None
+            return self.base._raw_string(offset)
+        offset -= self._first_string
+        if offset >= len(self._strings):
+            raise BtfError(f"there is no string at {offset}, there are {len(self._strings)} bytes of them")
+        return self._strings[offset : self._strings.index(0, offset)]
+
+    def _string_offsets(self, raw: bytes) -> Iterator[int]:
+        """Where ``raw`` stands in the strings; a string may also be the tail of another one."""
+        if self.base is not None:
+            yield from self.base._string_offsets(raw)
+        at = -1
+        while (at := self._strings.find(raw + b"\0", at + 1)) >= 0:
+            yield self._first_string + at
+
+    def _index(self) -> array[int]:
+        words, sizes, at = self._words, _SIZES, array("I")
+        place, end = 0, len(words)
+        try:
+            while place < end:
+                info = words[place + 1]
+                if info & _RESERVED:
+                    raise BtfError(f"reserved bits are set in info {info:#x}", self._start + place * 4)
+                at.append(place)
+                fixed, each = sizes[info >> 24 & 0x1F]
+                place += fixed + each * (info & 0xFFFF)
+        except IndexError:
+            raise BtfError("unknown kind, or the record is cut off", self._start + place * 4) from None
+        if place != end:
+            raise BtfError("the last record is cut off", self._start + at[-1] * 4)
+        return at
+
+    def _names(self) -> dict[int, list[int]]:
+        if self._by_name is None:
+            names: dict[int, list[int]] = {}
+            words = self._words
+            for number, place in enumerate(self._at, self.first):
+                offset = words[place]
+                if offset in names:
+                    names[offset].append(number)
+                else:
+                    names[offset] = [number]
+            names.pop(0, None)
+            self._by_name = names
+        return self._by_name
+
+    def _tags_of(self, number: int) -> tuple[Tag, ...]:
+        if self._tags is None:
+            self._tags = {}
+            words = self._words
+            for place in self._at:
+                if words[place + 1] >> 24 & 0x1F == Kind.DECL_TAG:
+                    tag = Tag(self.string(words[place]), _signed(words[place + 3]))
+                    self._tags.setdefault(words[place + 2], []).append(tag)
+        return tuple(self._tags.get(number, ()))
+
+    def _some(self, target: int, number: int) -> Type:
+        found = self.type(target)
+        if found is None:
+            raise BtfError(f"type {number} contains void", self._offset(number))
+        return found
+
+    def _members(self, number: int) -> tuple[Member, ...]:
+        place = self._at[number - self.first]
+        info = self._words[place + 1]
+        fields = self._words[place + 3 : place + 3 + 3 * (info & 0xFFFF)]
+        if info >> 31:
+            return tuple(
+                Member(self.string(name), self._some(target, number), at & 0xFF_FFFF, at >> 24)
+                for name, target, at in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+            )
+        return tuple(
+            Member(self.string(name), self._some(target, number), at)
+            for name, target, at in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+        )
+
+    def _build(self, number: int) -> Type:
+        place = self._at[number - self.first]
+        words = self._words
+        name_offset, info, third = words[place : place + 3]
+        kind, vlen, flag = Kind(info >> 24 & 0x1F), info & 0xFFFF, bool(info >> 31)
+        name = self.string(name_offset)
+        tail = words[place + 3 : place + _SIZES[kind][0] + _SIZES[kind][1] * vlen]
+        match kind:
+            case Kind.INT:
+                encoding = IntEncoding(tail[0] >> 24 & 0xF)
+                return Int(name, third, encoding, tail[0] & 0xFF, tail[0] >> 16 & 0xFF)
+            case Kind.PTR:
+                return Ptr(self.type(third))
+            case Kind.ARRAY:
+                return Array(self._some(tail[0], number), tail[2], self._some(tail[1], number))
+            case Kind.STRUCT:
+                return Struct(name, third, _Members(lambda: self._members(number)), self._tags_of(number))
+            case Kind.UNION:
+                return Union(name, third, _Members(lambda: self._members(number)), self._tags_of(number))
+            case Kind.ENUM:
+                return Enum(name, third, self._enumerators(tail, flag), flag)
+            case Kind.ENUM64:
+                return Enum64(name, third, self._enumerators64(tail, flag), flag)
+            case Kind.FWD:
+                return Fwd(name, flag)
+            case Kind.TYPEDEF:
+                return Typedef(name, self.type(third), self._tags_of(number))
+            case Kind.VOLATILE:
+                return Volatile(self.type(third))
+            case Kind.CONST:
+                return Const(self.type(third))
+            case Kind.RESTRICT:
+                return Restrict(self.type(third))
+            case Kind.FUNC:
+                proto = self.type(third)
+                if not isinstance(proto, FuncProto) or vlen > FuncLinkage.EXTERN:
+                    raise BtfError(
+                        f"function {name!r} has no prototype, or a bad linkage", self._offset(number)
+                    )
+                return Func(name, proto, FuncLinkage(vlen), self._tags_of(number))
+            case Kind.FUNC_PROTO:
+                pairs = zip(tail[::2], tail[1::2], strict=True)
+                params = tuple(Param(self.string(text), self.type(target)) for text, target in pairs)
+                return FuncProto(self.type(third), params)
+            case Kind.VAR:
+                if tail[0] > VarLinkage.EXTERN:
+                    raise BtfError(f"variable {name!r} has linkage {tail[0]}", self._offset(number))
+                return Var(name, self.type(third), VarLinkage(tail[0]), self._tags_of(number))
+            case Kind.DATASEC:
+                return Datasec(name, third, tuple(self._placed(tail, number)))
+            case Kind.FLOAT:
+                return Float(name, third)
+            case Kind.DECL_TAG:
+                return DeclTag(name, self._some(third, number), _signed(tail[0]))
+            case Kind.TYPE_TAG:
+                return TypeTag(name, self.type(third))
+            case Kind.VOID:
+                raise BtfError(f"type {number} is of kind 0", self._offset(number))
+
+    def _enumerators(self, tail: array[int], signed: bool) -> tuple[Enumerator, ...]:
+        pairs = zip(tail[::2], tail[1::2], strict=True)
+        return tuple(
+            Enumerator(self.string(name), _signed(value) if signed else value) for name, value in pairs
+        )
+
+    def _enumerators64(self, tail: array[int], signed: bool) -> tuple[Enumerator, ...]:
+        rows = zip(tail[::3], tail[1::3], tail[2::3], strict=True)
+        return tuple(
+            Enumerator(self.string(name), (_signed(high) if signed else high) << 32 | low)
+            for name, low, high in rows
+        )
+
+    def _placed(self, tail: array[int], number: int) -> Iterator[Placed]:
+        for target, offset, size in zip(tail[::3], tail[1::3], tail[2::3], strict=True):
+            entity = self.type(target)
+            if not isinstance(entity, Var | Func):
+                raise BtfError(f"section {number} lists something else than variables", self._offset(number))
+            yield Placed(entity, offset, size)
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
+
+
+def _sections(data: bytes, *, continued: bool) -> tuple[bool, range, bytes]:
+    """Byte order, the place of the types in ``data``, and the strings."""
+    if len(data) < HEADER_SIZE:
+        raise BtfError(f"{len(data)} bytes are less than a header", 0)
+    little = data[0] == MAGIC & 0xFF
+    magic, version, flags, header, type_off, type_len, str_off, str_len = struct.unpack_from(
+        ("<" if little else ">") + "HBBIIIII", data
+    )
+    if magic != MAGIC:
+        raise BtfError(f"the magic number is {magic:#x}", 0)
+    if version != 1 or flags:
+        raise BtfError(f"version {version} with flags {flags:#x}, known is 1 with 0", 2)
+    if header < HEADER_SIZE or header > len(data):
+        raise BtfError(f"a header of {header} bytes", 4)
+    if any(data[HEADER_SIZE:header]):
+        raise BtfError("unknown fields of the header are set", HEADER_SIZE)
+    types = range(header + type_off, header + type_off + type_len)
+    strings = range(header + str_off, header + str_off + str_len)
+    if types.stop > len(data) or type_len % 4 or type_off % 4:
+        raise BtfError(f"types at {type_off}, {type_len} bytes of them", 8)
+    if strings.stop > len(data):
+        raise BtfError(f"strings at {str_off}, {str_len} bytes of them", 16)
+    text = data[strings.start : strings.stop]
+    if not (continued and not text) and (text[-1:] != b"\0" or not (continued or text[0] == 0)):
+        raise BtfError("the strings do not start and end with NUL", strings.start)
+    return little, types, text
+
+
+def essential_name(name: str) -> str:
+    """``name`` without its flavor: ``task_struct___v2`` and ``task_struct`` mean the same kernel type."""
+    at = name.rfind("___")
+    while at > 0:
+        if name[at - 1] != "_" and at + 3 < len(name) and name[at + 3] != "_":
+            return name[:at]
+        at = name.rfind("___", 0, at + 2)
+    return name
+
+
+def decode(data: bytes, base: Spec | None = None) -> list[Type | None]:
+    """Every type in ``data`` (without those of ``base``), fully built; the first is ``None``: ``void``.
+
+    Raises:
+        BtfError: for any malformed input.
+    """
+    spec = Spec(data, base)
+    types: list[Type | None] = [None]
+    for _, built in spec.types():
+        if isinstance(built, Struct | Union):
+            built.members = tuple(built.members)
+        types.append(built)
+    return types
