@@ -16,15 +16,12 @@ def equal(first: Type | None, second: Type | None) -> bool:
         a, b = work.pop()
         if a is b:
             continue
-        if type(a) is not type(b):
-            if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
-                a, b = tuple(a), tuple(b)
-            else:
-                return False
-        if isinstance(a, tuple) and isinstance(b, tuple):
+        if isinstance(a, Sequence) and isinstance(b, Sequence) and not isinstance(a, str):
             if len(a) != len(b):
                 return False
             work.extend(zip(a, b, strict=True))
+        elif type(a) is not type(b):
+            return False
         elif dataclasses.is_dataclass(a):
             if type(a) in KINDS:
                 pair = id(a), id(b)
