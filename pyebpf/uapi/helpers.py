@@ -1,0 +1,330 @@
+"""What the compiler knows of each BPF helper: signature, the verifier's demands, who may call it and from when.
+
+Look rows up with ``helper_by_name`` and ``helper_by_id``; they are built from ``helper_table.py`` when first
+asked for, so that importing this module is cheap. Names lack C's ``bpf_``. A helper may have several
+prototypes, because some program types pass it another kind of object (a socket where others pass the
+context): ``Helper.prototype(prog_type)`` answers for one program type.
+
+The notation of the table, for arguments and results: ``KIND``, then marks (``?`` may be null, ``!`` the
+reference is released, ``+`` a reference that the program must release, ``r`` read-only), then ``:detail`` (the
+size in bytes of memory that has no size argument, or the name of a kernel struct). Where kernels from 6.1 on
+differ, the row says what the strictest demands.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pyebpf.uapi.constants import AttachType, ProgType
+from pyebpf.uapi.helper_table import ROWS
+
+Release = tuple[int, int]
+
+
+class ArgKind(enum.Enum):
+    """What the verifier demands of an argument: the kernel's ``enum bpf_arg_type``, by what it means to a compiler.
+
+    Memory comes in three kinds: read by the helper (must be initialised), written (need not be), and both.
+    Memory without a fixed size is followed by its size argument.
+    """
+
+    SCALAR = "scalar"  # any integer; also addresses that the helper itself checks
+    CTX = "ctx"
+    MAP = "map"  # a map known while the program is verified
+    MAP_KEY = "map_key"  # read, as large as the map's key
+    MAP_VALUE = "map_value"  # read, as large as the map's value
+    UNINIT_MAP_VALUE = "uninit_map_value"  # written, as large as the map's value
+    MEM = "mem"  # read
+    UNINIT_MEM = "uninit_mem"  # written
+    RDWR_MEM = "rdwr_mem"  # must be initialised, and is written
+    CONST_SIZE = "const_size"  # size in bytes of the memory before; bounded, not zero
+    CONST_SIZE_OR_ZERO = "const_size_or_zero"
+    ALLOC_SIZE = "alloc_size"  # a constant: how many bytes the result has
+    FUNC = "func"  # a callback
+    STACK = "stack"  # the callback's own argument: a pointer to stack, or null
+    BTF_ID = "btf_id"  # a kernel object of the struct named
+    BTF_ID_SOCK_COMMON = "btf_id_sock_common"  # any socket, the verifier's or a kernel object
+    SOCK_COMMON = "sock_common"  # any of the verifier's socket types
+    SOCKET = "socket"  # a full socket
+    PERCPU_BTF_ID = "percpu_btf_id"  # a per-CPU kernel variable
+    CONST_STR = "const_str"  # a NUL-terminated string in read-only data
+    SPIN_LOCK = "spin_lock"
+    TIMER = "timer"
+    DYNPTR = "dynptr"
+    UNINIT_DYNPTR = "uninit_dynptr"  # initialised by the helper
+    KPTR = "kptr"  # a field of a map value that holds a kernel pointer
+    RINGBUF_MEM = "ringbuf_mem"  # a record as ringbuf_reserve returned it
+
+
+READ = frozenset({ArgKind.MAP_KEY, ArgKind.MAP_VALUE, ArgKind.MEM, ArgKind.RDWR_MEM, ArgKind.CONST_STR})
+WRITTEN = frozenset({ArgKind.UNINIT_MAP_VALUE, ArgKind.UNINIT_MEM, ArgKind.RDWR_MEM})
+SIZES = frozenset({ArgKind.CONST_SIZE, ArgKind.CONST_SIZE_OR_ZERO})
+
+
+class ReturnKind(enum.Enum):
+    """What a helper returns: the kernel's ``enum bpf_return_type``. Nullness is in ``Return.nullable``."""
+
+    INTEGER = "integer"
+    VOID = "void"
+    MAP_VALUE = "map_value"
+    RINGBUF_MEM = "ringbuf_mem"  # as many bytes as the ALLOC_SIZE argument says
+    DYNPTR_MEM = "dynptr_mem"  # likewise
+    SOCKET = "socket"
+    TCP_SOCK = "tcp_sock"
+    SOCK_COMMON = "sock_common"
+    BTF_ID = "btf_id"
+    MEM_OR_BTF_ID = "mem_or_btf_id"  # depends on the type of the per-CPU variable passed
+
+
+class PacketEffect(enum.Enum):
+    """What becomes of pointers into the packet. The verifier forgets them all in both latter cases."""
+
+    NONE = "none"
+    KEEPS_OFFSETS = (
+        "keeps_offsets"  # the same offset is the same byte, once pointers are loaded and checked again
+    )
+    SHIFTS = "shifts"  # the same offset may be another byte
+
+
+class ConditionKind(enum.Enum):
+    """What, besides program type and release, decides whether a program may call a helper."""
+
+    CONFIG = "config"  # value: the kernel's configuration option
+    CAPABILITY = "capability"  # value: CAP_BPF, CAP_PERFMON or CAP_SYS_ADMIN of the process that loads
+    LOCKDOWN = "lockdown"  # value: the lockdown reason that must not be in force
+    ATTACH_TYPE = "attach_type"  # attach_types: one of these
+    ATTACH_TARGET = "attach_target"  # value: the kernel's list or predicate that the target must satisfy
+    SLEEPABLE = "sleepable"  # only sleepable programs
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that must hold, for programs of ``program_types``."""
+
+    kind: ConditionKind
+    program_types: frozenset[ProgType]
+    value: str = ""
+    attach_types: frozenset[AttachType] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HelperArg:
+    """An argument. ``size``: bytes of memory that has no size argument. ``btf_type``: the kernel struct of a BTF_ID,
+    '' where it follows from another argument. ``releases``: the call takes the reference over."""
+
+    name: str
+    c_type: str
+    kind: ArgKind
+    nullable: bool = False
+    releases: bool = False
+    size: int | None = None
+    btf_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A result. ``bits`` and ``signed`` are the C type's; ``acquires``: a reference that must be released."""
+
+    kind: ReturnKind
+    c_type: str
+    bits: int = 64
+    signed: bool = False
+    nullable: bool = False
+    acquires: bool = False
+    read_only: bool = False
+    btf_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """What the verifier demands of a call. ``packet_access``: memory arguments may point into the packet."""
+
+    args: tuple[HelperArg, ...]
+    returns: Return
+    gpl_only: bool
+    packet_access: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Program types that may call a helper on the same terms, from the kernel release ``since`` on."""
+
+    program_types: frozenset[ProgType]
+    prototype: Prototype
+    since: Release
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A helper. ``name`` is without ``bpf_``; ``since`` the first kernel release that has it, for any program.
+
+    ``variadic``: further integer arguments may follow, five in all (trace_printk). An EXT program may call
+    what the program that it replaces may; EXT is therefore in no ``program_types``.
+    """
+
+    id: int
+    name: str
+    since: Release
+    c_returns: str
+    c_args: str
+    packet_effect: PacketEffect
+    prototypes: tuple[Prototype, ...]
+    availability: tuple[Availability, ...]
+
+    @property
+    def c_signature(self) -> str:
+        """The C declaration, as in the UAPI header."""
+        space = "" if self.c_returns.endswith("*") else " "
+        return f"{self.c_returns}{space}bpf_{self.name}({self.c_args or 'void'})"
+
+    @property
+    def variadic(self) -> bool:
+        """Whether further integers may follow the arguments."""
+        return self.c_args.endswith("...")
+
+    @property
+    def program_types(self) -> frozenset[ProgType]:
+        """All program types that may call it, on some terms."""
+        return frozenset().union(*(group.program_types for group in self.availability))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of all program types; each names those for which it counts."""
+        return tuple(condition for group in self.availability for condition in group.conditions)
+
+    @property
+    def changes_packet(self) -> bool:
+        """Whether the verifier forgets all pointers into the packet at a call."""
+        return self.packet_effect is not PacketEffect.NONE
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether only sleepable programs may call it."""
+        return any(condition.kind is ConditionKind.SLEEPABLE for condition in self.conditions)
+
+    @property
+    def args(self) -> tuple[HelperArg, ...]:
+        """The arguments of the first prototype; ``prototype(prog_type).args`` where the program type is known."""
+        return self.prototypes[0].args
+
+    @property
+    def returns(self) -> Return:
+        """The result of the first prototype."""
+        return self.prototypes[0].returns
+
+    @property
+    def gpl_only(self) -> bool:
+        """Whether every prototype asks for a GPL-compatible licence."""
+        return all(prototype.gpl_only for prototype in self.prototypes)
+
+    def available(self, prog_type: ProgType) -> Availability | None:
+        """On which terms programs of ``prog_type`` may call it; None where no kernel allows it."""
+        return next((group for group in self.availability if prog_type in group.program_types), None)
+
+    def prototype(self, prog_type: ProgType) -> Prototype:
+        """The prototype that programs of ``prog_type`` get.
+
+        Raises:
+            LookupError: such programs may not call it on any kernel.
+        """
+        group = self.available(prog_type)
+        if group is None:
+            raise LookupError(f"bpf_{self.name} is not for programs of type {prog_type.name}")
+        return group.prototype
+
+
+_NOTATION = re.compile(r"(?P<kind>[A-Z_]+?(?:_COMMON)?)(?P<marks>[?!+r]*)(?::(?P<detail>\w+))?")
+_WIDTHS = {"long": (64, True), "int": (32, True), "s64": (64, True), "u32": (32, False)}
+
+
+def _argument(notation: str, declaration: str) -> HelperArg:
+    """An argument from the table's notation and its C declaration."""
+    match = _NOTATION.fullmatch(notation)
+    name = re.search(r"\w+$", declaration)
+    assert match is not None and name is not None, (notation, declaration)
+    detail = match["detail"] or ""
+    return HelperArg(
+        name=name[0],
+        c_type=declaration[: name.start()].strip(),
+        kind=ArgKind[match["kind"]],
+        nullable="?" in match["marks"],
+        releases="!" in match["marks"],
+        size=int(detail) if detail.isdigit() else None,
+        btf_type="" if detail.isdigit() else detail,
+    )
+
+
+def _returned(notation: str, c_type: str) -> Return:
+    """A result from the table's notation and its C type."""
+    match = _NOTATION.fullmatch(notation)
+    assert match is not None, notation
+    bits, signed = _WIDTHS.get(c_type, (64, False))
+    marks = match["marks"]
+    return Return(
+        ReturnKind[match["kind"]],
+        c_type,
+        bits,
+        signed,
+        "?" in marks,
+        "+" in marks,
+        "r" in marks,
+        match["detail"] or "",
+    )
+
+
+def _conditions(text: str, program_types: frozenset[ProgType]) -> tuple[Condition, ...]:
+    """Conditions from ``KIND:value`` words; attach types are joined by commas."""
+    found = []
+    for word in text.split():
+        name, _, value = word.partition(":")
+        kind = ConditionKind[name]
+        if kind is ConditionKind.ATTACH_TYPE:
+            attach_types = frozenset(AttachType[a] for a in value.split(","))
+            found.append(Condition(kind, program_types, attach_types=attach_types))
+        else:
+            found.append(Condition(kind, program_types, value))
+    return tuple(found)
+
+
+@lru_cache(maxsize=None)
+def helper_by_name(name: str) -> Helper | None:
+    """The helper ``bpf_<name>``; None if there is none."""
+    row = ROWS.get(name)
+    if row is None:
+        return None
+    number, since, c_returns, c_args, effect, prototypes, availability = row
+    declarations = [piece.strip() for piece in c_args.split(",")]
+    built = tuple(
+        Prototype(
+            tuple(_argument(n, d) for n, d in zip(arguments.split(), declarations, strict=False)),
+            _returned(returns, c_returns),
+            gpl_only="gpl" in marks,
+            packet_access="packet" in marks,
+        )
+        for arguments, returns, marks in prototypes
+    )
+    groups = []
+    for variant, later, conditions, mask in availability:
+        kinds = frozenset(kind for kind in ProgType if mask >> kind & 1)
+        groups.append(Availability(kinds, built[variant], later or since, _conditions(conditions, kinds)))
+    return Helper(number, name, since, c_returns, c_args, PacketEffect[effect], built, tuple(groups))
+
+
+@lru_cache(maxsize=1)
+def _names_by_id() -> dict[int, str]:
+    return {row[0]: name for name, row in ROWS.items()}
+
+
+def helper_by_id(number: int) -> Helper | None:
+    """The helper with that number (``BPF_FUNC_*``), as calls carry it; None if there is none."""
+    name = _names_by_id().get(number)
+    return None if name is None else helper_by_name(name)
+
+
+def helper_names() -> tuple[str, ...]:
+    """The names of all helpers, without ``bpf_``, by number."""
+    return tuple(ROWS)

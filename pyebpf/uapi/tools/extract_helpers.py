@@ -1,0 +1,454 @@
+"""Extracts the facts on all BPF helpers from kernel trees into ``input/``.
+
+    python pyebpf/uapi/tools/extract_helpers.py --releases FEATURES.yaml TREE [TREE...]
+
+Each TREE is an unpacked kernel (or its ``include kernel net drivers/media/rc fs security`` only), in any
+order; the newest one gives signatures, prototypes and the program types that are allowed, the older ones tell
+since when a program type is: the release of the first tree where it is, if an older tree with both the
+helper and the program type has it not. FEATURES.yaml is ``data/feature-versions.yaml`` of the eBPF
+documentation project (first kernel of each helper and program type); each release in it is checked against
+the trees. The table was made from Linux 4.15, 4.18, 5.0, 5.3, 5.4, 5.10, 5.15, 5.19, 6.1, 6.5, 6.8, 6.12,
+6.14 and 6.17 as Debian and Ubuntu ship them (``apt-get download linux-source-X``).
+
+Files written: ``helpers.tsv`` (a line per helper), ``prototypes.tsv`` (what the verifier demands, a line per
+prototype) and ``availability.tsv`` (a line per helper and set of program types with the same conditions).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from pyebpf.uapi.tools.kernel_c import Fact, Functions, Outcome, Program, Reader, strip_comments  # noqa: E402
+
+INPUT = Path(__file__).resolve().parent.parent / "input"
+Release = tuple[int, int]
+
+# Attach types that the kernel tells apart when it looks a helper up; all other program types have one.
+ATTACH_TYPES = {
+    "CGROUP_SKB": "CGROUP_INET_INGRESS CGROUP_INET_EGRESS",
+    "CGROUP_SOCK": "CGROUP_INET_SOCK_CREATE CGROUP_INET_SOCK_RELEASE CGROUP_INET4_POST_BIND CGROUP_INET6_POST_BIND",
+    "CGROUP_SOCK_ADDR": (
+        "CGROUP_INET4_BIND CGROUP_INET6_BIND CGROUP_INET4_CONNECT CGROUP_INET6_CONNECT CGROUP_UNIX_CONNECT "
+        "CGROUP_UDP4_SENDMSG CGROUP_UDP6_SENDMSG CGROUP_UNIX_SENDMSG CGROUP_UDP4_RECVMSG CGROUP_UDP6_RECVMSG "
+        "CGROUP_UNIX_RECVMSG CGROUP_INET4_GETPEERNAME CGROUP_INET6_GETPEERNAME CGROUP_UNIX_GETPEERNAME "
+        "CGROUP_INET4_GETSOCKNAME CGROUP_INET6_GETSOCKNAME CGROUP_UNIX_GETSOCKNAME"
+    ),
+    "CGROUP_SOCKOPT": "CGROUP_GETSOCKOPT CGROUP_SETSOCKOPT",
+    "CGROUP_DEVICE": "CGROUP_DEVICE",
+    "CGROUP_SYSCTL": "CGROUP_SYSCTL",
+    "SOCK_OPS": "CGROUP_SOCK_OPS",
+    "KPROBE": "PERF_EVENT TRACE_KPROBE_MULTI TRACE_KPROBE_SESSION TRACE_UPROBE_MULTI TRACE_UPROBE_SESSION",
+    "TRACING": "TRACE_RAW_TP TRACE_FENTRY TRACE_FEXIT MODIFY_RETURN TRACE_ITER",
+    "LSM": "LSM_MAC LSM_CGROUP",
+}
+
+# Helper tables of iterators and struct_ops: the kernel finds them at run time, so they are listed here.
+ITERATORS = ("bpf_iter_tcp_get_func_proto", "bpf_iter_unix_get_func_proto")
+STRUCT_OPS = ("bpf_tcp_ca_get_func_proto", "bpf_scx_get_func_proto")
+
+
+@dataclass
+class Tree:
+    """A kernel tree: its release and what was read from it."""
+
+    path: Path
+    release: Release
+    mapper: dict[str, int]
+    entry: dict[str, str]
+    reader: Reader
+    prototypes: dict[str, dict[str, str]]
+    btf_types: dict[str, str]
+
+    def text(self, path: str) -> str:
+        """A file of the tree without comments."""
+        return strip_comments((self.path / path).read_text(errors="replace"))
+
+
+def sources(path: Path) -> Iterator[Path]:
+    """The C files that may define helpers or say who may call them."""
+    for folder in ("kernel", "net", "drivers/media/rc", "drivers/hid/bpf", "fs", "security"):
+        for file in sorted((path / folder).rglob("*.c")):
+            if "bpf_func_proto" in file.read_text(errors="replace"):
+                yield file
+
+
+def read_tree(path: Path) -> Tree:
+    """Read everything of interest of the tree at ``path``."""
+    make = (path / "Makefile").read_text()
+    version, patch = (int(re.search(rf"^{k} = (\d+)", make, re.M)[1]) for k in ("VERSION", "PATCHLEVEL"))  # type: ignore[index]  # every kernel's Makefile has both
+    uapi = strip_comments((path / "include/uapi/linux/bpf.h").read_text())
+    block = re.search(r"___?BPF_FUNC_MAPPER\(FN.*?\n\n", uapi.replace("\\\n", " \\\n") + "\n\n", re.S)
+    assert block is not None
+    mapper = {}
+    for number, match in enumerate(
+        re.finditer(r"\bFN\((\w+)(?:,\s*(\d+))?", block[0].replace("FN, ctx", ""))
+    ):
+        mapper[match[1]] = int(match[2] or number)
+    files = list(sources(path))
+    texts = {f: strip_comments(f.read_text(errors="replace")) for f in files}
+    everything = "\n".join(texts.values())
+    ops = dict(
+        re.findall(r"bpf_verifier_ops (\w+)_verifier_ops = \{[^}]*?\.get_func_proto\s*=\s*(\w+)", everything)
+    )
+    types = strip_comments((path / "include/linux/bpf_types.h").read_text())
+    entry = {}
+    for kind, name in re.findall(r"BPF_PROG_TYPE\(BPF_PROG_TYPE_(\w+), (\w+)", types):
+        if name in ops:
+            entry[kind] = ops[name]
+    prototypes = {}
+    for name, body in re.findall(r"struct bpf_func_proto (\w+)\s*=\s*\{(.*?)\n\};", everything, re.S):
+        prototypes[name] = dict(re.findall(r"\.(\w+)\s*=\s*([^,]+?)\s*(?:,|$)", body))
+    return Tree(
+        path,
+        (version, patch),
+        mapper,
+        entry,
+        Reader(Functions(files)),
+        prototypes,
+        btf_types(path, everything),
+    )
+
+
+def btf_types(path: Path, text: str) -> dict[str, str]:
+    """C expressions of BTF ids (as prototypes write them, without ``&``) and the names of their types."""
+    found = {}
+    for name, kind in re.findall(r"BTF_ID_LIST(?:_GLOBAL)?_SINGLE\((\w+),\s*struct,\s*(\w+)", text):
+        found[f"{name}[0]"] = found[name] = kind
+    for name, ids in re.findall(
+        r"BTF_ID_LIST(?:_GLOBAL)?\((\w+)[^)]*\)\s*((?:BTF_ID\(struct,\s*\w+\)\s*)+)", text
+    ):
+        for index, kind in enumerate(re.findall(r"BTF_ID\(struct,\s*(\w+)\)", ids)):
+            found[f"{name}[{index}]"] = kind
+    header = path / "include/linux/btf_ids.h"
+    if header.exists():
+        for index, kind in re.findall(
+            r"BTF_(?:SOCK|TRACING)_TYPE\((BTF_\w+_TYPE_\w+),\s*(\w+)\)", header.read_text()
+        ):
+            found[f"btf_sock_ids[{index}]"] = found[f"btf_tracing_ids[{index}]"] = kind
+    return found
+
+
+def signatures(tree: Tree) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """C signatures of the helpers, from the comment in the UAPI header: name -> (return type, [(type, name)])."""
+    text = (tree.path / "include/uapi/linux/bpf.h").read_text()
+    found = {}
+    for result, name, arguments in re.findall(r"^ \* ((?:\w+ )*\w+ \**)bpf_(\w+)\(([^)]*)\)$", text, re.M):
+        pieces = []
+        for argument in arguments.replace("...", "... ").split(","):
+            argument = " ".join(argument.split())
+            match = re.fullmatch(r"(.*?[ *])(\w+)", argument)
+            if argument == "...":
+                pieces.append(("...", "..."))
+            elif argument != "void" and match:
+                pieces.append((match[1].strip(), match[2]))
+        if name in tree.mapper:
+            found[name] = (result.strip(), pieces)
+    return found
+
+
+def programs(kind: str) -> Iterator[Program]:
+    """Every program of type ``kind`` that the kernel tells apart when it looks helpers up."""
+    for attach in ATTACH_TYPES.get(kind, "").split() or [""]:
+        for sleepable in (False, True):
+            yield Program(f"BPF_PROG_TYPE_{kind}", f"BPF_{attach}" if attach else "", sleepable)
+
+
+def allowed(tree: Tree, helper: str, kind: str) -> dict[Program, Outcome]:
+    """The programs of type ``kind`` that may call ``helper``, each with the prototype it gets and the conditions.
+
+    Where the kernel can answer in several ways, the one that asks for least is meant.
+    """
+    found = {}
+    for program in programs(kind):
+        entries = [(tree.entry[kind], "")] if kind in tree.entry else []
+        if kind == "TRACING" and program.attach_type == "BPF_TRACE_ITER":
+            entries += [(function, "bpf_iter_tcp_or_unix") for function in ITERATORS]
+        if kind == "STRUCT_OPS":
+            entries = [("bpf_base_func_proto", "")]
+            entries += [(function, function.partition("_get_")[0]) for function in STRUCT_OPS]
+        for function, target in entries:
+            if function not in tree.reader.functions.source:
+                continue
+            outcomes = tree.reader.lookup(function, f"BPF_FUNC_{helper}", program)
+            if outcomes:
+                needed = frozenset({("ATTACH_TARGET", target)} if target else ())
+                found[program] = Outcome(outcomes[0].proto, outcomes[0].facts | needed)
+                break
+    return found
+
+
+# Where the features file is wrong, which the trees or the kernel's history show.
+CORRECTIONS: dict[str, Release] = {"bpf_get_prandom_u32": (4, 1)}
+
+
+def release_table(path: Path) -> dict[str, Release]:
+    """``name: x, version: v5.7`` pairs of the features file: C names and first releases."""
+    pairs = re.findall(r"name: (\w+)\n\s+version: v(\d+)\.(\d+)", path.read_text())
+    return {name: (int(major), int(minor)) for name, major, minor in pairs} | CORRECTIONS
+
+
+KINDS = {
+    "ARG_ANYTHING": "SCALAR",
+    "ARG_SCALAR": "SCALAR",
+    "ARG_PTR_TO_CTX": "CTX",
+    "ARG_CONST_MAP_PTR": "MAP",
+    "ARG_PTR_TO_MAP_KEY": "MAP_KEY",
+    "ARG_PTR_TO_MAP_VALUE": "MAP_VALUE",
+    "ARG_PTR_TO_MEM": "MEM",
+    "ARG_PTR_TO_FIXED_SIZE_MEM": "MEM",
+    "ARG_CONST_SIZE": "CONST_SIZE",
+    "ARG_CONST_SIZE_OR_ZERO": "CONST_SIZE_OR_ZERO",
+    "ARG_CONST_ALLOC_SIZE_OR_ZERO": "ALLOC_SIZE",
+    "ARG_PTR_TO_FUNC": "FUNC",
+    "ARG_PTR_TO_STACK": "STACK",
+    "ARG_PTR_TO_BTF_ID": "BTF_ID",
+    "ARG_PTR_TO_BTF_ID_SOCK_COMMON": "BTF_ID_SOCK_COMMON",
+    "ARG_PTR_TO_SOCK_COMMON": "SOCK_COMMON",
+    "ARG_PTR_TO_SOCKET": "SOCKET",
+    "ARG_PTR_TO_PERCPU_BTF_ID": "PERCPU_BTF_ID",
+    "ARG_PTR_TO_CONST_STR": "CONST_STR",
+    "ARG_PTR_TO_SPIN_LOCK": "SPIN_LOCK",
+    "ARG_PTR_TO_TIMER": "TIMER",
+    "ARG_PTR_TO_DYNPTR": "DYNPTR",
+    "ARG_PTR_TO_KPTR": "KPTR",
+    "ARG_KPTR_XCHG_DEST": "KPTR",
+    "ARG_PTR_TO_RINGBUF_MEM": "RINGBUF_MEM",
+    "ARG_PTR_TO_ALLOC_MEM": "RINGBUF_MEM",
+}
+ARG_FLAGS = {
+    "ARG_PTR_TO_UNINIT_MEM": ("ARG_PTR_TO_MEM", {"MEM_UNINIT", "MEM_WRITE"}),
+    "ARG_PTR_TO_INT": ("ARG_PTR_TO_FIXED_SIZE_MEM", {"MEM_UNINIT", "MEM_WRITE", "MEM_ALIGNED"}),
+    "ARG_PTR_TO_LONG": ("ARG_PTR_TO_FIXED_SIZE_MEM", {"MEM_UNINIT", "MEM_WRITE", "MEM_ALIGNED"}),
+}
+SIZES = {"u32": 4, "u64": 8, "s64": 8, "struct iphdr": 20, "struct ipv6hdr": 40, "struct tcphdr": 20}
+RETURNS = {
+    "RET_INTEGER": "INTEGER",
+    "RET_VOID": "VOID",
+    "RET_PTR_TO_MAP_VALUE": "MAP_VALUE",
+    "RET_PTR_TO_RINGBUF_MEM": "RINGBUF_MEM",
+    "RET_PTR_TO_DYNPTR_MEM": "DYNPTR_MEM",
+    "RET_PTR_TO_SOCKET": "SOCKET",
+    "RET_PTR_TO_TCP_SOCK": "TCP_SOCK",
+    "RET_PTR_TO_SOCK_COMMON": "SOCK_COMMON",
+    "RET_PTR_TO_BTF_ID": "BTF_ID",
+    "RET_PTR_TO_MEM_OR_BTF_ID": "MEM_OR_BTF_ID",
+}
+FIRST_SUPPORTED: Release = (6, 1)
+
+
+def flags_of(expression: str) -> tuple[str, set[str]]:
+    """A type expression as (base, flags): ``A_OR_NULL | B`` is A with PTR_MAYBE_NULL and B."""
+    base, *rest = (part.strip() for part in expression.split("|"))
+    flags = set(rest)
+    if base.endswith("_OR_NULL") and base != "ARG_CONST_ALLOC_SIZE_OR_ZERO":
+        base = base.removesuffix("_OR_NULL")
+        flags.add("PTR_MAYBE_NULL")
+    if base == "RET_PTR_TO_BTF_ID_TRUSTED":
+        base = "RET_PTR_TO_BTF_ID"
+    more = ARG_FLAGS.get(base)
+    return (more[0], flags | more[1]) if more else (base, flags)
+
+
+def argument(
+    number: int, newest: Tree, proto: dict[str, str], older: list[dict[str, str]], c_type: str
+) -> str:
+    """What the verifier asks of argument ``number``, as ``helpers.py`` reads it: KIND, marks, ``:detail``.
+
+    What is written to and what is read comes from the newest kernel; what must have been initialised, and
+    whether a size may be zero or a pointer null, is what the strictest kernel from FIRST_SUPPORTED on demands.
+    """
+    key = f"arg{number}_type"
+    base, flags = flags_of(proto[key])
+    kind = KINDS[base]
+    if kind == "CONST_SIZE_OR_ZERO" and any(o.get(key) == "ARG_CONST_SIZE" for o in older):
+        kind = "CONST_SIZE"
+    if kind in ("MEM", "MAP_VALUE", "DYNPTR") and "MEM_WRITE" in flags:
+        fresh = "MEM_UNINIT" in flags and all("MEM_UNINIT" in flags_of(o[key])[1] for o in older if key in o)
+        kind = f"UNINIT_{kind}" if fresh else f"RDWR_{kind}"
+    text = kind
+    nullable = "PTR_MAYBE_NULL" in flags and all(
+        "PTR_MAYBE_NULL" in flags_of(o[key])[1] for o in older if key in o
+    )
+    text += "?" * nullable + "!" * ("OBJ_RELEASE" in flags)
+    if (size := re.match(r"sizeof\((.*)\)", proto.get(f"arg{number}_size", ""))) is not None:
+        text += f":{SIZES[size[1]]}"
+    elif base == "ARG_PTR_TO_BTF_ID":
+        expression = proto[f"arg{number}_btf_id"].removeprefix("&")
+        struct = re.match(r"struct (\w+)", c_type)
+        name = newest.btf_types.get(expression) or (struct[1] if struct else expression.removesuffix("_id"))
+        text += f":{name}" if expression != "BPF_PTR_POISON" else ""
+    return text
+
+
+def returned(newest: Tree, proto: dict[str, str], acquires: bool) -> str:
+    """What the helper returns, in the same notation; ``+`` marks a reference that the program must release."""
+    base, flags = flags_of(proto.get("ret_type", "RET_INTEGER").replace("ALLOC_MEM", "RINGBUF_MEM"))
+    text = RETURNS[base] + "?" * ("PTR_MAYBE_NULL" in flags) + "+" * acquires + "r" * ("MEM_RDONLY" in flags)
+    expression = proto.get("ret_btf_id", "").removeprefix("&")
+    return text + (f":{newest.btf_types[expression]}" if expression in newest.btf_types else "")
+
+
+def switch_set(tree: Tree, path: str, function: str, constant: str = "BPF_FUNC_") -> set[str]:
+    """The names with prefix ``constant`` that ``function`` mentions."""
+    match = re.search(rf"^(?:static )?bool {function}\(.*?^\}}", tree.text(path), re.S | re.M)
+    assert match is not None, function
+    return set(re.findall(rf"{constant}(\w+)", match[0]))
+
+
+# Where the switch allows a helper but the verifier refuses every use of it (check_map_prog_compatibility and
+# check_get_func_ip of kernel/bpf/verifier.c).
+TRACING_TYPES = {"KPROBE", "TRACEPOINT", "PERF_EVENT", "RAW_TRACEPOINT", "RAW_TRACEPOINT_WRITABLE"}
+REFUSED = {
+    **dict.fromkeys(("spin_lock", "spin_unlock"), TRACING_TYPES | {"SOCKET_FILTER"}),
+    **dict.fromkeys(("timer_init", "timer_set_callback", "timer_start", "timer_cancel"), TRACING_TYPES),
+    "get_func_ip": {
+        "TRACEPOINT",
+        "PERF_EVENT",
+        "RAW_TRACEPOINT",
+        "RAW_TRACEPOINT_WRITABLE",
+        "LSM",
+        "SYSCALL",
+    },
+}
+# Attach types that the verifier asks for beyond the switch.
+ATTACHED = {("get_func_ip", "TRACING"): "TRACE_FENTRY TRACE_FEXIT MODIFY_RETURN"}
+# Demands that stand elsewhere in the verifier and in the helpers' registration.
+DEMANDS: dict[str, tuple[Fact, ...]] = {"override_return": (("ATTACH_TARGET", "error_injection"),)}
+
+
+def conditions(tree: Tree, helper: str, kind: str, programs_allowed: dict[Program, Outcome]) -> list[str]:
+    """What else ``helper`` needs in programs of type ``kind``, as ``KIND:value`` words."""
+    facts = set.union(*(set(o.facts) for o in programs_allowed.values())) | set(DEMANDS.get(helper, ()))
+    attach = {p.attach_type.removeprefix("BPF_") for p in programs_allowed}
+    every = ATTACH_TYPES.get(kind, "").split()
+    if (helper, kind) in ATTACHED:
+        attach &= set(ATTACHED[helper, kind].split())
+    protos = [tree.prototypes[o.proto or ""] for p, o in programs_allowed.items() if not p.sleepable]
+    if kind != "SYSCALL" and all("might_sleep" in p for p in protos):
+        facts.add(("SLEEPABLE", ""))
+    facts |= {("ATTACH_TARGET", p["allowed"].removeprefix("bpf_")) for p in protos if "allowed" in p}
+    words = [f"{fact}:{value}".rstrip(":") for fact, value in sorted(facts)]
+    if every and attach != set(every):
+        words.append("ATTACH_TYPE:" + ",".join(a for a in every if a in attach))
+    return words
+
+
+def since_of(
+    trees: list[Tree], helper: str, kind: str, first: Release, kinds_since: dict[str, Release]
+) -> Release | None:
+    """The release from which on ``kind`` may call ``helper``, if it is later than both are themselves."""
+    refused = None
+    for tree in trees:
+        there = helper in tree.mapper and tree.release >= kinds_since[kind]
+        if there and not allowed(tree, helper, kind):
+            refused = tree
+        elif there and refused is not None:
+            return tree.release
+    return None
+
+
+def write(name: str, header: str, lines: list[tuple[str, ...]]) -> None:
+    """Write ``input/name``."""
+    (INPUT / name).write_text(
+        "\n".join([header.replace(" ", "\t"), *("\t".join(line) for line in lines)]) + "\n"
+    )
+
+
+def releases(names: dict[str, Release]) -> list[tuple[str, ...]]:
+    """Lines of ``releases.tsv``: first kernels of program, map and attach types that ``constants.tsv`` has."""
+    lines = []
+    for row in (INPUT / "constants.tsv").read_text().splitlines()[1:]:
+        group, name, _ = row.split("\t")
+        if group in ("ProgType", "MapType", "AttachType") and name in names:
+            lines.append((group, name, "%d.%d" % names[name]))
+    return lines
+
+
+def extract(trees: list[Tree], names: dict[str, Release]) -> None:
+    """Write the tables."""
+    newest = trees[-1]
+    declared = signatures(newest)
+    acquire = switch_set(newest, "kernel/bpf/verifier.c", "is_acquire_function") - {"map_lookup_elem"}
+    changes = switch_set(newest, "net/core/filter.c", "bpf_helper_changes_pkt_data")
+    kinds_since = {
+        n.removeprefix("BPF_PROG_TYPE_"): r for n, r in names.items() if n.startswith("BPF_PROG_TYPE_")
+    }
+    kinds = [k for k in kinds_since if k in newest.entry or k == "STRUCT_OPS"]
+    helper_lines: list[tuple[str, ...]] = []
+    proto_lines: list[tuple[str, ...]] = []
+    where_lines: list[tuple[str, ...]] = []
+    for helper, number in newest.mapper.items():
+        if helper == "unspec":
+            continue
+        result, arguments = declared[helper]
+        first = names[f"bpf_{helper}"]
+        shapes: dict[tuple[str, ...], str] = {}
+        where: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for kind in kinds:
+            programs_allowed = allowed(newest, helper, kind)
+            if not programs_allowed or kind in REFUSED.get(helper, ()):
+                continue
+            protos = list(dict.fromkeys(o.proto or "" for o in programs_allowed.values()))
+            older = [
+                t.prototypes[p]
+                for t in trees
+                if t.release >= FIRST_SUPPORTED
+                for p in protos
+                if p in t.prototypes
+            ]
+            proto = newest.prototypes[protos[0]]
+            count = sum(f"arg{n}_type" in proto for n in range(1, 6))
+            shape = (
+                " ".join(
+                    argument(n, newest, proto, older, arguments[n - 1][0] if n <= len(arguments) else "")
+                    for n in range(1, count + 1)
+                ),
+                returned(newest, proto, helper in acquire),
+                "gpl" if any(p.get("gpl_only") == "true" for p in older) else "",
+                "packet" if proto.get("pkt_access") == "true" else "",
+            )
+            name = shapes.setdefault(shape, f"{len(shapes)}")
+            since = since_of(trees, helper, kind, first, kinds_since)
+            words = conditions(newest, helper, kind, programs_allowed)
+            where[name, "%d.%d" % since if since else "", " ".join(words)].append(kind)
+        first = max(first, min((kinds_since[k] for group in where.values() for k in group), default=first))
+        for tree in trees:
+            if (helper in tree.mapper) != (tree.release >= names[f"bpf_{helper}"]):
+                raise ValueError(
+                    f"{helper}: first release {names[f'bpf_{helper}']} contradicts tree {tree.release}"
+                )
+        c_arguments = ", ".join(
+            c if c == n == "..." else f"{c}{'' if c.endswith('*') else ' '}{n}" for c, n in arguments
+        )
+        helper_lines.append(
+            (str(number), helper, "%d.%d" % first, result, c_arguments, "packet" * (helper in changes))
+        )
+        proto_lines += [(helper, name, *shape) for shape, name in shapes.items()]
+        where_lines += [
+            (helper, name, since, words, " ".join(group)) for (name, since, words), group in where.items()
+        ]
+    write("helpers.tsv", "id name since returns arguments changes", helper_lines)
+    write("prototypes.tsv", "helper variant arguments returns gpl packet", proto_lines)
+    write("availability.tsv", "helper variant since conditions program_types", where_lines)
+    write("releases.tsv", "group name since", releases(names))
+
+
+def main() -> None:
+    """Reads the trees given on the command line and writes the tables."""
+    parser = argparse.ArgumentParser(description="extract facts on BPF helpers from kernel trees")
+    parser.add_argument("--releases", type=Path, required=True, help="feature-versions.yaml")
+    parser.add_argument("trees", nargs="+", type=Path, help="kernel source trees")
+    options = parser.parse_args()
+    trees = sorted((read_tree(path) for path in options.trees), key=lambda tree: tree.release)
+    extract(trees, release_table(options.releases))
+
+
+if __name__ == "__main__":
+    main()
