@@ -39,7 +39,7 @@ class Builtin(enum.Enum):
     TRACE_PRINT = "trace_print"  # user space only: refused in programs
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class MapDecl:
     """A map of the user's module. ``name`` is given, or found by the compiler from the variable that holds it.
 
@@ -57,14 +57,18 @@ class MapDecl:
     pinned: bool = False
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class GlobalDecl:
-    """A variable shared with user space. ``constant``: it lies in ``.rodata`` and may be set only before loading."""
+    """A variable shared with user space. ``constant``: it lies in ``.rodata`` and may be set only before loading.
+
+    ``section``: the data section that the driver put it into, so that programs compiled apart agree on it.
+    """
 
     layout: Layout
     initial: Any
     constant: bool = False
     name: str | None = None
+    section: str | None = None
 
 
 class FunctionStyle(enum.Enum):
@@ -84,7 +88,7 @@ class FunctionDecl:
     style: FunctionStyle = FunctionStyle.PLAIN
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class ProgramDecl:
     """A program: the function, the row of its type, and what the user asked for.
 

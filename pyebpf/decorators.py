@@ -1,0 +1,57 @@
+"""The decorators that make programs of functions: one for each row of the table of program types."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
+
+from pyebpf.declare import ProgramDecl
+from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+from pyebpf.uapi import programs as kinds
+from pyebpf.uapi.programs import ProgramKind
+
+P = TypeVar("P", bound=Program)
+Function = Callable[..., Any]
+
+
+class ProgramDecorator(Generic[P]):
+    """``@bpf.xdp`` or ``@bpf.xdp(on_error=…, name=…)``.
+
+    ``on_error``: the verdict for an error that the program does not handle, instead of the type's own. ``name``: the
+    program's name in the kernel and in object files, instead of the function's.
+    """
+
+    def __init__(self, cls: type[P], kind: ProgramKind) -> None:
+        self.cls = cls
+        self.kind = kind
+        self.__doc__ = f"Make the function a {kind.name} program (section {kind.section!r})."
+
+    @overload
+    def __call__(self, func: Function, /) -> P: ...
+    @overload
+    def __call__(self, *, on_error: int | None = ..., name: str | None = ...) -> Callable[[Function], P]: ...
+    def __call__(
+        self, func: Function | None = None, /, *, on_error: int | None = None, name: str | None = None
+    ) -> P | Callable[[Function], P]:
+        def decorate(inner: Function) -> P:
+            if not isinstance(inner, types.FunctionType):
+                raise TypeError(f"@bpf.{self.kind.name} decorates a function, not {type(inner).__name__}")
+            return self.cls(ProgramDecl(inner, self.kind, name or inner.__name__, on_error))
+
+        return decorate if func is None else decorate(func)
+
+    def __repr__(self) -> str:
+        return f"bpf.{self.kind.name}"
+
+
+socket_filter = ProgramDecorator(SocketFilter, kinds.SOCKET_FILTER)
+xdp = ProgramDecorator(XdpProgram, kinds.XDP)
+xdp_frags = ProgramDecorator(XdpProgram, kinds.XDP_FRAGS)
+tc = ProgramDecorator(TcProgram, kinds.TC)
+tc_ingress = ProgramDecorator(TcProgram, kinds.TC_INGRESS)
+tc_egress = ProgramDecorator(TcProgram, kinds.TC_EGRESS)
+tc_action = ProgramDecorator(Program, kinds.TC_ACTION)
+sk_skb_parser = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_PARSER)
+sk_skb_stream_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_VERDICT)
+sk_skb_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_VERDICT)

@@ -1,0 +1,170 @@
+"""Programs: what a decorator makes of a function, with everything that can be done with it.
+
+Compilation happens at the first use, not when the decorator runs, so globals and captured variables have the
+values of that moment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyebpf.declare import ProgramDecl
+
+if TYPE_CHECKING:
+    import socket
+
+    from pyebpf.driver import Compiled
+    from pyebpf.maps import SockMap
+    from pyebpf.runtime.attach.link import Link
+    from pyebpf.runtime.load import LoadedProgram, RunResult
+    from pyebpf.target import Target
+
+class Program:
+    """An eBPF program. Attributes of the function (``__name__``, ``__doc__``) are the program's too."""
+
+    __bpf__: ProgramDecl
+
+    def __init__(self, decl: ProgramDecl) -> None:
+        self.__bpf__ = decl
+        self.function = decl.function
+        self.__name__ = decl.name
+        self.__doc__ = decl.function.__doc__
+        self.__module__ = decl.function.__module__
+        self.__wrapped__ = decl.function
+
+    @property
+    def name(self) -> str:
+        """The program's name: the function's, unless the decorator was given another."""
+        return self.__bpf__.name
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(
+            f"{self.name} is a {self.__bpf__.kind.name} program: attach it, or run it on data with "
+            f"{self.name}.run(…); {self.name}.function is the plain Python function"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.__bpf__.kind.name} program {self.name}>"
+
+    # ------------------------------------------------------------ compiling
+
+    def compile(self, target: Target | None = None) -> Compiled:
+        """Compile for ``target`` (the running kernel by default) without loading. Raises ``CompileError``."""
+        from pyebpf.driver import compile_programs
+
+        return compile_programs([self.__bpf__], target)
+
+    def check(self) -> None:
+        """Raise ``CompileError`` with every diagnostic if the program cannot be compiled; else do nothing."""
+        self.compile()
+
+    @property
+    def ir(self) -> str:
+        """The optimised SSA as text."""
+        return self.compile().ir
+
+    def disassemble(self) -> str:
+        """The instructions beside the Python lines that they come from."""
+        return self.compile().listing
+
+    def elf(self) -> bytes:
+        """An object file with this program, as ``pyebpf build`` writes it."""
+        return self.compile().elf()
+
+    # ------------------------------------------------------------ the kernel
+
+    def load(self, *, log_level: int = 0) -> LoadedProgram:
+        """Load into the kernel (once; later calls give the same). ``log_level``: bits 1, 2 and 4 as the verifier has them.
+
+        Raises ``CompileError``, ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
+        """
+        from pyebpf.driver import load_program
+
+        return load_program(self.__bpf__, log_level)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it is in the kernel now."""
+        from pyebpf.driver import is_loaded
+
+        return is_loaded(self.__bpf__)
+
+    @property
+    def log(self) -> str:
+        """The verifier's log of the last load; empty without ``load(log_level=…)``."""
+        return self.load().log
+
+    def run(self, data: bytes = b"", *, repeat: int = 1, context: bytes | None = None) -> RunResult:
+        """Run it once on ``data`` through the kernel's test run: verdict, output data, nanoseconds per run.
+
+        ``data`` is a whole frame, at least 14 bytes; the kernel strips the Ethernet header before a socket filter
+        sees it. Raises ``BpfError`` for program types without a test run.
+        """
+        return self.load().run(data, repeat=repeat, ctx=context)
+
+    def pin(self, path: str | Path) -> None:
+        """Keep the loaded program under ``path`` of a BPF file system after this process ends."""
+        self.load().pin(str(path))
+
+    def close(self) -> None:
+        """Unload: detach what this process attached and let go of the program. The next use loads it anew."""
+        from pyebpf.driver import close_program
+
+        close_program(self.__bpf__)
+
+
+class SocketFilter(Program):
+    """A program that decides how many bytes of each packet a socket receives."""
+
+    def attach(self, sock: socket.socket) -> Link:
+        """Filter what ``sock`` receives until the link is closed."""
+        from pyebpf.driver import keep_link
+        from pyebpf.runtime.attach.socket import attach_socket
+
+        return keep_link(self.__bpf__, attach_socket(self.load(), sock))
+
+
+class XdpProgram(Program):
+    """A program that sees each frame right after it is received."""
+
+    def attach(self, interface: str | int, *, mode: str | None = None) -> Link:
+        """Attach to an interface (name or index). ``mode``: ``"native"``, ``"generic"``, ``"offload"``, or the driver's choice."""
+        from pyebpf.driver import keep_link
+        from pyebpf.runtime.attach.xdp import XdpMode, attach_xdp
+
+        chosen = XdpMode.AUTO if mode is None else XdpMode(mode)
+        return keep_link(self.__bpf__, attach_xdp(self.load(), interface, mode=chosen))
+
+
+class TcProgram(Program):
+    """A program at the ingress or egress of an interface."""
+
+    def attach(self, interface: str | int, *, egress: bool | None = None, first: bool = False) -> Link:
+        """Attach to an interface (name or index) behind the programs already there, or before them with ``first``.
+
+        ``egress`` is needed only for programs made with ``@bpf.tc``, which name no direction.
+        """
+        from pyebpf.driver import keep_link
+        from pyebpf.runtime.attach.tc import attach_tc
+
+        direction = _DIRECTION.get(self.__bpf__.kind.name, egress)
+        if direction is None:
+            raise TypeError(f"{self.name}.attach: say egress=True or egress=False, or use @bpf.tc_ingress / @bpf.tc_egress")
+        if egress is not None and egress != direction:
+            raise ValueError(f"{self.name} is a {self.__bpf__.kind.name} program: egress={egress} contradicts that")
+        return keep_link(self.__bpf__, attach_tc(self.load(), interface, egress=direction, first=first))
+
+
+_DIRECTION = {"tc_ingress": False, "tc_egress": True}
+
+
+class SkSkbProgram(Program):
+    """A program that parses or judges what the sockets of a sockmap receive."""
+
+    def attach(self, sockets: SockMap) -> Link:
+        """Attach to a sockmap; sockets put into it afterwards are covered."""
+        from pyebpf.driver import keep_link
+        from pyebpf.runtime.attach.sockmap import attach_sockmap
+
+        return keep_link(self.__bpf__, attach_sockmap(self.load(), sockets.live))

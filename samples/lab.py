@@ -1,0 +1,69 @@
+"""Support for the samples: two network namespaces of their own, joined by a veth pair.
+
+    left: veth0, 10.99.0.1, fd99::1   <──>   right: veth1, 10.99.0.2, fd99::2
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+def _enter(fd: int) -> None:
+    if _libc.setns(fd, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Lab:
+    """The pair of namespaces; a context manager that takes them away again."""
+
+    def __init__(self) -> None:
+        self.names = {side: f"pyebpf-{side}-{os.getpid()}" for side in ("left", "right")}
+
+    def __enter__(self) -> Lab:
+        left, right = self.names["left"], self.names["right"]
+        try:
+            for name in self.names.values():
+                _ip("netns", "add", name)
+            _ip("link", "add", "veth0", "netns", left, "type", "veth", "peer", "name", "veth1", "netns", right)
+            for number, (name, device) in enumerate(((left, "veth0"), (right, "veth1")), start=1):
+                _ip("-n", name, "addr", "add", f"10.99.0.{number}/24", "dev", device)
+                _ip("-n", name, "addr", "add", f"fd99::{number}/64", "dev", device, "nodad")
+                _ip("-n", name, "link", "set", "lo", "up")
+                _ip("-n", name, "link", "set", device, "up")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for name in self.names.values():
+            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+    def add_address(self, side: str, address: str) -> None:
+        """Give the device of one side a further address, such as ``10.99.0.77/24``."""
+        device = "veth0" if side == "left" else "veth1"
+        _ip("-n", self.names[side], "addr", "add", address, "dev", device)
+
+    @contextlib.contextmanager
+    def inside(self, side: str) -> Iterator[None]:
+        """Make sockets and attach programs in one of the namespaces while the block runs (this thread only)."""
+        home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.names[side]}", os.O_RDONLY)
+        try:
+            _enter(there)
+            yield
+        finally:
+            _enter(home)
+            os.close(home)
+            os.close(there)

@@ -1,0 +1,68 @@
+"""XDP with a longest-prefix-match trie: drops IPv4 packets from blocked networks, lets more specific exceptions pass."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from lab import Lab
+
+import pyebpf as bpf
+from pyebpf import be16, u8, u32, u64
+
+bpf.license("GPL")
+
+
+@bpf.struct
+class Network:
+    """A key of the trie: how many bits count, and the address in network byte order."""
+
+    prefixlen: u32
+    address: list[int] = bpf.array(u8, 4)
+
+
+networks = bpf.LpmTrie[Network, u32](max_entries=1024)
+verdicts = bpf.PerCpuArray[u32, u64](max_entries=2)
+
+
+@bpf.xdp(on_error=bpf.XDP_PASS)
+def lpm_block(ctx: bpf.Xdp) -> int:
+    """The most specific network decides; addresses in no network pass."""
+    if ctx.read(be16, 12) != bpf.ETH_P_IP:
+        return bpf.XDP_PASS
+    source = Network(prefixlen=32)
+    for i in range(4):
+        source.address[i] = ctx.read(u8, bpf.ETH_HLEN + 12 + i)
+    block = networks.get(source, 0)
+    verdicts[1 if block else 0] += 1
+    return bpf.XDP_DROP if block else bpf.XDP_PASS
+
+
+def network(text: str) -> Network:
+    """The key of a network in CIDR notation."""
+    parsed = ipaddress.IPv4Network(text)
+    return Network(prefixlen=parsed.prefixlen, address=list(parsed.network_address.packed))
+
+
+def main() -> None:
+    """Block 10.99.0.0/24 but for 10.99.0.1, and send a datagram from each of two addresses."""
+    networks[network("10.99.0.0/24")] = 1
+    networks[network("10.99.0.1/32")] = 0
+    with Lab() as lab:
+        lab.add_address("left", "10.99.0.77/24")
+        with lab.inside("right"), socket.socket(type=socket.SOCK_DGRAM) as receiver, lpm_block.attach("veth1"):
+            receiver.bind(("10.99.0.2", 5000))
+            receiver.settimeout(0.3)
+            for address in ("10.99.0.1", "10.99.0.77"):
+                with lab.inside("left"), socket.socket(type=socket.SOCK_DGRAM) as sender:
+                    sender.bind((address, 0))
+                    sender.sendto(b"hello", ("10.99.0.2", 5000))
+                try:
+                    print(f"{address}: {receiver.recv(16).decode()!r}")
+                except TimeoutError:
+                    print(f"{address}: dropped")
+    print(f"passed {verdicts.total(0)}, dropped {verdicts.total(1)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""XDP on a veth pair: drops TCP to the ports in a map and counts the drops by source address, for IPv4 and IPv6."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from lab import Lab
+
+import pyebpf as bpf
+from pyebpf import be16, u8, u16, u64
+
+bpf.license("GPL")
+
+
+@bpf.struct
+class Source:
+    """A source address: 16 bytes, IPv4 in the last four."""
+
+    address: bytes = bpf.array(u8, 16)
+
+
+blocked = bpf.HashMap[u16, u8](max_entries=64)
+drops = bpf.LruHashMap[Source, u64](max_entries=1024, default=0)
+
+
+@bpf.xdp(on_error=bpf.XDP_PASS)
+def port_firewall(ctx: bpf.Xdp) -> int:
+    """Packets too short for their headers are somebody else's business: ``on_error`` passes them."""
+    source = Source()
+    if ctx.read(be16, 12) == bpf.ETH_P_IP:
+        header = bpf.ETH_HLEN
+        protocol = ctx.read(u8, header + 9)
+        transport = header + (ctx.read(u8, header) & 15) * 4
+        for i in range(4):
+            source.address[12 + i] = ctx.read(u8, header + 12 + i)
+    elif ctx.read(be16, 12) == bpf.ETH_P_IPV6:
+        header = bpf.ETH_HLEN
+        protocol = ctx.read(u8, header + 6)
+        transport = header + 40
+        for i in range(16):
+            source.address[i] = ctx.read(u8, header + 8 + i)
+    else:
+        return bpf.XDP_PASS
+    if protocol != socket.IPPROTO_TCP or ctx.read(be16, transport + 2) not in blocked:
+        return bpf.XDP_PASS
+    drops[source] += 1
+    return bpf.XDP_DROP
+
+
+def knock(address: str, port: int) -> str:
+    """Try to connect from the left namespace to a closed port: a reset comes back unless the packet was dropped."""
+    try:
+        socket.create_connection((address, port), timeout=0.3).close()
+    except TimeoutError:
+        return "dropped"
+    except ConnectionRefusedError:
+        return "reached"
+    return "connected"
+
+
+def main() -> None:
+    """Block port 2222 on the right side and knock at two ports over both protocols."""
+    with Lab() as lab:
+        with lab.inside("right"):
+            link = port_firewall.attach("veth1")
+        blocked[2222] = 1
+        with link, lab.inside("left"):
+            for address in ("10.99.0.2", "fd99::2"):
+                for port in (2222, 3333):
+                    print(f"TCP to {address} port {port}: {knock(address, port)}")
+    for source, count in drops.items():
+        raw = bytes(source.address)
+        print(f"{ipaddress.ip_address(raw if any(raw[:12]) else raw[12:])}: {count} dropped")
+
+
+if __name__ == "__main__":
+    main()
