@@ -1,0 +1,223 @@
+"""The kinds of programs: one row per decorator, with all that compiler, object and loader need to know of it.
+
+A row says how a program of the kind is loaded, what its argument is, what it may return and what it may do to the
+packet. A new kind is a new row in ``KINDS``; nothing else lists them. ELF sections are those of libbpf:
+``section`` is the one that all loaders in use take, ``precise_section`` the one that also carries the attach
+type, for loaders that know it.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+from dataclasses import dataclass, replace
+
+from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
+from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, Context
+
+
+class PacketAccess(enum.Enum):
+    """What a program may do through pointers into the packet (``may_access_direct_pkt_data`` in the verifier)."""
+
+    NONE = "none"
+    READ = "read"
+    READ_WRITE = "read_write"
+
+
+@dataclass(frozen=True, slots=True)
+class KindOption:
+    """A keyword of the decorator that changes how the program is loaded: ``@bpf.xdp(frags=True)``."""
+
+    keyword: str
+    section: str
+    load_flags: ProgLoadFlag
+    since: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramKind:
+    """A kind of program.
+
+    ``name`` is the decorator's. ``attach_type`` is what the program is loaded for, None where the kernel asks for
+    none. ``error_verdict`` is what a program returns for an error that nobody handled. ``return_range`` are the
+    least and the greatest result that the verifier accepts, None where it accepts any; ``verdict_enum`` and
+    ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells whether
+    ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release, ``sections`` are other ELF sections that
+    mean this kind.
+    """
+
+    name: str
+    prog_type: ProgType
+    attach_type: AttachType | None
+    section: str
+    context: Context | None
+    error_verdict: int
+    packet: PacketAccess
+    test_run: bool
+    since: tuple[int, int]
+    verdict_enum: type[enum.IntEnum] | None = None
+    verdicts: tuple[tuple[str, int], ...] = ()
+    return_range: tuple[int, int] | None = None
+    load_flags: ProgLoadFlag = ProgLoadFlag(0)
+    precise_section: str | None = None
+    sections: tuple[str, ...] = ()
+    options: tuple[KindOption, ...] = ()
+
+    def with_option(self, keyword: str) -> ProgramKind:
+        """The row as the decorator's ``keyword`` changes it.
+
+        Raises:
+            LookupError: the kind has no such option.
+        """
+        for option in self.options:
+            if option.keyword == keyword:
+                return replace(
+                    self,
+                    section=option.section,
+                    load_flags=self.load_flags | option.load_flags,
+                    since=max(self.since, option.since),
+                    sections=(),
+                    options=tuple(o for o in self.options if o is not option),
+                )
+        raise LookupError(f"{self.name} has no option {keyword}")
+
+    def verdict_name(self, value: int) -> str | None:
+        """The name of a result, as users write it (``XDP_PASS``), if it has one."""
+        named = self.verdicts
+        if self.verdict_enum is not None:
+            named = tuple((f"{_PREFIXES[self.verdict_enum]}{m.name}", int(m)) for m in self.verdict_enum)
+        return next((name for name, number in named if number == value), None)
+
+
+_PREFIXES: dict[type[enum.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT_", SkAction: "SK_"}
+
+KEEP = 0xFFFF_FFFF
+"""A socket filter returns how many bytes to keep: this many keeps every packet whole."""
+
+FRAGS = KindOption("frags", "xdp.frags", ProgLoadFlag.XDP_HAS_FRAGS, (5, 18))
+
+SOCKET_FILTER = ProgramKind(
+    name="socket_filter",
+    prog_type=ProgType.SOCKET_FILTER,
+    attach_type=None,
+    section="socket",
+    context=SK_BUFF,
+    error_verdict=0,
+    packet=PacketAccess.NONE,
+    test_run=True,
+    since=(3, 19),
+    verdicts=(("DROP", 0), ("KEEP", KEEP)),
+)
+
+XDP = ProgramKind(
+    name="xdp",
+    prog_type=ProgType.XDP,
+    attach_type=AttachType.XDP,
+    section="xdp",
+    context=XDP_MD,
+    error_verdict=XdpAction.ABORTED,
+    packet=PacketAccess.READ_WRITE,
+    test_run=True,
+    since=(4, 8),
+    verdict_enum=XdpAction,
+    options=(FRAGS,),
+)
+
+TC = ProgramKind(
+    name="tc",
+    prog_type=ProgType.SCHED_CLS,
+    attach_type=None,
+    section="classifier",
+    context=SK_BUFF,
+    error_verdict=TcAction.SHOT,
+    packet=PacketAccess.READ_WRITE,
+    test_run=True,
+    since=(4, 1),
+    verdict_enum=TcAction,
+    sections=("tc",),
+)
+
+TC_INGRESS = replace(
+    TC,
+    name="tc_ingress",
+    attach_type=AttachType.TCX_INGRESS,
+    precise_section="tcx/ingress",
+    sections=("tc/ingress",),
+)
+
+TC_EGRESS = replace(
+    TC,
+    name="tc_egress",
+    attach_type=AttachType.TCX_EGRESS,
+    precise_section="tcx/egress",
+    sections=("tc/egress",),
+)
+
+ACTION = replace(TC, name="action", prog_type=ProgType.SCHED_ACT, section="action", sections=())
+
+SK_SKB_STREAM_PARSER = ProgramKind(
+    name="sk_skb_stream_parser",
+    prog_type=ProgType.SK_SKB,
+    attach_type=AttachType.SK_SKB_STREAM_PARSER,
+    section="sk_skb/stream_parser",
+    context=SK_BUFF,
+    # The length of the message, 0 for "more bytes needed"; a negative errno ends the stream with that error.
+    error_verdict=-errno.EBADMSG,
+    packet=PacketAccess.READ_WRITE,
+    test_run=False,
+    since=(4, 14),
+)
+
+SK_SKB_STREAM_VERDICT = ProgramKind(
+    name="sk_skb_stream_verdict",
+    prog_type=ProgType.SK_SKB,
+    attach_type=AttachType.SK_SKB_STREAM_VERDICT,
+    section="sk_skb/stream_verdict",
+    context=SK_BUFF,
+    error_verdict=SkAction.DROP,
+    packet=PacketAccess.READ_WRITE,
+    test_run=False,
+    since=(4, 14),
+    verdict_enum=SkAction,
+)
+
+SK_SKB_VERDICT = replace(
+    SK_SKB_STREAM_VERDICT,
+    name="sk_skb_verdict",
+    attach_type=AttachType.SK_SKB_VERDICT,
+    section="sk_skb",
+    precise_section="sk_skb/verdict",
+    since=(5, 13),
+)
+
+KINDS: tuple[ProgramKind, ...] = (
+    SOCKET_FILTER,
+    XDP,
+    TC,
+    TC_INGRESS,
+    TC_EGRESS,
+    ACTION,
+    SK_SKB_STREAM_PARSER,
+    SK_SKB_STREAM_VERDICT,
+    SK_SKB_VERDICT,
+)
+
+
+def kind_by_name(name: str) -> ProgramKind | None:
+    """The row of a decorator, if there is one."""
+    return next((kind for kind in KINDS if kind.name == name), None)
+
+
+def kind_by_section(section: str) -> ProgramKind | None:
+    """The row that an ELF section stands for, options included; None for sections of other kinds.
+
+    Where kinds share a section (tc programs for either direction), the first row is meant.
+    """
+    section = section.removeprefix("?")  # libbpf's mark for programs that are not loaded by default
+    for kind in KINDS:
+        if section in (kind.section, kind.precise_section, *kind.sections):
+            return kind
+        for option in kind.options:
+            if section == option.section:
+                return kind.with_option(option.keyword)
+    return None
