@@ -3,6 +3,11 @@
 The compiler makes an ``ObjectSpec``, the ELF reader makes one from anybody's ``.o``; the ELF writer and the
 loader consume it. Code is bytes in the target's byte order, as it stands in an ELF section before linking;
 places in code are *slots* (8 bytes; ``ld_imm64`` takes two), counted from the start of the function.
+
+An instruction with a relocation has a normal form, whatever the object said: ``ld_imm64`` (MAP, DATA, FUNC,
+EXTERN) has src 0, offset 0 and 64 zero bits of immediate; ``call`` (CALL, KFUNC) has src 1, offset 0 and
+imm -1. Every call between functions and every address of a function is a relocation, also within one
+section. The numbers are in the ``Relocation`` alone.
 """
 
 from __future__ import annotations
@@ -30,13 +35,15 @@ class RelocKind(enum.Enum):
     CALL = "call"  # call: the function ``symbol``
     FUNC = "func"  # ld_imm64: the address of the function ``symbol``, for callbacks
     KFUNC = "kfunc"  # call: the kernel function ``symbol``
-    EXTERN = "extern"  # ld_imm64: the .kconfig or .ksyms variable ``symbol``
+    EXTERN = "extern"  # ld_imm64: the address of the .kconfig or .ksyms extern ``symbol``
 
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """One reference out of a function. ``section`` and ``addend`` (bytes) are used by DATA only: the target is
-    variable ``symbol``, or ``section + addend`` where ``symbol`` is empty."""
+    """One reference out of a function. ``section`` and ``addend`` (bytes) are used by DATA only: the target
+    is ``addend`` bytes into the variable ``symbol`` of ``section``, or into ``section`` where ``symbol`` is
+    empty.
+    """
 
     slot: int
     kind: RelocKind
@@ -58,7 +65,9 @@ class LineInfo:
 
 @dataclass(frozen=True, slots=True)
 class CoreRelocation:
-    """A CO-RE record: kind number, root type and access string as in ``.BTF.ext`` (object files of others have them)."""
+    """A CO-RE record: kind number, root type and access string as in ``.BTF.ext`` (object files of others
+    have them).
+    """
 
     slot: int
     kind: int
@@ -82,8 +91,11 @@ class FunctionSpec:
 
 @dataclass(slots=True)
 class ProgramSpec(FunctionSpec):
-    """An entry point. ``section`` is its SEC name; the type fields may be overridden before loading."""
+    """An entry point. ``section`` is its SEC name without the ``?`` of those that are not loaded by default
+    (``autoload``); the type fields may be overridden before loading. Entry points are visible from outside.
+    """
 
+    linkage: Linkage = Linkage.GLOBAL
     prog_type: ProgType = ProgType.UNSPEC
     attach_type: AttachType | None = None
     flags: int = 0
@@ -99,8 +111,14 @@ class Pinning(enum.IntEnum):
 
 @dataclass(slots=True)
 class MapSpec:
-    """A map as it is to be created. ``key`` and ``value`` are layouts where the compiler made the map; ``key_type`` and
-    ``value_type`` their BTF; sizes in bytes. ``slots`` are initial contents by index: names of inner maps or programs."""
+    """A map as it is to be created. ``key`` and ``value`` are layouts where the compiler made the map;
+    ``key_type`` and ``value_type`` their BTF; sizes in bytes. ``slots`` are initial contents by index:
+    names of inner maps or programs.
+
+    A ``STRUCT_OPS`` map is the instance of a kernel struct of operations: ``value_type`` is the struct,
+    ``contents`` its initial bytes, ``slots`` the programs by offset in bytes, and the flag ``LINK`` tells
+    ``.struct_ops.link``.
+    """
 
     name: str
     type: MapType
@@ -117,6 +135,7 @@ class MapSpec:
     numa_node: int | None = None
     inner: MapSpec | None = None
     slots: dict[int, str] = field(default_factory=dict)
+    contents: bytes = b""
 
 
 @dataclass(slots=True)
@@ -152,8 +171,10 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class Extern:
-    """A symbol that the loader resolves: a kernel function, a kernel variable or a kernel configuration value.
-    ``section`` is ``.ksyms`` or ``.kconfig``."""
+    """A symbol that the loader resolves: a kernel function, a kernel variable or a kernel configuration
+    value. ``section`` is ``.ksyms`` or ``.kconfig``; ``type`` is a ``btf.Func`` for functions, otherwise
+    the type of the variable: ``btf.Const(None)`` for one whose type is not known.
+    """
 
     name: str
     section: str
