@@ -73,12 +73,14 @@ class Operand:
 
 @dataclass(eq=False, slots=True)
 class FrameSlot:
-    """Bytes of the stack frame: an alloca or a spill slot. ``offset`` (negative, from r10) is set when the frame is laid out."""
+    """Bytes of the stack frame: an alloca or a spill slot. ``offset`` (negative, from r10) is set when the frame is laid out.
+    ``span``: the source of an alloca."""
 
     size: int
     align: int
     label: str = ""
     offset: int | None = None
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,11 @@ class MachineInsn:
     ``opcode``, ``offset`` and ``imm`` are the encoding's fields (``imm`` has 64 bits for ``ld_imm64``); ``dst`` and
     ``src`` are indexes into ``operands``, or ``None`` where the field is 0; ``src_field`` is a constant in the src
     field (pseudo sources, call kinds). ``frame``: the slot whose offset is added to ``offset`` (loads, stores) or to
-    ``imm`` (address computation), with r10 in the address register's place: ``frame_is_dst`` tells which
-    field that is. ``move``: it copies operand 1 to operand 0 in full, and may be coalesced away. ``remat``: it has no
-    uses and no effects, so it may be repeated instead of spilled. Jumps name no target here: see ``MachineBlock``.
+    ``imm`` (address computation: ``alu64 add imm`` without uses, emitted as ``dst = r10; dst += imm``), with r10 in
+    the address register's place: ``frame_is_dst`` tells which field that is. ``move``: it copies operand 1 to operand
+    0 in full, and may be coalesced away. ``remat``: it has no uses and no effects, so it may be repeated instead of
+    spilled. ``commutative``: the operand that the result is tied to (``reuse``) and the other use may change places.
+    Jumps name no target here: see ``MachineBlock``.
     """
 
     opcode: int
@@ -116,6 +120,7 @@ class MachineInsn:
     clobbers: frozenset[int] = frozenset()
     move: bool = False
     remat: bool = False
+    commutative: bool = False
     span: Span | None = None
     comment: str = ""
 

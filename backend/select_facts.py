@@ -1,0 +1,193 @@
+"""What instruction selection must know about a function before it starts: needed values and register widths.
+
+``Facts.needed`` has the operations whose result some instruction reads from a register; the others are folded into
+addresses and branches, or dead. ``Facts.bound`` tells how many low bits of a value's register may be non-zero,
+so that widening costs nothing where the upper bits are known to be zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyebpf.ir import cfg, ops
+from pyebpf.ir.ops import BinOp, Effects, Function, FunctionRole, Module, Value
+from pyebpf.ir.types import I1, I32, IntTy
+from pyebpf.target import Isa, Target
+
+# Values that selection makes anew where they are used; no instruction stands at their place in the block.
+LEAVES: Final = (ops.Const, ops.Undef, ops.Alloca, ops.MapRef, ops.GlobalRef, ops.FuncRef)
+
+OFFSET_MIN: Final = -(1 << 15)
+OFFSET_MAX: Final = (1 << 15) - 1
+
+
+def signed(value: int, bits: int) -> int:
+    """The low ``bits`` of ``value`` as a two's complement number."""
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A memory operand: ``base`` in a register (or a leaf), ``offset`` bytes after it in the instruction."""
+
+    base: Value
+    offset: int
+
+
+def address(pointer: Value, offset: int, size: int) -> Address:
+    """Fold constant additions into the instruction's offset, as far as all of ``size`` bytes stay addressable.
+
+    The verifier keeps the range of a checked packet pointer for every register that differs from it by a
+    constant, so the base of a chain is as good as its end.
+    """
+    best = Address(pointer, offset)
+    while True:
+        match pointer:
+            case ops.NonNull(pointer=inner):
+                pointer = inner
+            case ops.PtrAdd(base=inner, offset=ops.Const(value=step)):
+                pointer = inner
+                offset += signed(step, 64)
+            case _:
+                return best
+        if OFFSET_MIN <= offset and offset + size - 1 <= OFFSET_MAX:
+            best = Address(pointer, offset)
+
+
+def addresses(op: Value) -> tuple[Address, ...]:
+    """The memory operands of an operation that reads or writes memory itself."""
+    match op:
+        case ops.Load(pointer=pointer, offset=offset, width=width):
+            return (address(pointer, offset, width),)
+        case ops.Store(pointer=pointer, offset=offset, width=width):
+            return (address(pointer, offset, width),)
+        case ops.Atomic(pointer=pointer, offset=offset, width=width):
+            return (address(pointer, offset, width),)
+        case ops.MemZero(pointer=pointer, offset=offset, size=size):
+            return (address(pointer, offset, size),)
+        case ops.MemCopy(target=target, target_offset=there, source=source, source_offset=here, size=size):
+            return (address(target, there, size), address(source, here, size))
+        case _:
+            return ()
+
+
+def _read(op: Value) -> Iterator[Value]:
+    """The values that the instructions of ``op`` read from registers (leaves too)."""
+    match op:
+        case ops.Branch(condition=ops.Cmp() as compare):
+            yield from compare.operands()
+        case ops.Store() | ops.Atomic():
+            yield addresses(op)[0].base
+            yield op.value
+        case ops.Load() | ops.MemZero() | ops.MemCopy():
+            yield from (place.base for place in addresses(op))
+        case _:
+            yield from op.operands()
+
+
+def _needed(order: list[ops.Block]) -> set[Value]:
+    """Every value that must be in a register, from those that effects and control flow read backwards."""
+    stays = Effects.WRITES | Effects.TERMINATES
+    work = [v for block in order for op in block.ops if op.EFFECTS & stays for v in _read(op)]
+    needed: set[Value] = set()
+    while work:
+        value = work.pop()
+        if value in needed or isinstance(value, LEAVES):
+            continue
+        needed.add(value)
+        # A call is a root already; reading its operands again would be harmless, but is not needed.
+        if not value.EFFECTS & stays:
+            work.extend(_read(value))
+    return needed
+
+
+def _binary_bound(op: ops.Binary, left: int, right: int, clean: int) -> int:
+    constant = op.right.value if isinstance(op.right, ops.Const) else None
+    match op.op:
+        case BinOp.AND:
+            return min(left, right)
+        case BinOp.OR | BinOp.XOR:
+            return max(left, right)
+        case BinOp.LSHR if constant is not None:
+            return max(0, min(left, clean) - constant)
+        case BinOp.LSHR | BinOp.UDIV:
+            return min(left, clean)
+        case BinOp.UREM:
+            return min(left, right, clean)
+        case BinOp.SHL if constant is not None:
+            return min(clean, left + constant)
+        case _:
+            return clean
+
+
+class Facts:
+    """The two analyses of one function of ``module`` for one target; ``order`` is reverse postorder."""
+
+    def __init__(self, function: Function, module: Module, target: Target) -> None:
+        self.order = cfg.reverse_postorder(function)
+        self.needed = _needed(self.order)
+        self._isa = target.isa
+        self._role = function.role
+        self._functions = module.functions
+        self._bounds: dict[Value, int] = {}
+        # From below: phis start at zero bits and grow until nothing changes; the lattice has 65 levels.
+        changed = True
+        while changed:
+            changed = False
+            for block in self.order:
+                for op in block.ops:
+                    if isinstance(op.type, IntTy):
+                        bound = self._compute(op)
+                        if bound != self._bounds.get(op, 0):
+                            self._bounds[op] = bound
+                            changed = True
+
+    def bound(self, value: Value) -> int:
+        """How many low bits of the register that holds ``value`` may be non-zero (0 to 64).
+
+        For an i32 the register may hold more than the value: the upper half is then garbage, and the bound 64.
+        """
+        if isinstance(value, ops.Const | ops.Undef | ops.Param):
+            return self._compute(value)
+        return self._bounds.get(value, 0) if isinstance(value.type, IntTy) else 64
+
+    def _compute(self, op: Value) -> int:
+        # What a result of the type is at least limited to, given that 32-bit operations zero the upper half.
+        clean = {I1: 1, I32: 32}.get(op.type, 64) if isinstance(op.type, IntTy) else 64
+        match op:
+            case ops.Const(value=value):
+                return value.bit_length()
+            case ops.Undef():
+                return 0
+            case ops.Param():
+                # Static functions are called by us only, and we pass narrow values zero-extended.
+                return clean if self._role is FunctionRole.SUBPROGRAM else 64
+            case ops.Call(function=name):
+                # The verifier does not look into global functions, and takes their results for any scalar.
+                return 64 if self._functions[name].role is FunctionRole.GLOBAL else clean
+            case ops.Phi():
+                return max((self.bound(v) for v in op.incoming.values()), default=0)
+            case ops.Binary(left=left, right=right):
+                left_bound, right_bound = self.bound(left), self.bound(right)
+                return min(clean, _binary_bound(op, left_bound, right_bound, clean))
+            case ops.Trunc(operand=operand):
+                below_v3 = self._isa < Isa.V3
+                return min(self.bound(operand), 32) if below_v3 else self.bound(operand)
+            case ops.Zext(bits=bits, operand=operand):
+                return min(bits, self.bound(operand))
+            case ops.Sext(bits=bits, operand=operand):
+                bound = self.bound(operand)
+                return bound if bound < bits else clean
+            case ops.ByteSwap(bits=bits):
+                return bits
+            case ops.Load(width=width, signed=False):
+                return width * 8
+            case ops.Load() if op.type == I32 and self._isa >= Isa.V4:
+                return 64  # ldsx extends to all 64 bits
+            case ops.CallHelper() | ops.CallKfunc():
+                return 64
+            case _:
+                return clean
