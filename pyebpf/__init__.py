@@ -1,0 +1,103 @@
+"""pyebpf: eBPF programs as plain Python functions.
+
+    import pyebpf as bpf
+    from pyebpf import u8, u32, u64
+
+    packets = bpf.ArrayMap[u32, u64](max_entries=256)
+
+    @bpf.socket_filter(on_error=bpf.KEEP)
+    def count_by_protocol(skb: bpf.SkBuff) -> int:
+        packets[skb.load(u8, bpf.ETH_HLEN + 9)] += 1
+        return len(skb)
+
+This module is the namespace that programs use: types, maps, decorators, the kernel's constants and all of its
+helpers (``bpf.ktime_get_ns()``; C's names without ``bpf_``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyebpf.contexts import SkBuff, Xdp
+from pyebpf.decorators import (
+    action,
+    sk_skb_stream_parser,
+    sk_skb_stream_verdict,
+    sk_skb_verdict,
+    socket_filter,
+    tc,
+    tc_egress,
+    tc_ingress,
+    xdp,
+)
+from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError
+from pyebpf.lang import (
+    Const,
+    Global,
+    Struct,
+    array,
+    be16,
+    be32,
+    be64,
+    chars,
+    checked,
+    copy,
+    function,
+    global_function,
+    htonl,
+    htonll,
+    htons,
+    i8,
+    i16,
+    i32,
+    i64,
+    inline,
+    le16,
+    le32,
+    le64,
+    license,
+    log2,
+    log2l,
+    loop,
+    noinline,
+    ntohl,
+    ntohll,
+    ntohs,
+    sizeof,
+    snprintf,
+    struct,
+    u8,
+    u16,
+    u32,
+    u64,
+    union,
+)
+from pyebpf.maps import (
+    ArrayMap,
+    HashMap,
+    LpmTrie,
+    LruHashMap,
+    PerCpuArray,
+    PerCpuHash,
+    ProgArray,
+    Queue,
+    RingBuf,
+    SockMap,
+    Stack,
+)
+from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+
+if TYPE_CHECKING:
+    from pyebpf.runtime.errors import BpfError, PermissionDenied, VerifierError
+    from pyebpf.session import load, open_pinned, raw_socket, trace_print
+    from pyebpf.uapi.constants import *  # noqa: F403
+    from pyebpf.uapi.helper_functions import *  # noqa: F403
+    from pyebpf.uapi.programs import DROP, KEEP
+
+
+def __getattr__(name: str) -> object:
+    from pyebpf.names import find
+
+    value = find(name)
+    globals()[name] = value
+    return value

@@ -19,7 +19,8 @@ class ProgramDecorator(Generic[P]):
     """``@bpf.xdp`` or ``@bpf.xdp(on_error=…, name=…)``.
 
     ``on_error``: the verdict for an error that the program does not handle, instead of the type's own. ``name``: the
-    program's name in the kernel and in object files, instead of the function's.
+    program's name in the kernel and in object files, instead of the function's. ``options``: the keywords of the
+    row in ``pyebpf.uapi.programs``, such as ``frags=True`` of XDP.
     """
 
     def __init__(self, cls: type[P], kind: ProgramKind) -> None:
@@ -30,14 +31,29 @@ class ProgramDecorator(Generic[P]):
     @overload
     def __call__(self, func: Function, /) -> P: ...
     @overload
-    def __call__(self, *, on_error: int | None = ..., name: str | None = ...) -> Callable[[Function], P]: ...
     def __call__(
-        self, func: Function | None = None, /, *, on_error: int | None = None, name: str | None = None
+        self, *, on_error: int | None = ..., name: str | None = ..., **options: bool
+    ) -> Callable[[Function], P]: ...
+    def __call__(
+        self,
+        func: Function | None = None,
+        /,
+        *,
+        on_error: int | None = None,
+        name: str | None = None,
+        **options: bool,
     ) -> P | Callable[[Function], P]:
+        kind = self.kind
+        for keyword, wanted in options.items():
+            if not any(option.keyword == keyword for option in self.kind.options):
+                raise TypeError(f"@bpf.{self.kind.name} has no option {keyword!r}")
+            if wanted:
+                kind = kind.with_option(keyword)
+
         def decorate(inner: Function) -> P:
             if not isinstance(inner, types.FunctionType):
                 raise TypeError(f"@bpf.{self.kind.name} decorates a function, not {type(inner).__name__}")
-            return self.cls(ProgramDecl(inner, self.kind, name or inner.__name__, on_error))
+            return self.cls(ProgramDecl(inner, kind, name or inner.__name__, on_error, int(kind.load_flags)))
 
         return decorate if func is None else decorate(func)
 
@@ -47,11 +63,10 @@ class ProgramDecorator(Generic[P]):
 
 socket_filter = ProgramDecorator(SocketFilter, kinds.SOCKET_FILTER)
 xdp = ProgramDecorator(XdpProgram, kinds.XDP)
-xdp_frags = ProgramDecorator(XdpProgram, kinds.XDP_FRAGS)
 tc = ProgramDecorator(TcProgram, kinds.TC)
 tc_ingress = ProgramDecorator(TcProgram, kinds.TC_INGRESS)
 tc_egress = ProgramDecorator(TcProgram, kinds.TC_EGRESS)
-tc_action = ProgramDecorator(Program, kinds.TC_ACTION)
-sk_skb_parser = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_PARSER)
+action = ProgramDecorator(Program, kinds.ACTION)
+sk_skb_stream_parser = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_PARSER)
 sk_skb_stream_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_VERDICT)
 sk_skb_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_VERDICT)

@@ -208,6 +208,8 @@ class _Variable(Generic[T]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, annotation: Any) -> Any:
+            if isinstance(annotation, TypeVar):
+                return super().__class_getitem__(annotation)
             of = layout_of(annotation)
             return lambda initial=None, *, name=None: cls._make(of, initial, name)
 

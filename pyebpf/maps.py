@@ -73,6 +73,8 @@ class _Keyed(_Declared, Generic[K, V]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, types: Any) -> Any:
+            if isinstance(types, tuple) and all(isinstance(of, TypeVar) for of in types):
+                return super().__class_getitem__(types)
             if not isinstance(types, tuple) or len(types) != 2:
                 raise TypeError(f"{cls.__name__} takes a key type and a value type: {cls.__name__}[u32, u64]")
             key, value = layout_of(types[0]), layout_of(types[1])
@@ -251,6 +253,8 @@ class _Sequence(_Declared, Generic[V]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, of: Any) -> Any:
+            if isinstance(of, TypeVar):
+                return super().__class_getitem__(of)
             value = layout_of(of)
 
             def make(*, max_entries: int, name: str | None = None) -> Any:

@@ -1,0 +1,185 @@
+"""The command ``pyebpf``: build, check, run, dump, explain.
+
+Files are imported under their own name, never as ``__main__``, and may not load or attach while that happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from pyebpf.codes import Code
+from pyebpf.declare import ProgramDecl, declaration_of
+from pyebpf.diagnostics import CompileError, PyebpfError
+
+
+class UsageError(PyebpfError):
+    """The command line asks for something that is not there."""
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a user's file without running it as a script. Loading and attaching are refused meanwhile."""
+    from pyebpf import session
+
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    with session.importing(path):
+        spec.loader.exec_module(module)
+    return module
+
+
+def programs_of(module: ModuleType, names: Sequence[str] = ()) -> list[ProgramDecl]:
+    """The programs of a module in order, or those with the given names."""
+    found: dict[str, ProgramDecl] = {}
+    for value in vars(module).values():
+        decl = declaration_of(value)
+        if isinstance(decl, ProgramDecl) and decl not in found.values():
+            if decl.name in found:
+                raise UsageError(f"{module.__file__}: two programs are called {decl.name!r}; give one a name=")
+            found[decl.name] = decl
+    for name in names:
+        if name not in found:
+            raise UsageError(f"{module.__file__} has no program {name!r}; it has {', '.join(found) or 'none'}")
+    if not found:
+        raise UsageError(f"{module.__file__} has no programs: no function with a pyebpf decorator at module level")
+    return [found[name] for name in names] if names else list(found.values())
+
+
+def _build(args: argparse.Namespace) -> int:
+    from pyebpf.driver import build_target, compile_programs
+
+    programs = programs_of(import_file(args.file), args.program)
+    compiled = compile_programs(programs, build_target(args.kernel, args.isa))
+    output = args.output or args.file.with_suffix(".o")
+    output.write_bytes(compiled.elf())
+    print(f"{output}: {', '.join(p.name for p in programs)}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from pyebpf.driver import build_target, compile_programs, running_target
+
+    target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
+    failed = 0
+    for file in args.files:
+        for program in programs_of(import_file(file)):
+            try:
+                compiled = compile_programs([program], target, check=True)
+            except CompileError as error:
+                failed += len(error.diagnostics)
+                print(f"{error}\n", file=sys.stderr)
+            else:
+                report = compiled.object.programs[program.name]
+                print(f"{file}: {program.name}: {len(report.code) // 8} instructions")
+    if failed:
+        print(f"{failed} error{'s' if failed > 1 else ''}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    sys.argv = [str(args.file), *args.arguments]
+    sys.path.insert(0, str(args.file.parent.resolve()))
+    runpy.run_path(str(args.file), run_name="__main__")
+    return 0
+
+
+def _dump(args: argparse.Namespace) -> int:
+    from pyebpf.driver import build_target, compile_programs, dump_object, running_target, stage_names
+
+    if args.file.suffix == ".o":
+        print(dump_object(args.file.read_bytes(), args.file.name, args.stage))
+        return 0
+    if args.stage not in stage_names():
+        raise UsageError(f"there is no stage {args.stage!r}; the stages are {', '.join(stage_names())}")
+    target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
+    programs = programs_of(import_file(args.file), args.program)
+    print(compile_programs(programs, target, stages=[args.stage]).stages[args.stage])
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    if args.code is None:
+        for code in sorted(Code, key=lambda c: c.name):
+            print(f"{code.name}  {code.explanation.title}")
+        return 0
+    found = Code.__members__.get(args.code.upper())
+    if found is None:
+        raise UsageError(f"there is no code {args.code}; `pyebpf explain` lists them")
+    row = found.explanation
+    indented = {name: "\n".join(f"    {line}" for line in text.split("\n")) for name, text in
+                (("wrong", row.wrong), ("right", row.right))}
+    print(f"{found.name}: {row.title}\n\n{row.why}\n\nWrong:\n\n{indented['wrong']}\n\nRight:\n\n{indented['right']}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pyebpf", description="Compile Python functions to eBPF.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    def for_target(made: argparse.ArgumentParser, default: str) -> None:
+        made.add_argument("--kernel", metavar="X.Y", help=f"the oldest kernel that must accept it ({default})")
+        made.add_argument("--isa", type=int, choices=(1, 2, 3, 4), help="level of the instruction set (3)")
+
+    build = command("build", _build, "Write an object file with the programs of FILE.")
+    build.add_argument("file", type=Path, metavar="FILE")
+    build.add_argument("-o", "--output", type=Path, metavar="OBJECT", help="where to write it (FILE with .o)")
+    build.add_argument("-p", "--program", action="append", default=[], help="only this program (may be repeated)")
+    for_target(build, "6.1")
+
+    check = command("check", _check, "Compile every program of FILES and report all errors.")
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    for_target(check, "the running one")
+
+    run = command("run", _run, "Run FILE as a script.")
+    run.add_argument("file", type=Path, metavar="FILE")
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
+
+    dump = command("dump", _dump, "Show a stage of the compilation of FILE (.py), or what an object (.o) holds.")
+    dump.add_argument("file", type=Path, metavar="FILE")
+    dump.add_argument("--stage", default="asm", help="tree, ssa, the name of a pass, machine, asm, btf or elf (asm)")
+    dump.add_argument("-p", "--program", action="append", default=[], help="only this program (may be repeated)")
+    for_target(dump, "the running one")
+
+    explain = command("explain", _explain, "Explain a diagnostic code, or list them all.")
+    explain.add_argument("code", nargs="?", metavar="CODE")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status: 0, 1 for refused programs, 2 for wrong usage."""
+    args = _parser().parse_args(arguments)
+    try:
+        status: int = args.run(args)
+    except CompileError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except UsageError as error:
+        print(f"pyebpf: {error}", file=sys.stderr)
+        return 2
+    except PyebpfError as error:
+        print(f"pyebpf: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"pyebpf: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

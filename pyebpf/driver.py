@@ -1,0 +1,172 @@
+"""From declared programs to an object: the order of the stages, and hooks to look at each of them.
+
+    ProgramDecl ── infer ──▶ typed tree ── build ──▶ SSA ── pipeline ──▶ SSA ── codegen ──▶ ObjectSpec
+
+Nothing here knows about a kernel but as a ``Target``; what is loaded is the business of ``pyebpf.session``.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pyebpf import declare
+from pyebpf.codes import Code
+from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
+from pyebpf.diagnostics import CompileError, Diagnostic, Label
+from pyebpf.frontend import tree
+from pyebpf.ir.ops import Module
+from pyebpf.object import ObjectSpec
+from pyebpf.target import Isa, Target
+
+Placement = Callable[[tree.Unit], None]
+"""Gives every global of a unit its data section; may add further globals to share a section with."""
+
+
+@dataclass(slots=True)
+class Compiled:
+    """The result of a compilation. ``stages``: the text of each stage that was asked for, in order."""
+
+    target: Target
+    unit: tree.Unit
+    module: Module
+    object: ObjectSpec
+    stages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ir(self) -> str:
+        """The optimised SSA as text."""
+        from pyebpf.ir.text import print_module
+
+        return print_module(self.module)
+
+    @property
+    def listing(self) -> str:
+        """The instructions beside the source lines."""
+        from pyebpf.backend.listing import listing
+
+        return listing(self.object)
+
+    def elf(self) -> bytes:
+        """The object file."""
+        from pyebpf.backend.elf import write_object
+
+        return write_object(self.object)
+
+
+def running_target() -> Target:
+    """The running kernel, where this is Linux; else the oldest kernel that objects are built for by default."""
+    if sys.platform != "linux":
+        return Target()
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return Target(kernel=(int(found[1]), int(found[2]))) if found else Target()
+
+
+def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
+    """The target of ``--kernel 6.1`` and ``--isa 3``. Raises ValueError for what is neither."""
+    base = Target()
+    if kernel is None:
+        release = base.kernel
+    else:
+        found = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", kernel)
+        if not found:
+            raise ValueError(f"{kernel!r} is not a kernel release such as 6.1")
+        release = (int(found[1]), int(found[2]))
+    return Target(isa=base.isa if isa is None else Isa(isa), kernel=release)
+
+
+def module_globals(programs: Iterable[ProgramDecl]) -> list[GlobalDecl]:
+    """All variables declared in the modules of ``programs``, in order: they share one section of each kind."""
+    found: list[GlobalDecl] = []
+    for program in programs:
+        for name, value in program.function.__globals__.items():
+            decl = declaration_of(value)
+            if isinstance(decl, GlobalDecl) and decl not in found:
+                decl.name = decl.name or name
+                found.append(decl)
+    return found
+
+
+def place_globals(unit: tree.Unit) -> None:
+    """The placement for object files: ``.rodata`` for constants, ``.bss`` for what starts zero, ``.data`` for the rest."""
+    for decl in unit.globals:
+        decl.section = default_section(decl)
+
+
+def default_section(decl: GlobalDecl) -> str:
+    """The section where a variable lies unless it has to share one that is loaded already."""
+    if decl.constant:
+        return ".rodata"
+    return ".data" if decl.initial else ".bss"
+
+
+def license_of(programs: Sequence[ProgramDecl]) -> str | None:
+    """The licence that the module of the programs states, if it states one."""
+    for program in programs:
+        stated = declare.LICENSES.get(program.function.__module__)
+        if stated is not None:
+            return stated.text
+    return None
+
+
+def compile_programs(
+    programs: Sequence[ProgramDecl],
+    target: Target | None = None,
+    *,
+    place: Placement = place_globals,
+    stages: Iterable[str] = (),
+    check: bool = False,
+) -> Compiled:
+    """Compile ``programs`` of one module into one object.
+
+    ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
+    Raises ``CompileError`` with every diagnostic.
+    """
+    from pyebpf.backend.codegen import StackTooLarge, compile_module
+    from pyebpf.backend.pipeline import optimize
+    from pyebpf.frontend.build import build
+    from pyebpf.frontend.infer import analyze
+    from pyebpf.ir.text import print_module
+
+    target = target or running_target()
+    wanted = set(stages)
+    texts: dict[str, str] = {}
+
+    def keep(stage: str, text: Callable[[], str]) -> None:
+        if stage in wanted:
+            texts[stage] = text()
+
+    unit = analyze(programs, target, license_of(programs))
+    if "tree" in wanted:
+        from pyebpf.frontend.tree_text import print_unit
+
+        texts["tree"] = print_unit(unit)
+    place(unit)
+    module = build(unit, target)
+    keep("ssa", lambda: print_module(module))
+    optimize(module, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check)
+    try:
+        spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
+    except StackTooLarge as error:
+        raise CompileError([stack_diagnostic(error)]) from None
+    compiled = Compiled(target, unit, module, spec, texts)
+    if "asm" in wanted:
+        texts["asm"] = compiled.listing
+    if "btf" in wanted:
+        texts["btf"] = object_types(spec)
+    if "elf" in wanted:
+        from pyebpf.backend.elf import describe_object
+
+        texts["elf"] = describe_object(compiled.elf())
+    return compiled
+
+
+def stage_names() -> list[str]:
+    """Every stage that can be looked at, in order; the middle ones are the passes of the pipeline."""
+    from pyebpf.backend.pipeline import PIPELINE
+
+    passes = list(dict.fromkeys(entry.name for entry in PIPELINE))
+    return ["tree", "ssa", *passes, "machine", "asm", "btf", "elf"]

@@ -1,0 +1,60 @@
+"""The names of ``pyebpf`` that are made when first asked for: kernel constants, helpers, and what needs the loader.
+
+They are looked up by ``pyebpf.__getattr__``, so that ``import pyebpf`` builds none of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from pyebpf.declare import HelperDecl
+from pyebpf.lang import InProgramOnly
+
+_ELSEWHERE = {
+    "load": "pyebpf.session",
+    "open_pinned": "pyebpf.session",
+    "raw_socket": "pyebpf.session",
+    "trace_print": "pyebpf.session",
+    "BpfError": "pyebpf.runtime.errors",
+    "PermissionDenied": "pyebpf.runtime.errors",
+    "VerifierError": "pyebpf.runtime.errors",
+}
+
+
+class HelperFunction:
+    """A kernel helper: ``bpf.ktime_get_ns()`` inside a program; calling it in user space raises ``InProgramOnly``."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+        self.__bpf__ = HelperDecl(name)
+        self.__doc__ = f"The kernel helper bpf_{name}, for programs."
+
+    def __call__(self, *args: object) -> object:
+        raise InProgramOnly(f"bpf.{self.__name__} is a kernel helper: it works inside programs only")
+
+    def __repr__(self) -> str:
+        return f"<helper bpf.{self.__name__}>"
+
+
+def find(name: str) -> object:
+    """The value of ``pyebpf.NAME``. Raises AttributeError, with near misses, where there is none."""
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from pyebpf.uapi import constants, helpers, programs
+
+    if name.isupper():
+        for module in (constants, programs):
+            value = getattr(module, name, None)
+            if isinstance(value, int):
+                return value
+    if helpers.helper_by_name(name) is not None:
+        return HelperFunction(name)
+    import pyebpf
+
+    known = [*vars(pyebpf), *_ELSEWHERE, *helpers.helper_names(), *(n for n in vars(constants) if n.isupper())]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    raise AttributeError(f"module 'pyebpf' has no attribute {name!r}{hint}", name=name, obj=pyebpf)
