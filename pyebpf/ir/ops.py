@@ -5,8 +5,8 @@ replace them without knowing the class. Each docstring shows the textual form (`
 parses it). ``EFFECTS`` says what may not be reordered, removed or merged.
 
 Contract with the verifier that all passes keep: a pointer that was bounds-checked is the pointer that is
-used (no re-association of ``PtrAdd``, no second computation of ``packet + variable``), and an integer that was
-checked is the integer that is used.
+used (no re-association of ``PtrAdd``, no second computation of ``packet + variable``), and an integer that
+was checked is the integer that is used.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Param(Value):
 @final
 @dataclass(eq=False, slots=True)
 class Const(Value):
-    """``%1 = const i64 42``: an integer, or the null pointer (value 0 of a nullable pointer type). Two's complement:
-    0 <= value < 2**bits."""
+    """``%1 = const i64 42``: an integer, or the null pointer (value 0 of a nullable pointer type). Two's
+    complement: 0 <= value < 2**bits."""
 
     value: int
 
@@ -130,8 +130,8 @@ class BinOp(enum.Enum):
 @final
 @dataclass(eq=False, slots=True)
 class Binary(Value):
-    """``%3 = add i64 %1, %2``: both operands and the result have the same integer type (i32 or i64; also and/or/xor
-    of i1)."""
+    """``%3 = add i64 %1, %2``: both operands and the result have the same integer type (i32 or i64; also
+    and/or/xor of i1)."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("left", "right")
 
@@ -208,8 +208,8 @@ class Trunc(Value):
 class Zext(Value):
     """``%2 = zext.8 i64 %1``: keeps the low ``bits`` (1, 8, 16, 32) of the operand and zeroes the rest.
 
-    From an i32 operand with ``bits`` 32 it is the widening that costs nothing after a 32-bit operation; from i1
-    it makes 0 or 1."""
+    From an i32 operand with ``bits`` 32 it is the widening that costs nothing after a 32-bit operation; from
+    i1 it makes 0 or 1."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("operand",)
 
@@ -234,8 +234,8 @@ class Sext(Value):
 @final
 @dataclass(eq=False, slots=True)
 class Alloca(Value):
-    """``%1 = alloca 16 align 8 "key"``: ``size`` bytes of this function's stack frame, contents undefined; in the
-    entry block only. Type ``ptr<stack:size>``."""
+    """``%1 = alloca 16 align 8 "key"``: ``size`` bytes of this function's stack frame, contents undefined; in
+    the entry block only. Type ``ptr<stack:size>``."""
 
     EFFECTS: ClassVar[Effects] = Effects.PINNED
 
@@ -250,8 +250,8 @@ class Alloca(Value):
 @final
 @dataclass(eq=False, slots=True)
 class PtrAdd(Value):
-    """``%3 = ptradd %1, %2``: a pointer ``offset`` (i64) bytes further, in the same space. ``size`` of its type is
-    what may be accessed from there."""
+    """``%3 = ptradd ptr<map_value:4> %1, %2``: a pointer ``offset`` (i64) bytes further, in the same space.
+    ``size`` of its type is what may be accessed from there."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("base", "offset")
 
@@ -262,7 +262,8 @@ class PtrAdd(Value):
 @final
 @dataclass(eq=False, slots=True)
 class NonNull(Value):
-    """``%2 = nonnull %1``: the same pointer, known not to be null on this path. Costs nothing."""
+    """``%2 = nonnull ptr<map_value:8> %1``: the same pointer, known not to be null on this path. Costs
+    nothing."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("pointer",)
     EFFECTS: ClassVar[Effects] = Effects.PINNED
@@ -273,10 +274,11 @@ class NonNull(Value):
 @final
 @dataclass(eq=False, slots=True)
 class Load(Value):
-    """``%2 = load.s16 i64 %1 + 4``: ``width`` bytes at ``pointer + offset``, zero- or sign-extended to the result type.
+    """``%2 = load.2 i64 %1 + 4`` (``loads.2`` where ``signed``): ``width`` bytes at ``pointer + offset``,
+    zero- or sign-extended to the result type.
 
-    The result may be a pointer: from a context field (``load.4 ptr<packet> %ctx + 76``) or from an 8-byte stack slot
-    that a pointer was stored to."""
+    The result may be a pointer: from a context field (``%2 = load.4 ptr<packet> %ctx + 76``) or from an
+    8-byte stack slot that a pointer was stored to."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("pointer",)
     EFFECTS: ClassVar[Effects] = Effects.READS
@@ -344,7 +346,8 @@ class AtomicOp(enum.Enum):
 @final
 @dataclass(eq=False, slots=True)
 class Atomic(Value):
-    """``atomic.add.8 %1 + 0, %2``: atomically changes ``width`` (4 or 8) bytes at ``pointer + offset``; no result."""
+    """``atomic_add.8 %1 + 0, %2``: atomically changes ``width`` (4 or 8) bytes at ``pointer + offset``; no
+    result."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("pointer", "value")
     EFFECTS: ClassVar[Effects] = Effects.READS | Effects.WRITES
@@ -373,7 +376,7 @@ class MapRef(Value):
 @final
 @dataclass(eq=False, slots=True)
 class GlobalRef(Value):
-    """``%1 = global ".rodata" "greeting"``: the address of a variable of a data section. Type ``ptr<global:size>``."""
+    """``%1 = global ptr<global:5> ".rodata" "greeting"``: the address of a variable of a data section."""
 
     section: str
     variable: str
@@ -396,8 +399,8 @@ class FuncRef(Value):
 @final
 @dataclass(eq=False, slots=True)
 class CallHelper(Value):
-    """``%3 = helper map_lookup_elem(%1, %2): ptr<map_value:8?>``: a call of the helper with UAPI number ``helper``; its
-    row in ``pyebpf.uapi.helpers`` says what it reads, writes and invalidates."""
+    """``%3 = helper map_lookup_elem(%1, %2): ptr<map_value:8?>``: a call of the helper with UAPI number
+    ``helper``; its row in ``pyebpf.uapi.helpers`` says what it reads, writes and invalidates."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("args",)
     EFFECTS: ClassVar[Effects] = Effects.READS | Effects.WRITES
@@ -409,7 +412,8 @@ class CallHelper(Value):
 @final
 @dataclass(eq=False, slots=True)
 class CallKfunc(Value):
-    """``%2 = kfunc bpf_strcmp(%1): i64``: a call of a kernel function by name (its prototype is an extern of the module)."""
+    """``%2 = kfunc bpf_strcmp(%1): i64``: a call of a kernel function by name (its prototype is an extern of
+    the module)."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("args",)
     EFFECTS: ClassVar[Effects] = Effects.READS | Effects.WRITES
@@ -446,7 +450,8 @@ class Jump(Value):
 @final
 @dataclass(eq=False, slots=True)
 class Branch(Value):
-    """``branch %1, then, else``: on an i1. ``unlikely`` marks a ``then`` block that handles an error and is laid out last."""
+    """``branch %1, then, else``: on an i1. ``unlikely`` marks a ``then`` block that handles an error and is
+    laid out last."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("condition",)
     EFFECTS: ClassVar[Effects] = Effects.TERMINATES
@@ -460,7 +465,8 @@ class Branch(Value):
 @final
 @dataclass(eq=False, slots=True)
 class CompareBranch(Value):
-    """``if ult %1, %2, then, else``: a comparison and the branch on it in one, made by compare-and-branch fusion."""
+    """``if ult %1, %2, then, else``: a comparison and the branch on it in one, made by compare-and-branch
+    fusion."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("left", "right")
     EFFECTS: ClassVar[Effects] = Effects.TERMINATES
@@ -578,7 +584,8 @@ class Inlining(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ParamInfo:
-    """The source side of a parameter, for BTF: its name and, where it has one, its layout (a pointer to it if ``pointer``)."""
+    """The source side of a parameter, for BTF: its name and, where it has one, its layout (a pointer to it if
+    ``pointer``)."""
 
     name: str
     layout: Layout | None = None
@@ -621,6 +628,6 @@ class Module:
     license: str = ""
 
 
-def const(value: int, type: IntTy = I64, span: Span | None = None) -> Const:  # noqa: A002
+def const(value: int, type: IntTy = I64, span: Span | None = None) -> Const:
     """The integer constant ``value``, reduced to the width of ``type``."""
     return Const(value & ((1 << type.bits) - 1), type=type, span=span)

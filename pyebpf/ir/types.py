@@ -43,9 +43,9 @@ class Space(enum.Enum):
 class PtrTy:
     """A pointer into ``space``.
 
-    ``size``: bytes that may be accessed from the pointer on, where that is known for the whole object (a stack
-    slot, a map value, a global); ``None`` for contexts, packets and handles. ``nullable``: may be null and must
-    pass through ``NonNull`` before use.
+    ``size``: bytes that may be accessed from the pointer on, where that is known for the whole object (a
+    stack slot, a map value, a global); ``None`` for contexts, packets and handles. ``nullable``: may be null
+    and must pass through ``NonNull`` before use.
     """
 
     space: Space
