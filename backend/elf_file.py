@@ -117,7 +117,9 @@ class Section:
 
 @dataclass(slots=True)
 class ElfFile:
-    """A relocatable object. ``sections`` are those with contents, not the tables; the null symbol is left out."""
+    """A relocatable object. ``sections`` are those with contents, not the tables; the null symbol is left
+    out.
+    """
 
     sections: list[Section] = field(default_factory=list)
     symbols: list[Symbol] = field(default_factory=list)
