@@ -11,7 +11,8 @@
 ``helper_functions``    a stub only: typed signatures of the helpers, for editors and type checkers
 ======================  ================================================================================
 
-``constants``, ``releases``, ``helper_table`` and ``helper_functions`` are generated: ``tools/generate.py`` writes
-them from ``input/*.tsv``, which ``tools/extract_constants.py`` and ``tools/extract_helpers.py`` took from kernel
-sources and BTF. Neither folder is part of the installed package. This package imports nothing else of pyebpf.
+``constants``, ``releases``, ``helper_table`` and ``helper_functions`` are generated: ``tools/generate.py``
+writes them from ``input/*.tsv``, which ``tools/extract_constants.py`` and ``tools/extract_helpers.py`` took
+from kernel sources and BTF. Neither folder is part of the installed package. This package imports nothing
+else of pyebpf.
 """

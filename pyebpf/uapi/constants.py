@@ -3,7 +3,7 @@
 # fmt: off
 """Numbers of the BPF UAPI and of Ethernet, as in Linux 6.18.
 
-Enums hold what programs and the loader choose from; flags of helpers and everything else are plain
+Enums hold what programs and the loader choose from; flags of helpers and all else are plain
 integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_link.h,
 linux/if_ether.h and linux/pkt_cls.h.
 """

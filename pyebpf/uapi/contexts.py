@@ -1,8 +1,8 @@
 """The contexts that programs get as their argument: fields, and which program type may read or write which.
 
-One row per field. The kernel decides accesses in its ``*_is_valid_access()`` functions (net/core/filter.c); it
-refuses any access that is not aligned to its own width or that is wider or narrower than the row says. A test
-loads a program per field, program type and width and compares the kernel's answers with these rows.
+One row per field. The kernel decides accesses in its ``*_is_valid_access()`` functions (net/core/filter.c);
+it refuses any access that is not aligned to its own width or that is wider or narrower than the row says. A
+test loads a program per field, program type and width and compares the kernel's answers with these rows.
 
 A new context is a ``Context`` at the end of this file. Field names and offsets are those of linux/bpf.h.
 """
@@ -33,11 +33,11 @@ class FieldKind(enum.Enum):
 class ContextField:
     """A field of a context.
 
-    ``offset`` and ``size`` are bytes; ``length`` is the number of elements of an array (``cb[5]``), None for a
-    single value; ``size`` is then that of one element. ``read_widths`` and ``write_widths`` are the widths in
-    bytes that an access may have, at any offset in the field that is a multiple of it. ``since`` is the first
-    kernel release with the field, ``network_order`` tells that the value is big-endian as the packet has it,
-    ``attach_types`` restrict it to programs loaded for one of these.
+    ``offset`` and ``size`` are bytes; ``length`` is the number of elements of an array (``cb[5]``), None for
+    a single value; ``size`` is then that of one element. ``read_widths`` and ``write_widths`` are the widths
+    in bytes that an access may have, at any offset in the field that is a multiple of it. ``since`` is the
+    first kernel release with the field, ``network_order`` tells that the value is big-endian as the packet
+    has it, ``attach_types`` restrict it to programs loaded for one of these.
     """
 
     name: str
@@ -74,7 +74,8 @@ class ContextField:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A context: ``name`` is the C struct's, ``size`` its size in bytes, ``fields`` are in order of offset."""
+    """A context: ``name`` is the C struct's, ``size`` its size in bytes, ``fields`` are in order of
+    offset."""
 
     name: str
     size: int

@@ -529,7 +529,7 @@ def timer_cancel(timer: Memory) -> int:
     """Helper 172, since Linux 5.15. GPL only."""
 
 def get_func_ip(ctx: Context) -> int:
-    """Helper 173, since Linux 5.15. GPL only."""
+    """Helper 173, since Linux 5.15."""
 
 def get_attach_cookie(ctx: Context) -> int:
     """Helper 174, since Linux 5.15."""

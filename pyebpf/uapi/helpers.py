@@ -1,4 +1,5 @@
-"""What the compiler knows of each BPF helper: signature, the verifier's demands, who may call it and from when.
+"""What the compiler knows of each BPF helper: signature, the verifier's demands, who may call it and from
+when.
 
 Look rows up with ``helper_by_name`` and ``helper_by_id``; they are built from ``helper_table.py`` when first
 asked for, so that importing this module is cheap. Names lack C's ``bpf_``. A helper may have several
@@ -6,9 +7,9 @@ prototypes, because some program types pass it another kind of object (a socket 
 context): ``Helper.prototype(prog_type)`` answers for one program type.
 
 The notation of the table, for arguments and results: ``KIND``, then marks (``?`` may be null, ``!`` the
-reference is released, ``+`` a reference that the program must release, ``r`` read-only), then ``:detail`` (the
-size in bytes of memory that has no size argument, or the name of a kernel struct). Where kernels from 6.1 on
-differ, the row says what the strictest demands.
+reference is released, ``+`` a reference that the program must release, ``r`` read-only), then ``:detail``
+(the size in bytes of memory that has no size argument, or the name of a kernel struct). Where kernels from
+6.1 on differ, the row says what the strictest demands.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
+from pyebpf.uapi import releases
 from pyebpf.uapi.constants import AttachType, ProgType
-from pyebpf.uapi.helper_table import ROWS
+from pyebpf.uapi.helper_table import TABLE
 
 Release = tuple[int, int]
 
 
 class ArgKind(enum.Enum):
-    """What the verifier demands of an argument: the kernel's ``enum bpf_arg_type``, by what it means to a compiler.
+    """What the verifier demands of an argument: the kernel's ``enum bpf_arg_type``, by what it means to a
+    compiler.
 
     Memory comes in three kinds: read by the helper (must be initialised), written (need not be), and both.
     Memory without a fixed size is followed by its size argument.
@@ -112,8 +115,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class HelperArg:
-    """An argument. ``size``: bytes of memory that has no size argument. ``btf_type``: the kernel struct of a BTF_ID,
-    '' where it follows from another argument. ``releases``: the call takes the reference over."""
+    """An argument. ``size``: bytes of memory that has no size argument. ``btf_type``: the kernel struct of a
+    BTF_ID, '' where it follows from another argument. ``releases``: the call takes the reference over."""
 
     name: str
     c_type: str
@@ -157,10 +160,16 @@ class Availability:
     since: Release
     conditions: tuple[Condition, ...]
 
+    def admits(self, attach_type: AttachType) -> bool:
+        """Whether programs for ``attach_type`` are among those meant."""
+        demanded = (c.attach_types for c in self.conditions if c.kind is ConditionKind.ATTACH_TYPE)
+        return all(attach_type in attach_types for attach_types in demanded)
+
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A helper. ``name`` is without ``bpf_``; ``since`` the first kernel release that has it, for any program.
+    """A helper. ``name`` is without ``bpf_``; ``since`` the first kernel release that has it, for any
+    program.
 
     ``variadic``: further integer arguments may follow, five in all (trace_printk). An EXT program may call
     what the program that it replaces may; EXT is therefore in no ``program_types``.
@@ -208,7 +217,8 @@ class Helper:
 
     @property
     def args(self) -> tuple[HelperArg, ...]:
-        """The arguments of the first prototype; ``prototype(prog_type).args`` where the program type is known."""
+        """The arguments of the first prototype; ``prototype(prog_type).args`` where the program type is
+        known."""
         return self.prototypes[0].args
 
     @property
@@ -221,17 +231,33 @@ class Helper:
         """Whether every prototype asks for a GPL-compatible licence."""
         return all(prototype.gpl_only for prototype in self.prototypes)
 
-    def available(self, prog_type: ProgType) -> Availability | None:
-        """On which terms programs of ``prog_type`` may call it; None where no kernel allows it."""
-        return next((group for group in self.availability if prog_type in group.program_types), None)
+    def available(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Availability | None:
+        """On which terms programs of ``prog_type`` may call it; None where no kernel allows it.
 
-    def prototype(self, prog_type: ProgType) -> Prototype:
+        Terms can differ by attach type; without one, those that come first in the table are meant. Plain
+        kprobes are told from others as ``AttachType.PERF_EVENT``.
+        """
+        for group in self.availability:
+            if prog_type in group.program_types and (attach_type is None or group.admits(attach_type)):
+                return group
+        return None
+
+    def since_in(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Release | None:
+        """The first kernel release in which programs of ``prog_type`` may call it; None where they never
+        may."""
+        group = self.available(prog_type, attach_type)
+        if group is None:
+            return None
+        attachable = releases.ATTACH_TYPES[attach_type] if attach_type is not None else group.since
+        return max(group.since, releases.PROG_TYPES[prog_type], attachable)
+
+    def prototype(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Prototype:
         """The prototype that programs of ``prog_type`` get.
 
         Raises:
             LookupError: such programs may not call it on any kernel.
         """
-        group = self.available(prog_type)
+        group = self.available(prog_type, attach_type)
         if group is None:
             raise LookupError(f"bpf_{self.name} is not for programs of type {prog_type.name}")
         return group.prototype
@@ -290,33 +316,55 @@ def _conditions(text: str, program_types: frozenset[ProgType]) -> tuple[Conditio
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
+def _paragraphs() -> dict[str, str]:
+    """The table's paragraphs by helper name."""
+    return {paragraph.partition(" ")[0]: paragraph for paragraph in TABLE.split("\n\n")}
+
+
+def _release(text: str) -> Release:
+    """``6.1`` as (6, 1)."""
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
+
+
+@cache
 def helper_by_name(name: str) -> Helper | None:
     """The helper ``bpf_<name>``; None if there is none."""
-    row = ROWS.get(name)
-    if row is None:
+    paragraph = _paragraphs().get(name)
+    if paragraph is None:
         return None
-    number, since, c_returns, c_args, effect, prototypes, availability = row
-    declarations = [piece.strip() for piece in c_args.split(",")]
-    built = tuple(
-        Prototype(
-            tuple(_argument(n, d) for n, d in zip(arguments.split(), declarations, strict=False)),
-            _returned(returns, c_returns),
-            gpl_only="gpl" in marks,
-            packet_access="packet" in marks,
-        )
-        for arguments, returns, marks in prototypes
+    head, signature, *rest = paragraph.strip().split("\n")
+    _, number, first, effect = head.split(" ")
+    since = _release(first)
+    c_returns, c_args = (piece.strip() for piece in signature.split("|"))
+    declarations = c_args.split(", ")
+    prototypes: list[Prototype] = []
+    groups: list[Availability] = []
+    for line in rest:
+        fields = [piece.strip() for piece in line[1:].split("|")]
+        if line.startswith("P"):
+            arguments, result, marks = fields
+            args = tuple(_argument(n, d) for n, d in zip(arguments.split(), declarations, strict=False))
+            prototypes.append(
+                Prototype(args, _returned(result, c_returns), "gpl" in marks, "packet" in marks)
+            )
+        else:
+            variant, later, conditions, mask = fields
+            kinds = frozenset(kind for kind in ProgType if int(mask, 16) >> kind & 1)
+            release = _release(later) if later else since
+            groups.append(
+                Availability(kinds, prototypes[int(variant)], release, _conditions(conditions, kinds))
+            )
+    return Helper(
+        int(number), name, since, c_returns, c_args, PacketEffect[effect], tuple(prototypes), tuple(groups)
     )
-    groups = []
-    for variant, later, conditions, mask in availability:
-        kinds = frozenset(kind for kind in ProgType if mask >> kind & 1)
-        groups.append(Availability(kinds, built[variant], later or since, _conditions(conditions, kinds)))
-    return Helper(number, name, since, c_returns, c_args, PacketEffect[effect], built, tuple(groups))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _names_by_id() -> dict[int, str]:
-    return {row[0]: name for name, row in ROWS.items()}
+    """Helper names by number."""
+    return {int(paragraph.split(" ", 2)[1]): name for name, paragraph in _paragraphs().items()}
 
 
 def helper_by_id(number: int) -> Helper | None:
@@ -327,4 +375,4 @@ def helper_by_id(number: int) -> Helper | None:
 
 def helper_names() -> tuple[str, ...]:
     """The names of all helpers, without ``bpf_``, by number."""
-    return tuple(ROWS)
+    return tuple(_paragraphs())

@@ -1,7 +1,7 @@
 """The kinds of programs: one row per decorator, with all that compiler, object and loader need to know of it.
 
-A row says how a program of the kind is loaded, what its argument is, what it may return and what it may do to the
-packet. A new kind is a new row in ``KINDS``; nothing else lists them. ELF sections are those of libbpf:
+A row says how a program of the kind is loaded, what its argument is, what it may return and what it may do to
+the packet. A new kind is a new row in ``KINDS``; nothing else lists them. ELF sections are those of libbpf:
 ``section`` is the one that all loaders in use take, ``precise_section`` the one that also carries the attach
 type, for loaders that know it.
 """
@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
 from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, Context
 
+NO_FLAGS = ProgLoadFlag(0)
+
 
 class PacketAccess(enum.Enum):
-    """What a program may do through pointers into the packet (``may_access_direct_pkt_data`` in the verifier)."""
+    """What a program may do through pointers into the packet (``may_access_direct_pkt_data`` in the
+    verifier)."""
 
     NONE = "none"
     READ = "read"
@@ -38,12 +41,12 @@ class KindOption:
 class ProgramKind:
     """A kind of program.
 
-    ``name`` is the decorator's. ``attach_type`` is what the program is loaded for, None where the kernel asks for
-    none. ``error_verdict`` is what a program returns for an error that nobody handled. ``return_range`` are the
-    least and the greatest result that the verifier accepts, None where it accepts any; ``verdict_enum`` and
-    ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells whether
-    ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release, ``sections`` are other ELF sections that
-    mean this kind.
+    ``name`` is the decorator's. ``attach_type`` is what the program is loaded for, None where the kernel asks
+    for none. ``error_verdict`` is what a program returns for an error that nobody handled. ``return_range``
+    are the least and the greatest result that the verifier accepts, None where it accepts any;
+    ``verdict_enum`` and ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells
+    whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release, ``sections`` are other ELF
+    sections that mean this kind.
     """
 
     name: str
@@ -58,7 +61,7 @@ class ProgramKind:
     verdict_enum: type[enum.IntEnum] | None = None
     verdicts: tuple[tuple[str, int], ...] = ()
     return_range: tuple[int, int] | None = None
-    load_flags: ProgLoadFlag = ProgLoadFlag(0)
+    load_flags: ProgLoadFlag = NO_FLAGS
     precise_section: str | None = None
     sections: tuple[str, ...] = ()
     options: tuple[KindOption, ...] = ()
@@ -91,6 +94,9 @@ class ProgramKind:
 
 _PREFIXES: dict[type[enum.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT_", SkAction: "SK_"}
 
+DROP = 0
+"""The verdict of a socket filter that keeps nothing."""
+
 KEEP = 0xFFFF_FFFF
 """A socket filter returns how many bytes to keep: this many keeps every packet whole."""
 
@@ -106,7 +112,7 @@ SOCKET_FILTER = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=True,
     since=(3, 19),
-    verdicts=(("DROP", 0), ("KEEP", KEEP)),
+    verdicts=(("DROP", DROP), ("KEEP", KEEP)),
 )
 
 XDP = ProgramKind(

@@ -4,7 +4,7 @@ Enumerators come from a kernel's BTF (through ``bpftool btf dump``), because BTF
 with; a header of the same generation tells which of them are UAPI. Macros, which BTF does not record, come
 from the headers ``linux/{bpf,if_link,if_ether,pkt_cls}.h``. Run as
 
-    python pyebpf/uapi/tools/extract_constants.py KERNEL_TREE [--btf /sys/kernel/btf/vmlinux]
+    python -m pyebpf.uapi.tools.extract_constants KERNEL_TREE [--btf /sys/kernel/btf/vmlinux]
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def strip_comments(text: str) -> str:
 
 
 def macros(header: Path) -> Iterator[tuple[str, int]]:
-    """The object-like macros of ``header`` whose value is an integer expression of literals and earlier macros."""
+    """The object-like macros of ``header`` whose value is an integer expression of literals and earlier
+    macros."""
     wanted, known = MACROS[header.name], dict[str, int]()
     text = strip_comments(header.read_text()).replace("\\\n", " ")
     for name, body in re.findall(r"^#define[ \t]+(\w+)[ \t]+(\S[^\n]*)$", text, flags=re.M):
@@ -96,7 +97,7 @@ def rows(tree: Path, btf: str) -> Iterator[tuple[str, str, int]]:
     flags = dict(FLAGS)
     seen = set[str]()
     for enum, members in btf_enums(btf):
-        if enum == "bpf_func_id" or members[0][0] not in in_header and enum not in classes:
+        if enum == "bpf_func_id" or (members[0][0] not in in_header and enum not in classes):
             continue
         group = classes.get(enum) or flags.get(members[0][0]) or "-"
         for name, value in members:

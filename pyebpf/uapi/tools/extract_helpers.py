@@ -1,14 +1,16 @@
 """Extracts the facts on all BPF helpers from kernel trees into ``input/``.
 
-    python pyebpf/uapi/tools/extract_helpers.py --releases FEATURES.yaml TREE [TREE...]
+    python -m pyebpf.uapi.tools.extract_helpers --releases FEATURES.yaml TREE [TREE...]
 
 Each TREE is an unpacked kernel (or its ``include kernel net drivers/media/rc fs security`` only), in any
-order; the newest one gives signatures, prototypes and the program types that are allowed, the older ones tell
+order. The newest one gives signatures, prototypes and the program types that are allowed; the older ones tell
 since when a program type is: the release of the first tree where it is, if an older tree with both the
-helper and the program type has it not. FEATURES.yaml is ``data/feature-versions.yaml`` of the eBPF
-documentation project (first kernel of each helper and program type); each release in it is checked against
-the trees. The table was made from Linux 4.15, 4.18, 5.0, 5.3, 5.4, 5.10, 5.15, 5.19, 6.1, 6.5, 6.8, 6.12,
-6.14 and 6.17 as Debian and Ubuntu ship them (``apt-get download linux-source-X``).
+helper and the program type has it not. So a release is never too early by this rule, but may be as late as
+the next tree. FEATURES.yaml is ``data/feature-versions.yaml`` of the eBPF documentation project (the first
+kernel of each helper and program type); each release in it is checked against the trees.
+
+The table was made from Linux 4.15, 4.18, 5.0, 5.3, 5.4, 5.10, 5.15, 5.19, 6.1, 6.5, 6.8, 6.12, 6.14, 6.17 and
+7.2 as Debian and Ubuntu ship them (``apt-get download linux-source-X``, then ``dpkg -x`` and ``tar -x``).
 
 Files written: ``helpers.tsv`` (a line per helper), ``prototypes.tsv`` (what the verifier demands, a line per
 prototype) and ``availability.tsv`` (a line per helper and set of program types with the same conditions).
@@ -18,22 +20,24 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from pyebpf.uapi.tools.kernel_c import Fact, Functions, Outcome, Program, Reader, strip_comments  # noqa: E402
+from pyebpf.uapi.tools.kernel_c import Fact, Outcome, Program
+from pyebpf.uapi.tools.kernel_tree import Release, Tree, read_tree, signatures, switch_set
 
 INPUT = Path(__file__).resolve().parent.parent / "input"
-Release = tuple[int, int]
+Line = tuple[str, ...]  # of a table, in the order of its columns
+Shape = tuple[str, str, str, str]  # what a call demands: arguments, returns, gpl, packet of prototypes.tsv
 
 # Attach types that the kernel tells apart when it looks a helper up; all other program types have one.
 ATTACH_TYPES = {
     "CGROUP_SKB": "CGROUP_INET_INGRESS CGROUP_INET_EGRESS",
-    "CGROUP_SOCK": "CGROUP_INET_SOCK_CREATE CGROUP_INET_SOCK_RELEASE CGROUP_INET4_POST_BIND CGROUP_INET6_POST_BIND",
+    "CGROUP_SOCK": (
+        "CGROUP_INET_SOCK_CREATE CGROUP_INET_SOCK_RELEASE CGROUP_INET4_POST_BIND CGROUP_INET6_POST_BIND"
+    ),
     "CGROUP_SOCK_ADDR": (
         "CGROUP_INET4_BIND CGROUP_INET6_BIND CGROUP_INET4_CONNECT CGROUP_INET6_CONNECT CGROUP_UNIX_CONNECT "
         "CGROUP_UDP4_SENDMSG CGROUP_UDP6_SENDMSG CGROUP_UNIX_SENDMSG CGROUP_UDP4_RECVMSG CGROUP_UDP6_RECVMSG "
@@ -54,103 +58,9 @@ ITERATORS = ("bpf_iter_tcp_get_func_proto", "bpf_iter_unix_get_func_proto")
 STRUCT_OPS = ("bpf_tcp_ca_get_func_proto", "bpf_scx_get_func_proto")
 
 
-@dataclass
-class Tree:
-    """A kernel tree: its release and what was read from it."""
-
-    path: Path
-    release: Release
-    mapper: dict[str, int]
-    entry: dict[str, str]
-    reader: Reader
-    prototypes: dict[str, dict[str, str]]
-    btf_types: dict[str, str]
-
-    def text(self, path: str) -> str:
-        """A file of the tree without comments."""
-        return strip_comments((self.path / path).read_text(errors="replace"))
-
-
-def sources(path: Path) -> Iterator[Path]:
-    """The C files that may define helpers or say who may call them."""
-    for folder in ("kernel", "net", "drivers/media/rc", "drivers/hid/bpf", "fs", "security"):
-        for file in sorted((path / folder).rglob("*.c")):
-            if "bpf_func_proto" in file.read_text(errors="replace"):
-                yield file
-
-
-def read_tree(path: Path) -> Tree:
-    """Read everything of interest of the tree at ``path``."""
-    make = (path / "Makefile").read_text()
-    version, patch = (int(re.search(rf"^{k} = (\d+)", make, re.M)[1]) for k in ("VERSION", "PATCHLEVEL"))  # type: ignore[index]  # every kernel's Makefile has both
-    uapi = strip_comments((path / "include/uapi/linux/bpf.h").read_text())
-    block = re.search(r"___?BPF_FUNC_MAPPER\(FN.*?\n\n", uapi.replace("\\\n", " \\\n") + "\n\n", re.S)
-    assert block is not None
-    mapper = {}
-    for number, match in enumerate(
-        re.finditer(r"\bFN\((\w+)(?:,\s*(\d+))?", block[0].replace("FN, ctx", ""))
-    ):
-        mapper[match[1]] = int(match[2] or number)
-    files = list(sources(path))
-    texts = {f: strip_comments(f.read_text(errors="replace")) for f in files}
-    everything = "\n".join(texts.values())
-    ops = dict(
-        re.findall(r"bpf_verifier_ops (\w+)_verifier_ops = \{[^}]*?\.get_func_proto\s*=\s*(\w+)", everything)
-    )
-    types = strip_comments((path / "include/linux/bpf_types.h").read_text())
-    entry = {}
-    for kind, name in re.findall(r"BPF_PROG_TYPE\(BPF_PROG_TYPE_(\w+), (\w+)", types):
-        if name in ops:
-            entry[kind] = ops[name]
-    prototypes = {}
-    for name, body in re.findall(r"struct bpf_func_proto (\w+)\s*=\s*\{(.*?)\n\};", everything, re.S):
-        prototypes[name] = dict(re.findall(r"\.(\w+)\s*=\s*([^,]+?)\s*(?:,|$)", body))
-    return Tree(
-        path,
-        (version, patch),
-        mapper,
-        entry,
-        Reader(Functions(files)),
-        prototypes,
-        btf_types(path, everything),
-    )
-
-
-def btf_types(path: Path, text: str) -> dict[str, str]:
-    """C expressions of BTF ids (as prototypes write them, without ``&``) and the names of their types."""
-    found = {}
-    for name, kind in re.findall(r"BTF_ID_LIST(?:_GLOBAL)?_SINGLE\((\w+),\s*struct,\s*(\w+)", text):
-        found[f"{name}[0]"] = found[name] = kind
-    for name, ids in re.findall(
-        r"BTF_ID_LIST(?:_GLOBAL)?\((\w+)[^)]*\)\s*((?:BTF_ID\(struct,\s*\w+\)\s*)+)", text
-    ):
-        for index, kind in enumerate(re.findall(r"BTF_ID\(struct,\s*(\w+)\)", ids)):
-            found[f"{name}[{index}]"] = kind
-    header = path / "include/linux/btf_ids.h"
-    if header.exists():
-        for index, kind in re.findall(
-            r"BTF_(?:SOCK|TRACING)_TYPE\((BTF_\w+_TYPE_\w+),\s*(\w+)\)", header.read_text()
-        ):
-            found[f"btf_sock_ids[{index}]"] = found[f"btf_tracing_ids[{index}]"] = kind
-    return found
-
-
-def signatures(tree: Tree) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """C signatures of the helpers, from the comment in the UAPI header: name -> (return type, [(type, name)])."""
-    text = (tree.path / "include/uapi/linux/bpf.h").read_text()
-    found = {}
-    for result, name, arguments in re.findall(r"^ \* ((?:\w+ )*\w+ \**)bpf_(\w+)\(([^)]*)\)$", text, re.M):
-        pieces = []
-        for argument in arguments.replace("...", "... ").split(","):
-            argument = " ".join(argument.split())
-            match = re.fullmatch(r"(.*?[ *])(\w+)", argument)
-            if argument == "...":
-                pieces.append(("...", "..."))
-            elif argument != "void" and match:
-                pieces.append((match[1].strip(), match[2]))
-        if name in tree.mapper:
-            found[name] = (result.strip(), pieces)
-    return found
+def dotted(release: Release | None) -> str:
+    """``6.1`` for (6, 1), an empty text for None."""
+    return ".".join(map(str, release or ()))
 
 
 def programs(kind: str) -> Iterator[Program]:
@@ -160,8 +70,10 @@ def programs(kind: str) -> Iterator[Program]:
             yield Program(f"BPF_PROG_TYPE_{kind}", f"BPF_{attach}" if attach else "", sleepable)
 
 
+@cache
 def allowed(tree: Tree, helper: str, kind: str) -> dict[Program, Outcome]:
-    """The programs of type ``kind`` that may call ``helper``, each with the prototype it gets and the conditions.
+    """The programs of type ``kind`` that may call ``helper``, each with the prototype it gets and the
+    conditions.
 
     Where the kernel can answer in several ways, the one that asks for least is meant.
     """
@@ -262,7 +174,8 @@ def argument(
     """What the verifier asks of argument ``number``, as ``helpers.py`` reads it: KIND, marks, ``:detail``.
 
     What is written to and what is read comes from the newest kernel; what must have been initialised, and
-    whether a size may be zero or a pointer null, is what the strictest kernel from FIRST_SUPPORTED on demands.
+    whether a size may be zero or a pointer null, is what the strictest kernel from FIRST_SUPPORTED on
+    demands.
     """
     key = f"arg{number}_type"
     base, flags = flags_of(proto[key])
@@ -288,18 +201,12 @@ def argument(
 
 
 def returned(newest: Tree, proto: dict[str, str], acquires: bool) -> str:
-    """What the helper returns, in the same notation; ``+`` marks a reference that the program must release."""
+    """What the helper returns, in the same notation; ``+`` marks a reference that the program must
+    release."""
     base, flags = flags_of(proto.get("ret_type", "RET_INTEGER").replace("ALLOC_MEM", "RINGBUF_MEM"))
     text = RETURNS[base] + "?" * ("PTR_MAYBE_NULL" in flags) + "+" * acquires + "r" * ("MEM_RDONLY" in flags)
     expression = proto.get("ret_btf_id", "").removeprefix("&")
     return text + (f":{newest.btf_types[expression]}" if expression in newest.btf_types else "")
-
-
-def switch_set(tree: Tree, path: str, function: str, constant: str = "BPF_FUNC_") -> set[str]:
-    """The names with prefix ``constant`` that ``function`` mentions."""
-    match = re.search(rf"^(?:static )?bool {function}\(.*?^\}}", tree.text(path), re.S | re.M)
-    assert match is not None, function
-    return set(re.findall(rf"{constant}(\w+)", match[0]))
 
 
 # Where the switch allows a helper but the verifier refuses every use of it (check_map_prog_compatibility and
@@ -318,56 +225,113 @@ REFUSED = {
     },
 }
 # Attach types that the verifier asks for beyond the switch.
-ATTACHED = {("get_func_ip", "TRACING"): "TRACE_FENTRY TRACE_FEXIT MODIFY_RETURN"}
+ATTACHED = {("get_func_ip", "TRACING"): ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_RETURN")}
 # Demands that stand elsewhere in the verifier and in the helpers' registration.
 DEMANDS: dict[str, tuple[Fact, ...]] = {"override_return": (("ATTACH_TARGET", "error_injection"),)}
 
 
-def conditions(tree: Tree, helper: str, kind: str, programs_allowed: dict[Program, Outcome]) -> list[str]:
-    """What else ``helper`` needs in programs of type ``kind``, as ``KIND:value`` words."""
-    facts = set.union(*(set(o.facts) for o in programs_allowed.values())) | set(DEMANDS.get(helper, ()))
-    attach = {p.attach_type.removeprefix("BPF_") for p in programs_allowed}
-    every = ATTACH_TYPES.get(kind, "").split()
-    if (helper, kind) in ATTACHED:
-        attach &= set(ATTACHED[helper, kind].split())
-    protos = [tree.prototypes[o.proto or ""] for p, o in programs_allowed.items() if not p.sleepable]
-    if kind != "SYSCALL" and all("might_sleep" in p for p in protos):
+def conditions(tree: Tree, helper: str, kind: str, outcomes: list[tuple[Program, Outcome]]) -> Line:
+    """What else ``helper`` needs in programs of type ``kind``, as ``KIND:value`` words; attach types
+    apart."""
+    facts = set.union(*(set(outcome.facts) for _, outcome in outcomes)) | set(DEMANDS.get(helper, ()))
+    protos = [tree.prototypes[outcome.proto or ""] for program, outcome in outcomes if not program.sleepable]
+    if kind != "SYSCALL" and all("might_sleep" in proto for proto in protos):
         facts.add(("SLEEPABLE", ""))
-    facts |= {("ATTACH_TARGET", p["allowed"].removeprefix("bpf_")) for p in protos if "allowed" in p}
-    words = [f"{fact}:{value}".rstrip(":") for fact, value in sorted(facts)]
-    if every and attach != set(every):
-        words.append("ATTACH_TYPE:" + ",".join(a for a in every if a in attach))
-    return words
+    facts |= {
+        ("ATTACH_TARGET", proto["allowed"].removeprefix("bpf_")) for proto in protos if "allowed" in proto
+    }
+    return tuple(f"{fact}:{value}".rstrip(":") for fact, value in sorted(facts))
 
 
-def since_of(
-    trees: list[Tree], helper: str, kind: str, first: Release, kinds_since: dict[str, Release]
-) -> Release | None:
-    """The release from which on ``kind`` may call ``helper``, if it is later than both are themselves."""
-    refused = None
+def since_of(trees: list[Tree], helper: str, kind: str, attach: str, kind_since: Release) -> Release | None:
+    """The release from which on programs may call ``helper``, if it is later than both are themselves."""
+    refused = False
     for tree in trees:
-        there = helper in tree.mapper and tree.release >= kinds_since[kind]
-        if there and not allowed(tree, helper, kind):
-            refused = tree
-        elif there and refused is not None:
+        if helper not in tree.mapper or tree.release < kind_since or attach not in tree.attach_types:
+            continue
+        if not any(program.attach_type == attach for program in allowed(tree, helper, kind)):
+            refused = True
+        elif refused:
             return tree.release
     return None
 
 
-def write(name: str, header: str, lines: list[tuple[str, ...]]) -> None:
+def shape_of(trees: list[Tree], helper: str, c_types: list[str], names: list[str], acquires: bool) -> Shape:
+    """What a call demands where the kernel answers with the prototypes ``names``, as ``prototypes.tsv`` has
+    it."""
+    newest = trees[-1]
+    proto = newest.prototypes[names[0]]
+    older = [
+        t.prototypes[n] for t in trees if t.release >= FIRST_SUPPORTED for n in names if n in t.prototypes
+    ]
+    count = sum(f"arg{n}_type" in proto for n in range(1, 6))
+    arguments = (argument(n, newest, proto, older, [*c_types, *[""] * 5][n - 1]) for n in range(1, count + 1))
+    return (
+        " ".join(arguments),
+        returned(newest, proto, acquires),
+        "gpl" if any(p.get("gpl_only") == "true" for p in older) else "",
+        "packet" if proto.get("pkt_access") == "true" else "",
+    )
+
+
+def terms(
+    trees: list[Tree], helper: str, kind: str, c_types: list[str], acquires: bool, kind_since: Release
+) -> Iterator[tuple[Shape, str, str]]:
+    """On which terms programs of type ``kind`` may call ``helper``: (shape, release or '', conditions).
+
+    More than one where attach types differ; each then names its own.
+    """
+    newest = trees[-1]
+    programs_allowed = allowed(newest, helper, kind)
+    if kind in REFUSED.get(helper, ()):
+        return
+    groups: dict[tuple[Shape, Line], dict[str, Release | None]] = defaultdict(dict)
+    every = [f"BPF_{a}" for a in ATTACH_TYPES.get(kind, "").split()] or [""]
+    for attach in every:
+        outcomes = [(p, o) for p, o in programs_allowed.items() if p.attach_type == attach]
+        if outcomes and attach.removeprefix("BPF_") in ATTACHED.get(
+            (helper, kind), (attach.removeprefix("BPF_"),)
+        ):
+            names = list(dict.fromkeys(outcome.proto or "" for _, outcome in outcomes))
+            since = since_of(trees, helper, kind, attach, kind_since)
+            shape = shape_of(trees, helper, c_types, names, acquires)
+            words = conditions(newest, helper, kind, outcomes)
+            groups[shape, words][attach] = since
+    for (shape, words), since_by_attach in groups.items():
+        for release, attaches in merged(trees, since_by_attach).items():
+            plain = (attach.removeprefix("BPF_") for attach in attaches)
+            attached = () if len(attaches) == len(every) else ("ATTACH_TYPE:" + ",".join(plain),)
+            yield shape, dotted(release), " ".join((*words, *attached))
+
+
+def merged(trees: list[Tree], since_by_attach: dict[str, Release | None]) -> dict[Release | None, list[str]]:
+    """Attach types by the release that counts for them. One that came into being later than another's release
+    goes with that one, because for it the release says nothing."""
+    found: dict[Release | None, list[str]] = defaultdict(list)
+    known = [release for release in since_by_attach.values() if release is not None]
+    for attach, release in since_by_attach.items():
+        first = next(tree.release for tree in trees if attach in tree.attach_types)
+        if release is None and first > trees[0].release:
+            release = max((r for r in known if r <= first), default=None)
+        found[release].append(attach)
+    return found
+
+
+def write(name: str, header: str, lines: list[Line]) -> None:
     """Write ``input/name``."""
     (INPUT / name).write_text(
         "\n".join([header.replace(" ", "\t"), *("\t".join(line) for line in lines)]) + "\n"
     )
 
 
-def releases(names: dict[str, Release]) -> list[tuple[str, ...]]:
-    """Lines of ``releases.tsv``: first kernels of program, map and attach types that ``constants.tsv`` has."""
-    lines = []
+def releases(names: dict[str, Release]) -> list[Line]:
+    """Lines of ``releases.tsv``: first kernels of program, map and attach types that ``constants.tsv``
+    has."""
+    lines: list[Line] = []
     for row in (INPUT / "constants.tsv").read_text().splitlines()[1:]:
         group, name, _ = row.split("\t")
         if group in ("ProgType", "MapType", "AttachType") and name in names:
-            lines.append((group, name, "%d.%d" % names[name]))
+            lines.append((group, name, dotted(names[name])))
     return lines
 
 
@@ -381,59 +345,34 @@ def extract(trees: list[Tree], names: dict[str, Release]) -> None:
         n.removeprefix("BPF_PROG_TYPE_"): r for n, r in names.items() if n.startswith("BPF_PROG_TYPE_")
     }
     kinds = [k for k in kinds_since if k in newest.entry or k == "STRUCT_OPS"]
-    helper_lines: list[tuple[str, ...]] = []
-    proto_lines: list[tuple[str, ...]] = []
-    where_lines: list[tuple[str, ...]] = []
+    helper_lines: list[Line] = []
+    proto_lines: list[Line] = []
+    where_lines: list[Line] = []
     for helper, number in newest.mapper.items():
         if helper == "unspec":
             continue
         result, arguments = declared[helper]
         first = names[f"bpf_{helper}"]
-        shapes: dict[tuple[str, ...], str] = {}
-        where: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        for kind in kinds:
-            programs_allowed = allowed(newest, helper, kind)
-            if not programs_allowed or kind in REFUSED.get(helper, ()):
-                continue
-            protos = list(dict.fromkeys(o.proto or "" for o in programs_allowed.values()))
-            older = [
-                t.prototypes[p]
-                for t in trees
-                if t.release >= FIRST_SUPPORTED
-                for p in protos
-                if p in t.prototypes
-            ]
-            proto = newest.prototypes[protos[0]]
-            count = sum(f"arg{n}_type" in proto for n in range(1, 6))
-            shape = (
-                " ".join(
-                    argument(n, newest, proto, older, arguments[n - 1][0] if n <= len(arguments) else "")
-                    for n in range(1, count + 1)
-                ),
-                returned(newest, proto, helper in acquire),
-                "gpl" if any(p.get("gpl_only") == "true" for p in older) else "",
-                "packet" if proto.get("pkt_access") == "true" else "",
-            )
-            name = shapes.setdefault(shape, f"{len(shapes)}")
-            since = since_of(trees, helper, kind, first, kinds_since)
-            words = conditions(newest, helper, kind, programs_allowed)
-            where[name, "%d.%d" % since if since else "", " ".join(words)].append(kind)
-        first = max(first, min((kinds_since[k] for group in where.values() for k in group), default=first))
         for tree in trees:
-            if (helper in tree.mapper) != (tree.release >= names[f"bpf_{helper}"]):
-                raise ValueError(
-                    f"{helper}: first release {names[f'bpf_{helper}']} contradicts tree {tree.release}"
-                )
+            if (helper in tree.mapper) != (tree.release >= first):
+                raise ValueError(f"{helper}: first release {first} contradicts Linux {tree.release}")
+        shapes: dict[Shape, str] = {}
+        where: dict[Line, list[str]] = defaultdict(list)
+        for kind in kinds:
+            c_types = [c_type for c_type, _ in arguments]
+            for shape, since, words in terms(
+                trees, helper, kind, c_types, helper in acquire, kinds_since[kind]
+            ):
+                where[shapes.setdefault(shape, str(len(shapes))), since, words].append(kind)
+        first = max(first, min((kinds_since[k] for group in where.values() for k in group), default=first))
         c_arguments = ", ".join(
-            c if c == n == "..." else f"{c}{'' if c.endswith('*') else ' '}{n}" for c, n in arguments
+            c if c == "..." else f"{c}{'' if c.endswith('*') else ' '}{n}" for c, n in arguments
         )
         helper_lines.append(
-            (str(number), helper, "%d.%d" % first, result, c_arguments, "packet" * (helper in changes))
+            (str(number), helper, dotted(first), result, c_arguments, "packet" * (helper in changes))
         )
         proto_lines += [(helper, name, *shape) for shape, name in shapes.items()]
-        where_lines += [
-            (helper, name, since, words, " ".join(group)) for (name, since, words), group in where.items()
-        ]
+        where_lines += [(helper, *key, " ".join(group)) for key, group in where.items()]
     write("helpers.tsv", "id name since returns arguments changes", helper_lines)
     write("prototypes.tsv", "helper variant arguments returns gpl packet", proto_lines)
     write("availability.tsv", "helper variant since conditions program_types", where_lines)

@@ -2,9 +2,9 @@
 
     python pyebpf/uapi/tools/generate.py
 
-``constants.tsv`` becomes ``constants.py``, ``releases.tsv`` ``releases.py``; the three tables on helpers become
-``helper_table.py`` and, for editors, ``helper_functions.pyi``. The output is a function of the input alone, so a test can run
-the generator again and compare. The package never imports this file.
+``constants.tsv`` becomes ``constants.py``, ``releases.tsv`` ``releases.py``; the three tables on helpers
+become ``helper_table.py`` and, for editors, ``helper_functions.pyi``. The output is a function of the input
+alone, so a test can run the generator again and compare. The package never imports this file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def constants() -> str:
     out = [
         HEADER.format(source="input/constants.tsv"),
         '"""Numbers of the BPF UAPI and of Ethernet, as in Linux 6.18.\n\n'
-        "Enums hold what programs and the loader choose from; flags of helpers and everything else are plain\n"
+        "Enums hold what programs and the loader choose from; flags of helpers and all else are plain\n"
         "integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_link.h,\n"
         'linux/if_ether.h and linux/pkt_cls.h.\n"""\n\n',
         "import enum\nfrom typing import Final\n",
@@ -82,8 +82,8 @@ def constants() -> str:
     return "".join(out)
 
 
-# Helpers after which the same offset may be another byte of the packet; the other ones that change packets keep
-# offsets (they write in place, make room at the end or make the packet linear).
+# Helpers after which the same offset may be another byte of the packet; the other ones that change packets
+# keep offsets (they write in place, make room at the end or make the packet linear).
 SHIFTING = {
     "lwt_push_encap",
     "lwt_seg6_action",
@@ -101,8 +101,8 @@ SHIFTING = {
 
 
 def release(text: str) -> str:
-    """``6.1`` as the text of a tuple; an empty text is None."""
-    return f"({text.replace('.', ', ')})" if text else "None"
+    """``6.1`` as the text of a tuple."""
+    return f"({text.replace('.', ', ')})"
 
 
 def releases() -> str:
@@ -111,7 +111,7 @@ def releases() -> str:
     prefixes = {name: prefix for name, _, prefix, _ in CLASSES}
     out = [
         HEADER.format(source="input/releases.tsv"),
-        '"""The first kernel release that has each program type, map type and attach type, as (major, minor).\n\n'
+        '"""The first kernel release of each program type, map type and attach type, as (major, minor).\n\n'
         'Source: the eBPF documentation project\'s feature table, checked against kernel trees.\n"""\n\n',
         "from typing import Final\n\nfrom pyebpf.uapi.constants import AttachType, MapType, ProgType\n",
     ]
@@ -134,35 +134,30 @@ def helper_table() -> str:
     prototypes, availability = table("prototypes.tsv"), table("availability.tsv")
     out = [
         HEADER.format(source="input/{helpers,prototypes,availability}.tsv"),
-        '"""The helpers as compact rows, which ``helpers.py`` turns into objects when they are asked for.\n\n'
-        "name: (id, first release, C return type, C parameters, packet effect, prototypes, availability).\n"
-        "A prototype is (arguments, returns, marks), in the notation that ``helpers.py`` explains; availability is\n"
-        "(prototype, first release if later than the helper's, conditions, bit mask of program types).\n"
-        'Sources: linux/bpf.h, ``bpf_func_proto`` and ``*_func_proto()`` in the kernel.\n"""\n\n',
-        "from typing import Final\n\n",
-        "Prototype = tuple[str, str, str]\n",
-        "Available = tuple[int, tuple[int, int] | None, str, int]\n",
-        "Row = tuple[int, tuple[int, int], str, str, str, tuple[Prototype, ...], tuple[Available, ...]]\n\n",
-        "ROWS: Final[dict[str, Row]] = {\n",
+        '"""The helpers as text, one paragraph each, which ``helpers.py`` parses when one is asked for.\n\n'
+        "First line: name, id, first release, packet effect. Second line: C return type and parameters.\n"
+        "Then a line per prototype (``P arguments | result | marks``) and one per set of program types that\n"
+        "may call it on the same terms (``A prototype | first release if later | conditions | bit mask of\n"
+        "program types``). One constant, because unmarshalling it costs nothing. Sources: linux/bpf.h,\n"
+        '``bpf_func_proto`` and ``*_func_proto()`` in the kernel.\n"""\n\n',
+        'from typing import Final\n\nTABLE: Final = """\\\n',
     ]
+    paragraphs = []
     for row in table("helpers.tsv"):
         name = row["name"]
         effect = "NONE" if not row["changes"] else "SHIFTS" if name in SHIFTING else "KEEPS_OFFSETS"
-        out.append(f'    "{name}": (\n        {row["id"]}, {release(row["since"])}, "{row["returns"]}",\n')
-        out.append(f'        "{row["arguments"]}",\n        "{effect}",\n        (\n')
+        lines = [
+            f"{name} {row['id']} {row['since']} {effect}",
+            f"{row['returns']} | {row['arguments']}".rstrip(),
+        ]
         for proto in (p for p in prototypes if p["helper"] == name):
             marks = " ".join(m for m in (proto["gpl"], proto["packet"]) if m)
-            out.append(f'            ("{proto["arguments"]}", "{proto["returns"]}", "{marks}"),\n')
-        out.append("        ),\n        (\n")
+            lines.append(f"P {proto['arguments']} | {proto['returns']} | {marks}".rstrip())
         for group in (g for g in availability if g["helper"] == name):
             mask = sum(1 << numbers[kind] for kind in group["program_types"].split())
-            conditions = f'"{group["conditions"]}"'
-            out.append(
-                f"            ({group['variant']}, {release(group['since'])}, {conditions}, {mask:#x}),\n"
-            )
-        out.append("        ),\n    ),\n")
-    out.append("}\n")
-    return "".join(out)
+            lines.append(f"A {group['variant']} | {group['since']} | {group['conditions']} | {mask:x}")
+        paragraphs.append("\n".join(lines) + "\n")
+    return "".join([*out, "\n".join(paragraphs), '"""\n'])
 
 
 STUB_TYPES = {

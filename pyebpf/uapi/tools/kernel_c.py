@@ -68,7 +68,8 @@ def strip_comments(text: str) -> str:
 
 
 def configuration(directive: str, argument: str) -> str:
-    """The option that ``#ifdef X`` or ``#if IS_ENABLED(X)`` asks for; '' where the test is not for one option."""
+    """The option that ``#ifdef X`` or ``#if IS_ENABLED(X)`` asks for; '' where the test is not for one
+    option."""
     match = re.fullmatch(
         r"(?:defined|IS_ENABLED|IS_BUILTIN|IS_REACHABLE)?\s*\(?\s*(CONFIG_\w+)\s*\)?\s*", argument
     )
@@ -228,6 +229,9 @@ class Frame:
     variables: dict[str, Outcome] = field(default_factory=dict)
 
 
+# What running statements leads to: a return, or ('end' or 'break', facts gathered on the way).
+Step = Outcome | tuple[str, frozenset[Fact]]
+
 NOTHING = Outcome(None)
 FORM_OF_CAPABILITY = {
     "bpf_capable ( )": "CAP_BPF",
@@ -333,9 +337,7 @@ class Reader:
         for outcome in self.statements(body, frame, facts):
             yield outcome if isinstance(outcome, Outcome) else NOTHING
 
-    def statements(
-        self, body: list[Statement], frame: Frame, facts: frozenset[Fact]
-    ) -> Iterator[Outcome | tuple[str, frozenset[Fact]]]:
+    def statements(self, body: list[Statement], frame: Frame, facts: frozenset[Fact]) -> Iterator[Step]:
         """Run ``body``: an Outcome where it returns, else ('end' or 'break', facts gathered)."""
         for index, node in enumerate(body):
             rest = body[index + 1 :]
@@ -356,26 +358,23 @@ class Reader:
                     return
                 case "if":
                     for truth, needed in decide(node.expression, frame):
-                        for outcome in self.statements(
-                            node.body if truth else node.otherwise, frame, facts | needed
-                        ):
-                            if isinstance(outcome, tuple) and outcome[0] == "end":
-                                yield from self.statements(rest, frame, outcome[1])
+                        branch = node.body if truth else node.otherwise
+                        for step in self.statements(branch, frame, facts | needed):
+                            if isinstance(step, tuple) and step[0] == "end":
+                                yield from self.statements(rest, frame, step[1])
                             else:
-                                yield outcome
+                                yield step
                     return
                 case "switch":
-                    for outcome in self.switch(node, frame, facts):
-                        if isinstance(outcome, tuple):
-                            yield from self.statements(rest, frame, outcome[1])
+                    for step in self.switch(node, frame, facts):
+                        if isinstance(step, tuple):
+                            yield from self.statements(rest, frame, step[1])
                         else:
-                            yield outcome
+                            yield step
                     return
         yield ("end", facts)
 
-    def switch(
-        self, node: Statement, frame: Frame, facts: frozenset[Fact]
-    ) -> Iterator[Outcome | tuple[str, frozenset[Fact]]]:
+    def switch(self, node: Statement, frame: Frame, facts: frozenset[Fact]) -> Iterator[Step]:
         """Run a switch over the helper or the attach type."""
         subject = " ".join(node.expression)
         value = {
