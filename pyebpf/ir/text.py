@@ -55,7 +55,7 @@ from pyebpf.ir.types import VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.uapi.helpers import helper_by_id, helper_by_name
 from pyebpf.uapi.programs import ProgramKind, kind_by_name
 
-__all__ = ["FORMS", "TextError", "parse_module", "print_function", "print_module"]
+__all__ = ["FORMS", "TextError", "describe", "parse_module", "print_function", "print_module"]
 
 FORMS: Final[tuple[tuple[type[Value], Mapping[str, object], str], ...]] = (
     (ops.Const, {}, "const <type:type> <value:int>"),
@@ -91,11 +91,11 @@ FORMS: Final[tuple[tuple[type[Value], Mapping[str, object], str], ...]] = (
     (ops.CallKfunc, {}, "kfunc <kfunc:word><args:args><type:result>"),
     (ops.Call, {}, "call @<function:word><args:args><type:result>"),
     (ops.Jump, {}, "jump <target:label>"),
-    (ops.Branch, {}, "branch <condition>, <then:label>, <otherwise:label><unlikely:unlikely>"),
+    (ops.Branch, {}, "branch <condition>, <then:label>, <otherwise:label><unlikely:cold>"),
     (
         ops.CompareBranch,
         {},
-        "if <pred:pred> <left>, <right>, <then:label>, <otherwise:label><unlikely:unlikely>",
+        "if <pred:pred> <left>, <right>, <then:label>, <otherwise:label><unlikely:cold>",
     ),
     (ops.Return, {}, "return<value:optional>"),
     (ops.Unreachable, {}, "unreachable"),
@@ -238,7 +238,7 @@ CODECS: Final[dict[str, _Codec]] = {
     "word": _Codec(lambda _, value: value, lambda _, p: p.word()),
     "string": _Codec(lambda _, value: json.dumps(value), lambda _, p: p.string()),
     "pred": _Codec(lambda _, pred: pred.value, lambda _, p: Pred(p.word())),
-    "unlikely": _Codec(lambda _, yes: " unlikely" if yes else "", lambda _, p: p.accept("unlikely")),
+    "cold": _Codec(lambda _, yes: " unlikely" if yes else "", lambda _, p: p.accept("unlikely")),
     "offset": _Codec(lambda _, n: f"- {-n}" if n < 0 else f"+ {n}", _parse_offset),
     "helper": _Codec(_print_helper, _parse_helper),
     "args": _Codec(lambda names, args: f"({', '.join(map(names.value, args))})", _parse_args),
@@ -336,6 +336,14 @@ def _function_lines(function: Function, structs: StructTable, files: dict[str, i
 def print_function(function: Function) -> str:
     """The text of one function without spans, ending in a newline. Its structs are named but not listed."""
     return "\n".join(_function_lines(function, StructTable(), None)) + "\n"
+
+
+def describe(function: Function, op: Value) -> str:
+    """``op`` as it stands in the text of ``function``, for messages."""
+    if isinstance(op, Param):
+        return f"parameter %{op.name or op.index}"
+    assert isinstance(op, Op)
+    return f"`{_print_op(_Names(function, None), op).strip()}`"
 
 
 def print_module(module: Module, *, spans: bool = False) -> str:

@@ -15,7 +15,8 @@ from pyebpf.uapi.constants import MapType
 
 _TOKEN = re.compile(
     r"""\s+ | \#.*
-    | ("(?:[^"\\]|\\.)*" | ptr<\w+(?::-?\d+)?\??> | !\d+:\d+:\d+-\d+:\d+ | [%@$][\w.]* | \w[\w.]* | -> | [^\s\w])""",
+    | ("(?:[^"\\]|\\.)*" | ptr<\w+(?::-?\d+)?\??> | !\d+:\d+:\d+-\d+:\d+
+      | [%@$][\w.]* | \w[\w.]* | -> | [^\s\w])""",
     re.VERBOSE,
 )
 _MNEMONIC = re.compile(r"(load|loads|store|zext|sext|bswap|atomic_\w+)\.(\d+)")
