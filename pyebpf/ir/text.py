@@ -78,7 +78,8 @@ FORMS: Final[tuple[tuple[type[Value], Mapping[str, object], str], ...]] = (
     (
         ops.MemCopy,
         {},
-        "memcopy <target> <target_offset:offset>, <source> <source_offset:offset>, <size:int> align <align:int>",
+        "memcopy <target> <target_offset:offset>, <source> <source_offset:offset>, "
+        "<size:int> align <align:int>",
     ),
     *(
         (ops.Atomic, {"op": op}, f"atomic_{op.value}.<width:int> <pointer> <offset:offset>, <value>")

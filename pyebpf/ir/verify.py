@@ -127,11 +127,9 @@ class _Checker:
             preds = dominators.preds[block]
             for op in block.ops:
                 if isinstance(op, Phi):
-                    self.require(
-                        len(op.incoming) == len(preds) and all(p in op.incoming for p in preds),
-                        op,
-                        f"inputs do not match the predecessors ({', '.join(p.name for p in preds) or 'none'})",
-                    )
+                    agree = len(op.incoming) == len(preds) and all(p in op.incoming for p in preds)
+                    wanted = ", ".join(p.name for p in preds) or "none"
+                    self.require(agree, op, f"inputs do not match the predecessors ({wanted})")
                 self.op(op)
 
     # ------------------------------------------------------------ structure
