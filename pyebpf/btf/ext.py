@@ -17,7 +17,7 @@ from pyebpf.btf.decode import Spec
 from pyebpf.btf.encode import MAGIC, Encoder
 from pyebpf.btf.types import BtfError, Func, Type
 
-_HEADER = "HBBIIIIII"
+_HEADER = "HBBIIIIIII"
 _HEADER_SIZE = 32
 _SHORT_HEADER_SIZE = 24
 _COLUMN_BITS = 10
