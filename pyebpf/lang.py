@@ -226,13 +226,13 @@ class _Variable(Generic[T]):
     @property
     def value(self) -> T:
         """The current value: of the loaded program, or the initial one before loading."""
-        from pyebpf.driver import read_global
+        from pyebpf.session import read_global
 
         return cast("T", read_global(self.__bpf__))
 
     @value.setter
     def value(self, new: T) -> None:
-        from pyebpf.driver import write_global
+        from pyebpf.session import write_global
 
         write_global(self.__bpf__, new)
 

@@ -35,7 +35,7 @@ class _Declared:
     @property
     def live(self) -> live_maps.Map[Any, Any]:
         """The kernel's map; made now if no program has been loaded with it yet."""
-        from pyebpf.driver import live_map
+        from pyebpf.session import live_map
 
         return live_map(self.__bpf__)
 
@@ -55,7 +55,7 @@ class _Declared:
 
     def close(self) -> None:
         """Let go of the kernel's map; it goes away with the last program that uses it. The next use makes a new one."""
-        from pyebpf.driver import close_map
+        from pyebpf.session import close_map
 
         close_map(self.__bpf__)
 

@@ -79,14 +79,14 @@ class Program:
 
         Raises ``CompileError``, ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
         """
-        from pyebpf.driver import load_program
+        from pyebpf.session import load_program
 
         return load_program(self.__bpf__, log_level)
 
     @property
     def loaded(self) -> bool:
         """Whether it is in the kernel now."""
-        from pyebpf.driver import is_loaded
+        from pyebpf.session import is_loaded
 
         return is_loaded(self.__bpf__)
 
@@ -109,7 +109,7 @@ class Program:
 
     def close(self) -> None:
         """Unload: detach what this process attached and let go of the program. The next use loads it anew."""
-        from pyebpf.driver import close_program
+        from pyebpf.session import close_program
 
         close_program(self.__bpf__)
 
@@ -119,7 +119,7 @@ class SocketFilter(Program):
 
     def attach(self, sock: socket.socket) -> Link:
         """Filter what ``sock`` receives until the link is closed."""
-        from pyebpf.driver import keep_link
+        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.socket import attach_socket
 
         return keep_link(self.__bpf__, attach_socket(self.load(), sock))
@@ -130,7 +130,7 @@ class XdpProgram(Program):
 
     def attach(self, interface: str | int, *, mode: str | None = None) -> Link:
         """Attach to an interface (name or index). ``mode``: ``"native"``, ``"generic"``, ``"offload"``, or the driver's choice."""
-        from pyebpf.driver import keep_link
+        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.xdp import XdpMode, attach_xdp
 
         chosen = XdpMode.AUTO if mode is None else XdpMode(mode)
@@ -145,7 +145,7 @@ class TcProgram(Program):
 
         ``egress`` is needed only for programs made with ``@bpf.tc``, which name no direction.
         """
-        from pyebpf.driver import keep_link
+        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.tc import attach_tc
 
         direction = _DIRECTION.get(self.__bpf__.kind.name, egress)
@@ -164,7 +164,7 @@ class SkSkbProgram(Program):
 
     def attach(self, sockets: SockMap) -> Link:
         """Attach to a sockmap; sockets put into it afterwards are covered."""
-        from pyebpf.driver import keep_link
+        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.sockmap import attach_sockmap
 
         return keep_link(self.__bpf__, attach_sockmap(self.load(), sockets.live))
