@@ -243,13 +243,9 @@ class Helper:
         return None
 
     def since_in(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Release | None:
-        """The first kernel release in which programs of ``prog_type`` may call it; None where they never
-        may."""
+        """The first kernel release in which programs of ``prog_type`` may call it; None if they never may."""
         group = self.available(prog_type, attach_type)
-        if group is None:
-            return None
-        attachable = releases.ATTACH_TYPES[attach_type] if attach_type is not None else group.since
-        return max(group.since, releases.PROG_TYPES[prog_type], attachable)
+        return None if group is None else max(group.since, releases.PROG_TYPES[prog_type])
 
     def prototype(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Prototype:
         """The prototype that programs of ``prog_type`` get.

@@ -96,8 +96,23 @@ def allowed(tree: Tree, helper: str, kind: str) -> dict[Program, Outcome]:
     return found
 
 
-# Where the features file is wrong, which the trees or the kernel's history show.
-CORRECTIONS: dict[str, Release] = {"bpf_get_prandom_u32": (4, 1)}
+# What the features file lacks or has wrong, as the trees and the kernel's history show.
+CORRECTIONS: dict[str, Release] = {
+    "bpf_get_prandom_u32": (4, 1),
+    "BPF_STRUCT_OPS": (6, 4),
+    "BPF_NETFILTER": (6, 4),
+    "BPF_TRACE_UPROBE_MULTI": (6, 6),
+    "BPF_CGROUP_UNIX_CONNECT": (6, 7),
+    "BPF_CGROUP_UNIX_SENDMSG": (6, 7),
+    "BPF_CGROUP_UNIX_RECVMSG": (6, 7),
+    "BPF_CGROUP_UNIX_GETPEERNAME": (6, 7),
+    "BPF_CGROUP_UNIX_GETSOCKNAME": (6, 7),
+    "BPF_TRACE_UPROBE_SESSION": (6, 13),
+}
+
+
+# What distributions took into older kernels as a fix: their trees say nothing on these.
+BACKPORTED = {"BPF_CGROUP_UDP4_RECVMSG", "BPF_CGROUP_UDP6_RECVMSG"}
 
 
 def release_table(path: Path) -> dict[str, Release]:
@@ -324,13 +339,21 @@ def write(name: str, header: str, lines: list[Line]) -> None:
     )
 
 
-def releases(names: dict[str, Release]) -> list[Line]:
-    """Lines of ``releases.tsv``: first kernels of program, map and attach types that ``constants.tsv``
-    has."""
+def check(name: str, first: Release, present: dict[Release, bool]) -> None:
+    """Raise if ``name`` is in a tree older than ``first`` or not in a later one."""
+    for release, there in present.items():
+        if there != (release >= first):
+            raise ValueError(f"{name}: first release {dotted(first)} contradicts Linux {dotted(release)}")
+
+
+def releases(trees: list[Tree], names: dict[str, Release]) -> list[Line]:
+    """Lines of ``releases.tsv``: first kernels of the program, map and attach types of ``constants.tsv``."""
     lines: list[Line] = []
     for row in (INPUT / "constants.tsv").read_text().splitlines()[1:]:
         group, name, _ = row.split("\t")
-        if group in ("ProgType", "MapType", "AttachType") and name in names:
+        if group in ("ProgType", "MapType", "AttachType") and not name.endswith(("_UNSPEC", "_DEPRECATED")):
+            if name not in BACKPORTED:
+                check(name, names[name], {tree.release: name in tree.uapi for tree in trees})
             lines.append((group, name, dotted(names[name])))
     return lines
 
@@ -353,9 +376,7 @@ def extract(trees: list[Tree], names: dict[str, Release]) -> None:
             continue
         result, arguments = declared[helper]
         first = names[f"bpf_{helper}"]
-        for tree in trees:
-            if (helper in tree.mapper) != (tree.release >= first):
-                raise ValueError(f"{helper}: first release {first} contradicts Linux {tree.release}")
+        check(helper, first, {tree.release: helper in tree.mapper for tree in trees})
         shapes: dict[Shape, str] = {}
         where: dict[Line, list[str]] = defaultdict(list)
         for kind in kinds:
@@ -376,7 +397,7 @@ def extract(trees: list[Tree], names: dict[str, Release]) -> None:
     write("helpers.tsv", "id name since returns arguments changes", helper_lines)
     write("prototypes.tsv", "helper variant arguments returns gpl packet", proto_lines)
     write("availability.tsv", "helper variant since conditions program_types", where_lines)
-    write("releases.tsv", "group name since", releases(names))
+    write("releases.tsv", "group name since", releases(trees, names))
 
 
 def main() -> None:

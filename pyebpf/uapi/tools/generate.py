@@ -72,7 +72,10 @@ def constants() -> str:
     ]
     for name, base, prefixes, doc in CLASSES:
         out.append(f'\n\nclass {name}(enum.{base}):\n    """{doc}"""\n\n')
-        out += [f"    {member(r['name'], prefixes)} = {r['value']}\n" for r in rows if r["group"] == name]
+        mine = [r for r in rows if r["group"] == name]
+        # The first name of a value is the one that is shown: not a deprecated one.
+        mine.sort(key=lambda r: (int(r["value"]), r["name"].endswith("_DEPRECATED")))
+        out += [f"    {member(r['name'], prefixes)} = {r['value']}\n" for r in mine]
     out.append("\n\n")
     for name, _, prefixes, _ in CLASSES:
         if name in SPELLED_OUT:

@@ -21,6 +21,7 @@ class Tree:
     release: Release
     mapper: dict[str, int]
     attach_types: set[str]
+    uapi: set[str]
     entry: dict[str, str]
     reader: Reader
     prototypes: dict[str, dict[str, str]]
@@ -71,9 +72,10 @@ def read_tree(path: Path) -> Tree:
         "BPF_PERF_EVENT",
         *re.findall(r"\bBPF_\w+", uapi[uapi.index("enum bpf_attach_type") :].partition("}")[0]),
     }
+    words = set(re.findall(r"\bBPF_\w+", uapi))
     types_of_ids = btf_types(path, everything)
     reader = Reader(Functions(files))
-    return Tree(path, (version, patch), mapper, attach_types, entry, reader, prototypes, types_of_ids)
+    return Tree(path, (version, patch), mapper, attach_types, words, entry, reader, prototypes, types_of_ids)
 
 
 def btf_types(path: Path, text: str) -> dict[str, str]:
