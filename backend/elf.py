@@ -5,6 +5,7 @@ The parts: ``elf_file`` is the container, ``elf_maps`` the definition of maps, `
 """
 
 from pyebpf.backend.elf_file import ElfError
+from pyebpf.backend.elf_read import read_object
 from pyebpf.backend.elf_write import write_object
 
-__all__ = ["ElfError", "write_object"]
+__all__ = ["ElfError", "read_object", "write_object"]

@@ -161,6 +161,14 @@ class Spec:
             assert built is not None
             yield number, built
 
+    def build_all(self) -> list[Type | None]:
+        """Every type, members included, without those of the base; ``void`` is the first."""
+        built = [type_ for _, type_ in self.types()]
+        for type_ in built:
+            if isinstance(type_, Struct | Union):
+                type_.members = tuple(type_.members)
+        return [None, *built]
+
     def kind(self, number: int) -> Kind:
         """The kind of type ``number``, which is not built for that."""
         if self.base is not None and number < self.first:
@@ -407,10 +415,4 @@ def decode(data: bytes, base: Spec | None = None) -> list[Type | None]:
     Raises:
         BtfError: for any malformed input.
     """
-    spec = Spec(data, base)
-    types: list[Type | None] = [None]
-    for _, built in spec.types():
-        if isinstance(built, Struct | Union):
-            built.members = tuple(built.members)
-        types.append(built)
-    return types
+    return Spec(data, base).build_all()
