@@ -1,0 +1,114 @@
+"""Global variables of loaded programs: data sections as maps of one element, read and written in place.
+
+``.rodata`` is filled and frozen before any program is loaded, so that the verifier knows its contents; ``.data``
+and ``.bss`` are memory that user space and programs share.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Any, Final
+
+from pyebpf import btf
+from pyebpf.btf.layouts import layout_of
+from pyebpf.layout import IntType, Layout
+from pyebpf.object import DataSection, MapSpec, Variable
+from pyebpf.runtime.errors import BpfError, Phase
+from pyebpf.runtime.map_codec import codec_for
+from pyebpf.runtime.map_create import MapBtf, create_map
+from pyebpf.runtime.maps import Map
+from pyebpf.runtime.memory import Access, SharedMemory
+from pyebpf.uapi.constants import MapCreateFlag, MapType
+
+_KEY: Final = bytes(4)
+
+
+def datasec(section: DataSection) -> btf.Datasec | None:
+    """The BTF of a section, or ``None`` if not all of its variables have a type."""
+    if not section.contents or not section.variables:
+        return None
+    placed: list[btf.Placed] = []
+    for variable in sorted(section.variables, key=lambda v: v.offset):
+        if variable.type is None:
+            return None
+        linkage = btf.VarLinkage.STATIC if variable.static else btf.VarLinkage.GLOBAL
+        placed.append(
+            btf.Placed(btf.Var(variable.name, variable.type, linkage), variable.offset, variable.size)
+        )
+    return btf.Datasec(section.name, len(section.contents), tuple(placed))
+
+
+def section_map(section: DataSection, type_: btf.Datasec | None) -> MapSpec:
+    """The map that holds a section."""
+    flags = MapCreateFlag.MMAPABLE | (MapCreateFlag.RDONLY_PROG if section.read_only else 0)
+    return MapSpec(section.name, MapType.ARRAY, 4, len(section.contents), 1, flags, value_type=type_)
+
+
+class LoadedData:
+    """A data section of a loaded object; it owns its map.
+
+    ``read`` and ``write`` take names of variables; integers of up to 8 bytes are read and written in one access.
+    """
+
+    def __init__(self, section: DataSection, map_: Map) -> None:
+        self.section = section
+        self.map = map_
+        access = Access.READ if section.read_only else Access.WRITE
+        self._memory = SharedMemory(map_.handle, len(section.contents), access, subject=repr(section.name))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables that users may touch."""
+        return tuple(v.name for v in self.section.variables if not v.static)
+
+    def read(self, name: str) -> Any:
+        """The value now. Raises ``KeyError`` if there is no such variable."""
+        variable, layout = self._find(name)
+        if _is_word(layout, variable):
+            size = variable.size
+            data = self._memory.word(variable.offset, size).value.to_bytes(size, sys.byteorder)
+            return codec_for(layout, size).decode(data)
+        return codec_for(layout, variable.size).decode(self._memory.read(variable.offset, variable.size))
+
+    def write(self, name: str, value: Any) -> None:
+        """Set a variable, at once visible to programs. Raises ``KeyError``, ``BpfError`` for ``.rodata``."""
+        variable, layout = self._find(name)
+        if self.section.read_only:
+            detail = "it is frozen since the program was loaded; set it before"
+            raise BpfError(errno.EPERM, Phase.MAP_UPDATE, repr(name), detail=detail)
+        data = codec_for(layout, variable.size).encode(value)
+        if _is_word(layout, variable):
+            self._memory.word(variable.offset, variable.size).value = int.from_bytes(data, sys.byteorder)
+        else:
+            self._memory.write(variable.offset, data)
+
+    def close(self) -> None:
+        """Unmap the memory and close the map."""
+        self._memory.close()
+        self.map.close()
+
+    def _find(self, name: str) -> tuple[Variable, Layout | None]:
+        variable = self.section.variable(name)
+        if variable is None:
+            raise KeyError(name)
+        layout = variable.layout if variable.layout is not None else layout_of(variable.type)
+        return variable, layout
+
+
+def _is_word(layout: Layout | None, variable: Variable) -> bool:
+    return isinstance(layout, IntType) and variable.offset % layout.size == 0
+
+
+def load_section(section: DataSection, type_: btf.Datasec | None, types: MapBtf | None) -> LoadedData:
+    """Make, fill and (``.rodata``) freeze the map of a section. Raises ``BpfError``."""
+    map_ = create_map(section_map(section, type_), types)
+    try:
+        if any(section.contents):
+            map_.elements.update(_KEY, bytes(section.contents))
+        if section.read_only:
+            map_.freeze()
+        return LoadedData(section, map_)
+    except BaseException:
+        map_.close()
+        raise

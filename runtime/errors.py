@@ -1,0 +1,108 @@
+"""What can go wrong between user space and the kernel, as exceptions: errno, phase and log, never a bare -1.
+
+A ``BpfError`` is an ``OSError`` as well, so that ``except PermissionError`` and ``error.errno`` work as for any other
+system call of Python. What is wrong with an *object*, before the kernel sees it, is an ``ObjectError``.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno as errno_module
+import os
+from typing import Final
+
+from pyebpf.diagnostics import PyebpfError
+
+ENOTSUPP: Final = 524
+"""An errno that is internal to the kernel but reaches user space from bpf(2); Python has no name for it."""
+
+
+class Phase(enum.Enum):
+    """What was being done. The value completes "cannot …"."""
+
+    BTF_LOAD = "load the type information"
+    MAP_CREATE = "create the map"
+    MAP_LOOKUP = "read from the map"
+    MAP_UPDATE = "write to the map"
+    MAP_DELETE = "delete from the map"
+    MAP_ITERATE = "iterate over the map"
+    MAP_FREEZE = "freeze the map"
+    MAP_MMAP = "map the memory of the map"
+    PROG_LOAD = "load the program"
+    PROG_RUN = "run the program"
+    OBJECT_INFO = "ask the kernel about the object"
+    PIN = "pin"
+    OPEN_PINNED = "open the pinned object"
+    ATTACH = "attach the program"
+    UPDATE_LINK = "replace the program of the link"
+    DETACH = "detach the program"
+    NETLINK = "configure the network interface"
+    ENABLE_STATS = "switch run-time statistics on"
+    TRACE = "read the trace pipe"
+
+
+def errno_name(number: int) -> str:
+    """``ENOENT`` for 2, and so on; ``ENOTSUPP`` for 524; ``errno 999`` for what has no name."""
+    if number == ENOTSUPP:
+        return "ENOTSUPP"
+    return errno_module.errorcode.get(number, f"errno {number}")
+
+
+def errno_text(number: int) -> str:
+    """The C library's words for an errno."""
+    return "Operation is not supported" if number == ENOTSUPP else os.strerror(number)
+
+
+class BpfError(PyebpfError, OSError):
+    """The kernel refused something.
+
+    ``errno``: the number. ``phase``: what was being done. ``subject``: to which map, program or path. ``log``: the log
+    of the verifier or of the BTF check, where there is one.
+    """
+
+    def __init__(
+        self, errno: int, phase: Phase, subject: str = "", *, detail: str = "", log: str = ""
+    ) -> None:
+        self.phase = phase
+        self.subject = subject
+        self.detail = detail
+        self.log = log
+        super().__init__(errno, errno_text(errno))
+
+    def __str__(self) -> str:
+        subject = f" {self.subject}" if self.subject else ""
+        number = self.errno or 0
+        text = f"cannot {self.phase.value}{subject}: {errno_name(number)} ({errno_text(number)})"
+        if self.detail:
+            text += f": {self.detail}"
+        if self.log:
+            text += f"\n{self.log.rstrip()}"
+        return text
+
+
+class PermissionDenied(BpfError, PermissionError):
+    """EPERM. The message says in one sentence what is missing: a capability, a sysctl, kernel lockdown, …"""
+
+
+class NotSupported(BpfError):
+    """This kernel, or this kind of object, does not have the operation."""
+
+
+class VerifierError(BpfError):
+    """The verifier refused a program; ``log`` says why, ``program`` is its name."""
+
+    def __init__(self, errno: int, program: str, log: str) -> None:
+        self.program = program
+        super().__init__(errno, Phase.PROG_LOAD, repr(program), log=log)
+
+
+class ObjectError(PyebpfError):
+    """The object cannot be loaded as it is: an undefined symbol, a map that does not match, a missing function."""
+
+
+class UnsupportedObject(ObjectError):
+    """The object needs something that this loader does not do."""
+
+
+class LoadWarning(UserWarning):
+    """Loading went on without something, such as type information that this kernel refused."""

@@ -1,0 +1,161 @@
+"""What the kernel tells about its objects: ``BPF_OBJ_GET_INFO_BY_FD``, fdinfo, ids and run-time statistics."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
+from pyebpf.runtime.errors import Phase
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.privilege import Need
+from pyebpf.runtime.syscall import bpf, bpf_fd
+from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
+
+_Info = TypeVar("_Info", ProgInfo, MapInfo, BtfInfo, LinkInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFacts:
+    """A loaded program. Sizes in bytes; ``verified_insns``: instructions that the verifier walked (0 before 5.16).
+
+    ``run_count`` and ``run_time_ns`` stay 0 unless statistics are on (``statistics``).
+    """
+
+    id: int
+    type: ProgType
+    name: str
+    tag: str
+    jited_size: int
+    xlated_size: int
+    verified_insns: int
+    run_count: int
+    run_time_ns: int
+    recursion_misses: int
+    gpl_compatible: bool
+    btf_id: int
+    map_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapFacts:
+    """A map of the kernel. Sizes in bytes; the BTF ids are 0 for a map without type information."""
+
+    id: int
+    type: MapType
+    name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    map_extra: int
+    btf_id: int
+    key_type_id: int
+    value_type_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """A link. ``target``: the interface's index (XDP, tcx) or the map's id (sockmap), else 0."""
+
+    id: int
+    type: LinkType
+    program_id: int
+    target: int
+
+
+def _ask(fd: Fd, info: _Info) -> _Info:
+    attr = InfoByFd(fd.fileno(), ctypes.sizeof(info), ctypes.addressof(info))
+    bpf(BpfCmd.OBJ_GET_INFO_BY_FD, attr, Phase.OBJECT_INFO)
+    return info
+
+
+def program_facts(fd: Fd) -> ProgramFacts:
+    """Ask about a program."""
+    info = _ask(fd, ProgInfo())
+    ids = (ctypes.c_uint32 * info.nr_map_ids)()
+    if info.nr_map_ids:
+        _ask(fd, ProgInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids)))
+    return ProgramFacts(
+        id=info.id,
+        type=ProgType(info.type),
+        name=info.name.decode(),
+        tag=bytes(info.tag).hex(),
+        jited_size=info.jited_prog_len,
+        xlated_size=info.xlated_prog_len,
+        verified_insns=info.verified_insns,
+        run_count=info.run_cnt,
+        run_time_ns=info.run_time_ns,
+        recursion_misses=info.recursion_misses,
+        gpl_compatible=bool(info.gpl_compatible),
+        btf_id=info.btf_id,
+        map_ids=tuple(ids),
+    )
+
+
+def xlated_code(fd: Fd) -> bytes:
+    """The instructions of a program as the verifier left them."""
+    size = _ask(fd, ProgInfo()).xlated_prog_len
+    code = ctypes.create_string_buffer(max(size, 1))
+    _ask(fd, ProgInfo(xlated_prog_len=size, xlated_prog_insns=ctypes.addressof(code)))
+    return code.raw[:size]
+
+
+def map_facts(fd: Fd) -> MapFacts:
+    """Ask about a map."""
+    info = _ask(fd, MapInfo())
+    return MapFacts(
+        id=info.id,
+        type=MapType(info.type),
+        name=info.name.decode(),
+        key_size=info.key_size,
+        value_size=info.value_size,
+        max_entries=info.max_entries,
+        flags=info.map_flags,
+        map_extra=info.map_extra,
+        btf_id=info.btf_id,
+        key_type_id=info.btf_key_type_id,
+        value_type_id=info.btf_value_type_id,
+    )
+
+
+def link_facts(fd: Fd) -> LinkFacts:
+    """Ask about a link."""
+    info = _ask(fd, LinkInfo())
+    kind = LinkType(info.type)
+    placed = kind in (LinkType.XDP, LinkType.TCX, LinkType.NETKIT, LinkType.SOCKMAP)
+    return LinkFacts(info.id, kind, info.prog_id, info.target if placed else 0)
+
+
+def btf_bytes(btf_id: int) -> bytes:
+    """The BTF with id ``btf_id`` as the kernel holds it. Needs CAP_SYS_ADMIN."""
+    attr = GetId(btf_id)
+    subject = f"BTF {btf_id}"
+    with bpf_fd(BpfCmd.BTF_GET_FD_BY_ID, attr, Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN) as fd:
+        size = _ask(fd, BtfInfo()).btf_size
+        data = ctypes.create_string_buffer(max(size, 1))
+        _ask(fd, BtfInfo(btf=ctypes.addressof(data), btf_size=size))
+    return data.raw[:size]
+
+
+def fdinfo(fd: Fd) -> dict[str, str]:
+    """``/proc/self/fdinfo`` of a descriptor: name → text."""
+    pairs = (
+        line.partition(":") for line in Path(f"/proc/self/fdinfo/{fd.fileno()}").read_text().splitlines()
+    )
+    return {name: text.strip() for name, _, text in pairs}
+
+
+def statistics() -> Fd:
+    """Switch run counts and times of all programs on for as long as the result is open (``with statistics():``)."""
+    return bpf_fd(BpfCmd.ENABLE_STATS, EnableStats(0), Phase.ENABLE_STATS, need=Need.SYS_ADMIN)
+
+
+def kernel_release() -> tuple[int, int, int]:
+    """The version of the running kernel as three numbers."""
+    numbers = "".join(c if c.isdigit() else " " for c in os.uname().release).split()
+    major, minor, patch = (*map(int, numbers[:3]), 0, 0, 0)[:3]
+    return major, minor, patch

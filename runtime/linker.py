@@ -1,0 +1,191 @@
+"""One program with everything that it calls, as the kernel wants it: code in one piece, references filled in.
+
+``link`` appends to an entry program each subprogram that it reaches, once, and collects func_info and line_info
+at their final places; ``Linked.resolve`` then writes the numbers of maps and kernel functions into the code.
+The distance to a subprogram is known already when linking.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from pyebpf import btf
+from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
+from pyebpf.object import (
+    FunctionSpec,
+    LineInfo,
+    ObjectSpec,
+    ProgramSpec,
+    Relocation,
+    RelocKind,
+)
+from pyebpf.runtime.errors import ObjectError, UnsupportedObject
+
+_IMM: Final = 4
+_LITTLE: Final = sys.byteorder == "little"
+ABSENT_KFUNC_CALL: Final = 2_002_000_000
+"""The number of the helper that a call of an absent weak kernel function becomes; libbpf's, known from its logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapAddress:
+    """What goes into ``ld_imm64`` for a map: ``fd`` alone, or the address of its value at ``offset``."""
+
+    fd: int
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A relocation at its final ``slot``."""
+
+    slot: int
+    relocation: Relocation
+    function: str
+
+
+@dataclass(slots=True)
+class Linked:
+    """A program ready for loading but for descriptors and kernel ids, which ``resolve`` fills in.
+
+    ``functions`` are the subprograms by first slot; ``lines`` the records by slot.
+    """
+
+    program: ProgramSpec
+    code: bytearray
+    functions: list[tuple[int, FunctionSpec]] = field(default_factory=list)
+    lines: list[tuple[int, LineInfo]] = field(default_factory=list)
+    open: list[Reference] = field(default_factory=list)
+
+    def set_imm(self, slot: int, value: int) -> None:
+        """Store the 32-bit immediate of a slot."""
+        struct.pack_into("=I", self.code, slot * SLOT_BYTES + _IMM, value & 0xFFFF_FFFF)
+
+    def set_src(self, slot: int, value: int) -> None:
+        """Store the src register, which tells what the immediate means."""
+        at = slot * SLOT_BYTES + 1
+        self.code[at] = (self.code[at] & 0x0F | value << 4) if _LITTLE else (self.code[at] & 0xF0 | value)
+
+    def resolve(
+        self,
+        address: Callable[[Relocation], MapAddress],
+        kernel_function: Callable[[str], int | None],
+    ) -> None:
+        """Fill in the open references. ``address``: of a MAP or DATA relocation. ``kernel_function``: the BTF id by
+        symbol, ``None`` for a weak one that this kernel does not have."""
+        for index, reference in enumerate(self.open):
+            slot, relocation = reference.slot, reference.relocation
+            match relocation.kind:
+                case RelocKind.MAP | RelocKind.DATA:
+                    target = address(relocation)
+                    whole = target.offset is None
+                    self.set_src(slot, Pseudo.MAP_FD if whole else Pseudo.MAP_VALUE)
+                    self.set_imm(slot, target.fd)
+                    self.set_imm(slot + 1, target.offset or 0)
+                case RelocKind.KFUNC:
+                    number = kernel_function(relocation.symbol)
+                    # A call that the verifier refuses unless it is dead: guarded by a test of the function.
+                    self.set_src(slot, CallKind.HELPER if number is None else CallKind.KFUNC)
+                    self.set_imm(slot, ABSENT_KFUNC_CALL + index if number is None else number)
+                case RelocKind.EXTERN:
+                    number = kernel_function(relocation.symbol)
+                    self.set_src(slot, Pseudo.NONE if number is None else Pseudo.BTF_ID)
+                    self.set_imm(slot, number or 0)
+                    self.set_imm(slot + 1, 0)
+                case RelocKind.CALL | RelocKind.FUNC:
+                    raise AssertionError(f"{relocation.kind} is resolved when linking")
+                case _:
+                    assert_never(relocation.kind)
+        self.open.clear()
+
+
+def link(spec: ObjectSpec, program: ProgramSpec) -> Linked:
+    """``program`` with its subprograms, in the order in which they are first reached.
+
+    Raises ``ObjectError`` for an undefined symbol, a malformed reference or debug information of only some
+    functions, ``UnsupportedObject`` for code that needs CO-RE.
+    """
+    linked = Linked(program, bytearray())
+    starts: dict[str, int] = {}
+    waiting: list[FunctionSpec] = [program]
+    calls: list[Reference] = []
+    while waiting:
+        function = waiting.pop(0)
+        if function.name in starts:
+            continue
+        starts[function.name] = len(linked.code) // SLOT_BYTES
+        calls += _append(linked, function, starts[function.name])
+        for relocation in function.relocations:
+            if relocation.kind in (RelocKind.CALL, RelocKind.FUNC):
+                waiting.append(_function(spec, relocation.symbol, function))
+    for call in calls:
+        slot, relocation = call.slot, call.relocation
+        as_pointer = relocation.kind is RelocKind.FUNC
+        linked.set_src(slot, Pseudo.FUNC if as_pointer else CallKind.SUBPROGRAM)
+        linked.set_imm(slot, starts[relocation.symbol] - slot - 1)
+    _check_debug_info(linked)
+    return linked
+
+
+def _function(spec: ObjectSpec, name: str, caller: FunctionSpec) -> FunctionSpec:
+    found = spec.functions.get(name) or spec.programs.get(name)
+    if found is None:
+        raise ObjectError(f"function {caller.name!r} refers to the undefined function {name!r}")
+    return found
+
+
+def _append(linked: Linked, function: FunctionSpec, start: int) -> list[Reference]:
+    """Add the code and records of ``function`` at slot ``start``; return its references to functions."""
+    if not function.code or len(function.code) % SLOT_BYTES:
+        raise ObjectError(f"function {function.name!r} has {len(function.code)} bytes of code")
+    if function.core:
+        raise UnsupportedObject(
+            f"function {function.name!r} has CO-RE relocations (first: {btf.describe(function.core[0].type)} at "
+            f"instruction {function.core[0].slot}), which this loader does not apply yet"
+        )
+    references: list[Reference] = []
+    related = {relocation.slot for relocation in function.relocations}
+    slots = len(function.code) // SLOT_BYTES
+    for relocation in function.relocations:
+        _check_place(function, relocation, slots)
+        reference = Reference(start + relocation.slot, relocation, function.name)
+        into = references if relocation.kind in (RelocKind.CALL, RelocKind.FUNC) else linked.open
+        into.append(reference)
+    slot = 0
+    while slot < slots:
+        opcode, registers = function.code[slot * SLOT_BYTES], function.code[slot * SLOT_BYTES + 1]
+        source = registers >> 4 if _LITTLE else registers & 0x0F
+        if opcode == CALL and source == CallKind.SUBPROGRAM and slot not in related:
+            raise ObjectError(f"function {function.name!r}: the call at instruction {slot} has no relocation")
+        slot += 2 if opcode == LD_IMM64 else 1
+    linked.code += function.code
+    linked.functions.append((start, function))
+    linked.lines += [(start + line.slot, line) for line in function.lines]
+    return references
+
+
+def _check_place(function: FunctionSpec, relocation: Relocation, slots: int) -> None:
+    """A relocation stands on an instruction that can carry it."""
+    expected = CALL if relocation.kind in (RelocKind.CALL, RelocKind.KFUNC) else LD_IMM64
+    needed = 1 if expected == CALL else 2
+    if not 0 <= relocation.slot <= slots - needed or function.code[relocation.slot * SLOT_BYTES] != expected:
+        raise ObjectError(
+            f"function {function.name!r}: the reference to {relocation.symbol or relocation.section!r} stands on "
+            f"instruction {relocation.slot}, which cannot hold it"
+        )
+
+
+def _check_debug_info(linked: Linked) -> None:
+    """The kernel wants func_info, and line_info, of all functions or of none."""
+    program = linked.program
+    for _, function in linked.functions:
+        if program.type is not None and function.type is None:
+            raise ObjectError(f"function {function.name!r} has no type, but program {program.name!r} has one")
+        if program.lines and not function.lines:
+            raise ObjectError(
+                f"function {function.name!r} has no line information, but program {program.name!r} has"
+            )

@@ -1,0 +1,280 @@
+"""From an ``ObjectSpec`` to programs and maps in the kernel.
+
+The order matters: programs are linked first, because their debug information goes into the type information, which
+maps refer to, which programs refer to; program arrays are filled last. On any failure everything made so far is
+closed and pins made now are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pyebpf import btf
+from pyebpf.btf.encode import Encoder
+from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.runtime.data import LoadedData, datasec, load_section
+from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
+from pyebpf.runtime.kernel_btf import kernel_function
+from pyebpf.runtime.linker import Linked, MapAddress, link
+from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create, wants_btf
+from pyebpf.runtime.maps import Map, MappingMap
+from pyebpf.runtime.prog_load import DebugInfo, debug_info, load_btf, load_program
+from pyebpf.runtime.program import LoadedProgram, RunResult
+from pyebpf.uapi.constants import MapType
+
+__all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
+
+_KCONFIG: Final = ".kconfig"
+
+
+@dataclass(slots=True)
+class LoadedObject:
+    """Programs, maps and data sections in the kernel, by name. ``close`` (or ``with``) closes what ``load`` made; maps
+    that were passed in stay open."""
+
+    programs: dict[str, LoadedProgram] = field(default_factory=dict)
+    maps: dict[str, Map] = field(default_factory=dict)
+    data: dict[str, LoadedData] = field(default_factory=dict)
+    _owned: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Close programs, maps and data; again is harmless. Links and pins keep what they refer to."""
+        self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(
+    spec: ObjectSpec,
+    *,
+    maps: Mapping[str, Map] | None = None,
+    data: Mapping[str, LoadedData] | None = None,
+    log_level: int = 0,
+    pin_directory: str | os.PathLike[str] | None = None,
+    func_info: bool = True,
+) -> LoadedObject:
+    """Load every program of ``spec`` that is to be loaded, with its maps and data.
+
+    Args:
+        spec: the object. Program types, attach types, contents of data and sizes of maps may be changed before.
+        maps: existing maps to use under these names; they are checked to fit and stay the caller's.
+        data: the same for data sections.
+        log_level: of the verifier's log, kept in ``LoadedProgram.log``: bits 1, 2, 4.
+        pin_directory: where maps with pinning by name are looked for and pinned; /sys/fs/bpf by default.
+        func_info: ``False`` leaves out which type each function has (to show what the kernel says then).
+
+    Raises:
+        VerifierError: a program was refused; the log says why.
+        PermissionDenied: a capability is missing; the message says which.
+        BpfError: the kernel refused something else.
+        ObjectError: the object is inconsistent; ``UnsupportedObject`` if it needs what this loader cannot do.
+    """
+    with ExitStack() as made:
+        loading = _Loading(spec, dict(maps or {}), dict(data or {}), log_level, func_info, made)
+        try:
+            loading.check()
+            loading.link()
+            loading.load_types()
+            loading.make_maps(pin_directory)
+            loading.load_programs()
+            loading.fill_slots()
+        except BaseException:
+            for pin in loading.pins:
+                pin.unlink(missing_ok=True)
+            raise
+        loading.result._owned = made.pop_all()
+    return loading.result
+
+
+def load_object(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    maps: Mapping[str, Map] | None = None,
+    log_level: int = 0,
+    pin_directory: str | os.PathLike[str] | None = None,
+) -> LoadedObject:
+    """Read an ELF object, from a file or from bytes, and ``load`` it. To change it before, use
+    ``pyebpf.backend.elf.read_object``."""
+    from pyebpf.backend.elf import read_object
+
+    contents = source if isinstance(source, bytes) else Path(source).read_bytes()
+    return load(read_object(contents), maps=maps, log_level=log_level, pin_directory=pin_directory)
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One run of ``load``: each method is a step and leaves what the next ones need."""
+
+    spec: ObjectSpec
+    given_maps: dict[str, Map]
+    given_data: dict[str, LoadedData]
+    log_level: int
+    func_info: bool
+    made: ExitStack
+    result: LoadedObject = field(default_factory=LoadedObject)
+    linked: dict[str, Linked] = field(default_factory=dict)
+    debug: dict[str, DebugInfo] = field(default_factory=dict)
+    sections: dict[str, btf.Datasec | None] = field(default_factory=dict)
+    encoder: Encoder = field(default_factory=lambda: Encoder(sys.byteorder == "little"))
+    types: MapBtf | None = None
+    pins: list[Path] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Refuse what cannot be loaded here at all."""
+        if self.spec.little_endian != (sys.byteorder == "little"):
+            raise ObjectError(f"the object is for another byte order than this machine's, {sys.byteorder}")
+        for name in self.given_maps.keys() - self.spec.maps.keys():
+            raise ObjectError(f"the object has no map {name!r} that a map could be given for")
+        for name in self.given_data.keys() - self.spec.data.keys():
+            raise ObjectError(f"the object has no data section {name!r} that one could be given for")
+        for extern in self.spec.externs.values():
+            if not isinstance(extern.type, btf.Func):
+                what = "kernel configuration value" if extern.section == _KCONFIG else "kernel variable"
+                raise UnsupportedObject(
+                    f"the {what} {extern.name!r} is needed, which this loader does not find yet"
+                )
+
+    def link(self) -> None:
+        """Put every program together, and collect all types and strings."""
+        for name, program in self.spec.programs.items():
+            if program.autoload:
+                self.linked[name] = link(self.spec, program)
+                self.debug[name] = debug_info(self.linked[name], self.encoder)
+        for name, section in self.spec.data.items():
+            if name not in self.given_data and section.contents:
+                self.sections[name] = datasec(section)
+                self.encoder.add(self.sections[name])
+        for map_spec in self.spec.maps.values():
+            if wants_btf(map_spec):
+                self.encoder.add(map_spec.key_type)
+                self.encoder.add(map_spec.value_type)
+
+    def load_types(self) -> None:
+        """Load the type information, if there is any. Most programs work without, so a refusal is a warning."""
+        if not self.encoder.ids:
+            return
+        try:
+            fd = load_btf(self.encoder.finish())
+        except PermissionDenied:
+            raise
+        except BpfError as error:
+            warnings.warn(f"loading goes on without type information: {error}", LoadWarning, stacklevel=3)
+            return
+        # Maps and programs hold references of their own.
+        self.made.enter_context(fd)
+        self.types = MapBtf(fd, self.encoder.ids)
+
+    def make_maps(self, pin_directory: str | os.PathLike[str] | None) -> None:
+        """Maps first, then data sections, then the inner maps' slots."""
+        for name, map_spec in self.spec.maps.items():
+            given = self.given_maps.get(name)
+            if given is not None:
+                check_same(map_spec, given)
+                self.result.maps[name] = given
+                continue
+            made, new_pin = open_or_create(map_spec, self.types, pin_directory)
+            self.made.callback(made.close)
+            if new_pin is not None:
+                self.pins.append(new_pin)
+            self.result.maps[name] = made
+        for name, section in self.spec.data.items():
+            if not section.contents:
+                continue
+            given_section = self.given_data.get(name)
+            if given_section is None:
+                given_section = load_section(section, self.sections[name], self.types)
+                self.made.callback(given_section.close)
+            self.result.data[name] = given_section
+        for name, map_spec in self.spec.maps.items():
+            if map_spec.type is not MapType.PROG_ARRAY:
+                self._fill(map_spec, self.result.maps)
+
+    def load_programs(self) -> None:
+        """Fill in the references and load, in the object's order."""
+        for name, linked in self.linked.items():
+            used = self._maps_of(linked)
+            linked.resolve(self._address, self._kernel_function)
+            debug = self.debug[name]
+            fd, log = load_program(
+                linked,
+                self.spec.license,
+                types=self.types.fd if self.types is not None else None,
+                debug=debug if self.func_info else DebugInfo(b"", debug.line_info),
+                log_level=self.log_level,
+            )
+            program = linked.program
+            loaded = LoadedProgram(fd, name, program.prog_type, program.attach_type, log, used)
+            self.made.callback(loaded.close)
+            self.result.programs[name] = loaded
+
+    def fill_slots(self) -> None:
+        """Put programs into the program arrays."""
+        for map_spec in self.spec.maps.values():
+            if map_spec.type is MapType.PROG_ARRAY:
+                self._fill(map_spec, self.result.programs)
+
+    def _fill(self, map_spec: MapSpec, targets: Mapping[str, Map] | Mapping[str, LoadedProgram]) -> None:
+        into = self.result.maps[map_spec.name]
+        for index, target in map_spec.slots.items():
+            found = targets.get(target)
+            if found is None:
+                raise ObjectError(
+                    f"map {map_spec.name!r}: slot {index} is for {target!r}, which was not loaded"
+                )
+            assert isinstance(into, MappingMap)
+            into[index] = found
+
+    def _maps_of(self, linked: Linked) -> tuple[Map, ...]:
+        names: Iterable[str] = (
+            reference.relocation.symbol
+            for reference in linked.open
+            if reference.relocation.kind is RelocKind.MAP
+        )
+        return tuple(self.result.maps[name] for name in dict.fromkeys(names) if name in self.result.maps)
+
+    def _address(self, relocation: Relocation) -> MapAddress:
+        if relocation.kind is RelocKind.MAP:
+            found = self.result.maps.get(relocation.symbol)
+            if found is None:
+                raise ObjectError(
+                    f"code refers to the map {relocation.symbol!r}, which the object does not have"
+                )
+            return MapAddress(found.fd)
+        section, offset = self._place(relocation)
+        loaded = self.result.data.get(section)
+        if loaded is None:
+            raise ObjectError(f"code refers to the data section {section!r}, which is missing or empty")
+        return MapAddress(loaded.map.fd, offset + relocation.addend)
+
+    def _place(self, relocation: Relocation) -> tuple[str, int]:
+        if not relocation.symbol:
+            return relocation.section, 0
+        for name, section in self.spec.data.items():
+            if relocation.section in ("", name):
+                variable = section.variable(relocation.symbol)
+                if variable is not None:
+                    return name, variable.offset
+        raise ObjectError(f"code refers to the variable {relocation.symbol!r}, which is in no data section")
+
+    def _kernel_function(self, symbol: str) -> int | None:
+        extern = self.spec.externs.get(symbol)
+        if extern is None:
+            raise ObjectError(f"code refers to {symbol!r}, which the object does not declare as external")
+        found = kernel_function(symbol, extern.type)
+        if found is None and not extern.weak:
+            raise ObjectError(f"this kernel has no function {symbol!r} that programs could call")
+        return found

@@ -1,0 +1,117 @@
+"""Why the kernel says EPERM, in one sentence: looks at this process and this kernel, never guesses from the errno.
+
+Sources: capabilities(7), kernel/bpf/syscall.c of 5.8 and later (CAP_BPF and friends), Documentation/admin-guide
+for kernel.unprivileged_bpf_disabled, kernel_lockdown(7).
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Final
+
+from pyebpf.uapi.constants import MapType, ProgType
+
+
+class Capability(enum.IntEnum):
+    """Capabilities that bpf(2) looks at, by bit number (linux/capability.h)."""
+
+    NET_ADMIN = 12
+    SYS_ADMIN = 21
+    PERFMON = 38
+    BPF = 39
+
+
+class Need(enum.Flag):
+    """What an operation asks for. CAP_SYS_ADMIN stands for any of them."""
+
+    NOTHING = 0
+    BPF = enum.auto()
+    NET_ADMIN = enum.auto()
+    PERFMON = enum.auto()
+    SYS_ADMIN = enum.auto()
+
+
+_CAPABILITIES: Final = {
+    Need.BPF: Capability.BPF,
+    Need.NET_ADMIN: Capability.NET_ADMIN,
+    Need.PERFMON: Capability.PERFMON,
+    Need.SYS_ADMIN: Capability.SYS_ADMIN,
+}
+_PLAIN: Final = frozenset({ProgType.SOCKET_FILTER, ProgType.CGROUP_SKB, ProgType.SYSCALL, ProgType.UNSPEC})
+_PERFMON: Final = frozenset(
+    {
+        ProgType.KPROBE,
+        ProgType.TRACEPOINT,
+        ProgType.PERF_EVENT,
+        ProgType.RAW_TRACEPOINT,
+        ProgType.RAW_TRACEPOINT_WRITABLE,
+        ProgType.TRACING,
+        ProgType.LSM,
+        ProgType.STRUCT_OPS,
+        ProgType.EXT,
+    }
+)
+_NET_ADMIN_MAPS: Final = frozenset(
+    {MapType.SOCKMAP, MapType.SOCKHASH, MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.XSKMAP}
+)
+
+
+def program_need(prog_type: ProgType) -> Need:
+    """What loading a program of this type asks for."""
+    if prog_type in _PLAIN:
+        return Need.BPF
+    return Need.BPF | (Need.PERFMON if prog_type in _PERFMON else Need.NET_ADMIN)
+
+
+def map_need(map_type: MapType) -> Need:
+    """What creating a map of this type asks for."""
+    return Need.BPF | (Need.NET_ADMIN if map_type in _NET_ADMIN_MAPS else Need.NOTHING)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def effective_capabilities() -> int:
+    """The effective set of this process as a bit mask; 0 where /proc does not tell."""
+    for line in _read("/proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return int(value, 16)
+    return 0
+
+
+def _in_child_user_namespace() -> bool:
+    return _read("/proc/self/uid_map").split() not in ([], ["0", "0", "4294967295"])
+
+
+def _lockdown() -> str:
+    """The active mode of kernel lockdown: ``none``, ``integrity``, ``confidentiality``, or empty if not built in."""
+    text = _read("/sys/kernel/security/lockdown")
+    return text.partition("[")[2].partition("]")[0]
+
+
+def explain_denial(need: Need) -> str:
+    """One sentence: which of the things that an operation needs this process does not have."""
+    have = effective_capabilities()
+    admin = bool(have >> Capability.SYS_ADMIN & 1)
+    missing = [
+        cap for flag, cap in _CAPABILITIES.items() if flag in need and not admin and not have >> cap & 1
+    ]
+    if missing:
+        names = " and ".join(f"CAP_{cap.name}" for cap in missing)
+        sysctl = _read("/proc/sys/kernel/unprivileged_bpf_disabled").strip()
+        why = f" (sysctl kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl not in ("", "0") else ""
+        return f"this process lacks {names}{why}; run it as root or give it the capability"
+    if _in_child_user_namespace():
+        return "this process has its capabilities only inside its own user namespace, where bpf needs a BPF token"
+    lockdown = _lockdown()
+    if lockdown not in ("", "none"):
+        return f"the capabilities are there, so kernel lockdown={lockdown} or another security policy refuses this"
+    return (
+        "the capabilities are there, so the object is frozen or read-only, or a security policy refuses this"
+    )

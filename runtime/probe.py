@@ -1,0 +1,52 @@
+"""What this kernel can do, found by trying: each question is asked when first needed and answered once per process.
+
+A version number says little, since distributions backport. Only what a fallback depends on is asked here; how a
+program is attached is tried directly, because there the attempt is the question.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import functools
+import os
+from collections.abc import Callable
+from typing import Final
+
+from pyebpf import btf
+from pyebpf.btf.encode import encode
+from pyebpf.runtime.attrs import BtfLoad
+from pyebpf.runtime.syscall import call
+from pyebpf.uapi.constants import BpfCmd
+
+
+class Feature(enum.Enum):
+    """A question to the kernel; the value names what it is about."""
+
+    BTF_DECL_TAG = "declaration tags in BTF (5.16)"
+    BTF_TYPE_TAG = "type tags in BTF (5.17)"
+    BTF_ENUM64 = "64-bit enums in BTF (6.0)"
+
+
+def _accepts(type_: btf.Type) -> bool:
+    """Whether the kernel loads BTF that consists of ``type_`` and what it refers to."""
+    data = encode([type_]).data
+    blob = ctypes.create_string_buffer(data, len(data))
+    result = call(BpfCmd.BTF_LOAD, BtfLoad(btf=ctypes.addressof(blob), btf_size=len(data)))
+    if result < 0:
+        return False
+    os.close(result)
+    return True
+
+
+_PROBES: Final[dict[Feature, Callable[[], bool]]] = {
+    Feature.BTF_DECL_TAG: lambda: _accepts(btf.Typedef("t", btf.INT, (btf.Tag("probe"),))),
+    Feature.BTF_TYPE_TAG: lambda: _accepts(btf.Ptr(btf.TypeTag("probe", btf.INT))),
+    Feature.BTF_ENUM64: lambda: _accepts(btf.Enum64("e", 8, (btf.Enumerator("v", 1),))),
+}
+
+
+@functools.cache
+def has(feature: Feature) -> bool:
+    """Whether this kernel has ``feature``, as far as this process may use it."""
+    return _PROBES[feature]()

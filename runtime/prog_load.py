@@ -1,0 +1,177 @@
+"""``BPF_BTF_LOAD`` and ``BPF_PROG_LOAD``: the attributes, and the protocol of the log.
+
+A program is loaded without a log first, since writing one takes time; if that fails it is loaded again with one.
+A buffer that is too small makes the load fail even if the program is good, so it is grown until the log fits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from pyebpf import btf
+from pyebpf.btf.encode import Encoder
+from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
+from pyebpf.backend.insn import SLOT_BYTES
+from pyebpf.runtime.attrs import BtfLoad, ProgLoad
+from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.info import kernel_release
+from pyebpf.runtime.linker import Linked
+from pyebpf.runtime.map_create import kernel_name
+from pyebpf.runtime.privilege import program_need
+from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
+from pyebpf.uapi.constants import BpfCmd, ProgType
+
+_FIRST_LOG: Final = 64 << 10
+_WANTED_LOG: Final = 1 << 20
+_LARGEST_LOG: Final = 1 << 30  # the kernel's limit is UINT_MAX >> 2
+_ON_FAILURE: Final = 1
+_COLUMN_BITS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DebugInfo:
+    """func_info and line_info of one program as the system call takes them."""
+
+    func_info: bytes
+    line_info: bytes
+
+
+def debug_info(linked: Linked, encoder: Encoder) -> DebugInfo:
+    """The records of ``linked``; their types and strings go into ``encoder``."""
+    funcs = b""
+    if linked.program.type is not None:
+        funcs = b"".join(
+            struct.pack("=II", slot, encoder.add(function.type)) for slot, function in linked.functions
+        )
+    lines = b""
+    if linked.program.lines:
+        lines = b"".join(
+            struct.pack(
+                "=IIII",
+                slot,
+                encoder.string(line.file),
+                encoder.string(line.text),
+                min(line.line, MAX_LINE) << _COLUMN_BITS | min(line.column, MAX_COLUMN),
+            )
+            for slot, line in linked.lines
+        )
+    return DebugInfo(funcs, lines)
+
+
+def load_btf(data: bytes) -> Fd:
+    """Load type information. Raises ``BpfError`` with the kernel's log."""
+    blob = ctypes.create_string_buffer(data, len(data))
+    attr = BtfLoad(btf=ctypes.addressof(blob), btf_size=len(data))
+    try:
+        return bpf_fd(BpfCmd.BTF_LOAD, attr, Phase.BTF_LOAD)
+    except BpfError as first:
+        log = ctypes.create_string_buffer(_FIRST_LOG)
+        attr.btf_log_buf, attr.btf_log_size, attr.btf_log_level = ctypes.addressof(log), _FIRST_LOG, 1
+        call(BpfCmd.BTF_LOAD, attr)
+        first.log = _text(log)
+        raise
+
+
+def _text(log: ctypes.Array[ctypes.c_char]) -> str:
+    return log.value.decode("utf-8", "replace")
+
+
+def _expected_attach_type(linked: Linked) -> int:
+    return linked.program.attach_type or 0
+
+
+def load_program(
+    linked: Linked,
+    license_: str,
+    *,
+    types: Fd | None,
+    debug: DebugInfo,
+    log_level: int,
+) -> tuple[Fd, str]:
+    """Load a resolved program; return its descriptor and the verifier's log (empty at ``log_level`` 0).
+
+    ``log_level``: bits 1 (messages), 2 (every instruction), 4 (statistics), 8 (keep the head of a log too long).
+    Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
+    """
+    program = linked.program
+    if program.prog_type is ProgType.UNSPEC:
+        raise ObjectError(
+            f"the type of program {program.name!r} is not known from its section {program.section!r}; set it "
+            "before loading"
+        )
+    code = ctypes.create_string_buffer(bytes(linked.code), len(linked.code))
+    text = ctypes.create_string_buffer(license_.encode())
+    attr = ProgLoad(
+        prog_type=program.prog_type,
+        insn_cnt=len(linked.code) // SLOT_BYTES,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(text),
+        prog_flags=program.flags,
+        prog_name=kernel_name(program.name),
+        expected_attach_type=_expected_attach_type(linked),
+        kern_version=_kernel_version() if program.prog_type is ProgType.KPROBE else 0,
+    )
+    funcs = ctypes.create_string_buffer(debug.func_info, max(len(debug.func_info), 1))
+    lines = ctypes.create_string_buffer(debug.line_info, max(len(debug.line_info), 1))
+    if types is not None and (debug.func_info or debug.line_info):
+        attr.prog_btf_fd = types.fileno()
+    if types is not None and debug.func_info:
+        attr.func_info, attr.func_info_rec_size = ctypes.addressof(funcs), 8
+        attr.func_info_cnt = len(debug.func_info) // 8
+    if types is not None and debug.line_info:
+        attr.line_info, attr.line_info_rec_size = ctypes.addressof(lines), 16
+        attr.line_info_cnt = len(debug.line_info) // 16
+    if log_level == 0:
+        result = call_retrying(BpfCmd.PROG_LOAD, attr)
+        if result >= 0:
+            return Fd(result), ""
+        result, log = _load_logged(attr, _ON_FAILURE, _FIRST_LOG)
+    else:
+        result, log = _load_logged(attr, log_level, _WANTED_LOG)
+    if result >= 0:
+        # Without a wish for a log this is a load that failed only for the moment: out of memory, a signal.
+        return Fd(result), log if log_level else ""
+    raise _failure(-result, linked, log)
+
+
+def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
+    """Load with a log of at least ``size`` bytes; the result and the log."""
+    while True:
+        log = ctypes.create_string_buffer(size)
+        attr.log_level, attr.log_buf, attr.log_size = level, ctypes.addressof(log), size
+        attr.log_true_size = 0
+        result = call_retrying(BpfCmd.PROG_LOAD, attr)
+        if result != -errno.ENOSPC or size >= _LARGEST_LOG:
+            return result, _text(log)
+        # Linux 6.4 tells how much it wanted to write.
+        size = min(max(attr.log_true_size + 1, size * 4), _LARGEST_LOG)
+
+
+def _kernel_version() -> int:
+    major, minor, patch = kernel_release()
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+def _failure(code: int, linked: Linked, log: str) -> BpfError:
+    program = linked.program
+    if log.strip():
+        return VerifierError(code, program.name, log)
+    found = error(code, Phase.PROG_LOAD, repr(program.name), need=program_need(program.prog_type))
+    attach = program.attach_type.name if program.attach_type is not None else "none"
+    if isinstance(found, PermissionDenied):
+        return found
+    if code == errno.EINVAL:
+        found.detail = (
+            f"the kernel refused the request before looking at the code: program type {program.prog_type.name}, "
+            f"attach type {attach}, flags {program.flags:#x} or one of them is unknown to it"
+        )
+    elif code == errno.E2BIG:
+        found.detail = (
+            f"{len(linked.code) // SLOT_BYTES} instructions, or a field that this kernel does not know"
+        )
+    return found

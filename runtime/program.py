@@ -1,0 +1,170 @@
+"""Programs in the kernel: run them on data, look at them, pin them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from pyebpf.runtime.attrs import ProgRun
+from pyebpf.runtime.errors import NotSupported, Phase
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.info import ProgramFacts, program_facts, xlated_code
+from pyebpf.runtime.maps import Map
+from pyebpf.runtime.pin import pin
+from pyebpf.runtime.privilege import program_need
+from pyebpf.runtime.syscall import call, error
+from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+_HEADROOM: Final = 4096 + 512
+"""How much more data than it got a program may give back: an XDP program can grow the frame by about a page."""
+
+_ETHERNET_HEADER: Final = 14
+_ON_PACKETS: Final = frozenset(
+    {
+        ProgType.SOCKET_FILTER,
+        ProgType.SCHED_CLS,
+        ProgType.SCHED_ACT,
+        ProgType.XDP,
+        ProgType.CGROUP_SKB,
+        ProgType.LWT_IN,
+        ProgType.LWT_OUT,
+        ProgType.LWT_XMIT,
+        ProgType.LWT_SEG6LOCAL,
+        ProgType.FLOW_DISSECTOR,
+        ProgType.NETFILTER,
+    }
+)
+_ON_CONTEXT: Final = frozenset({ProgType.RAW_TRACEPOINT, ProgType.SYSCALL, ProgType.SK_LOOKUP})
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a test run gave: the verdict as a signed number, the packet after the program, nanoseconds per run, and
+    the context after it (empty if none was passed)."""
+
+    verdict: int
+    data: bytes
+    duration: int
+    ctx: bytes = b""
+
+
+class LoadedProgram:
+    """A program of the kernel. It closes by ``close``, at the end of a ``with``, or by the garbage collector; links and
+    pins keep the kernel's program.
+
+    ``log``: what the verifier said, if a log was asked for. ``handle`` is the owned descriptor.
+    """
+
+    def __init__(
+        self,
+        fd: Fd,
+        name: str,
+        prog_type: ProgType,
+        attach_type: AttachType | None = None,
+        log: str = "",
+        maps: tuple[Map, ...] = (),
+    ) -> None:
+        self.handle = fd
+        self.name = name
+        self.type = prog_type
+        self.attach_type = attach_type
+        self.log = log
+        # The kernel empties a program array without descriptors, so programs keep their maps open.
+        self._maps = maps
+
+    @classmethod
+    def from_fd(cls, fd: Fd) -> Self:
+        """The program behind ``fd``, which it owns from now on."""
+        facts = program_facts(fd)
+        return cls(fd, facts.name, facts.type)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor's number. Raises ``ValueError`` after ``close``."""
+        return self.handle.fileno()
+
+    def fileno(self) -> int:
+        """As ``fd``."""
+        return self.handle.fileno()
+
+    def info(self) -> ProgramFacts:
+        """What the kernel says about the program: sizes, verified instructions, run counts, …"""
+        return program_facts(self.handle)
+
+    def xlated(self) -> bytes:
+        """The instructions as the verifier left them."""
+        return xlated_code(self.handle)
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Give it a name in bpffs, which keeps it when this process ends."""
+        pin(self.handle, path)
+
+    def run(
+        self, data: bytes = b"", *, repeat: int = 1, ctx: bytes | None = None, flags: int = 0, cpu: int = 0
+    ) -> RunResult:
+        """Run it through the kernel's test run, ``repeat`` times.
+
+        ``data``: a frame of at least 14 bytes for programs on packets (the kernel strips the Ethernet header before a
+        socket filter sees it). ``ctx``: the context's bytes: ``struct xdp_md``, ``struct __sk_buff``, a tracepoint's
+        arguments, the argument of a syscall program. ``flags`` and ``cpu`` as in ``BPF_PROG_RUN``.
+
+        Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type does
+        not take, ``BpfError`` otherwise.
+        """
+        if self.type in _ON_PACKETS and len(data) < _ETHERNET_HEADER:
+            raise ValueError(
+                f"a {self.type.name} program runs on a frame of at least {_ETHERNET_HEADER} bytes, not {len(data)}"
+            )
+        if self.type in _ON_CONTEXT and (data or repeat != 1):
+            raise ValueError(f"a {self.type.name} program runs once, on a context (ctx=…), not on data")
+        attr = ProgRun(prog_fd=self.fd, flags=flags, cpu=cpu)
+        packet = ctypes.create_string_buffer(data, max(len(data), 1))
+        out = ctypes.create_string_buffer(len(data) + _HEADROOM)
+        context = ctypes.create_string_buffer(ctx or b"", max(len(ctx or b""), 1))
+        context_out = ctypes.create_string_buffer(ctx or b"", max(len(ctx or b""), 1))
+        if data:
+            attr.repeat = repeat
+            attr.data_in, attr.data_size_in = ctypes.addressof(packet), len(data)
+            attr.data_out, attr.data_size_out = ctypes.addressof(out), len(out)
+        if ctx is not None:
+            attr.ctx_in, attr.ctx_size_in = ctypes.addressof(context), len(ctx)
+            if self.type in _ON_PACKETS or self.type is ProgType.SK_LOOKUP:
+                attr.ctx_out, attr.ctx_size_out = ctypes.addressof(context_out), len(ctx)
+        result = call(BpfCmd.PROG_RUN, attr)
+        if result < 0:
+            raise self._run_failure(-result)
+        after = context if self.type is ProgType.SYSCALL else context_out
+        return RunResult(
+            verdict=ctypes.c_int32(attr.retval).value,
+            data=out.raw[: attr.data_size_out] if data else b"",
+            duration=attr.duration,
+            ctx=after.raw[: len(ctx)] if ctx is not None else b"",
+        )
+
+    def _run_failure(self, code: int) -> Exception:
+        found = error(code, Phase.PROG_RUN, repr(self.name), need=program_need(self.type))
+        if isinstance(found, NotSupported):
+            found.detail = f"the kernel has no test run for {self.type.name} programs; attach it instead"
+        elif code == errno.EINVAL:
+            found.detail = "the kernel does not accept this data or this context for the program's type"
+        return found
+
+    def close(self) -> None:
+        """Give the descriptor up; again is harmless."""
+        self.handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.handle.closed else ""
+        return f"<LoadedProgram {self.name!r} {self.type.name}{state}>"
