@@ -1,8 +1,8 @@
 """The state of instruction selection in one function, and the instructions that it appends: a ``Selection``.
 
-The lowering modules (``select_arithmetic``, ``select_memory``, ``select_control``) are functions over it. What a
-register holds: an i64 or pointer as it is; an i1 as 0 or 1; an i32 in the low half. From ISA v3 on the upper
-half may be garbage (``Facts.bound`` knows when it is not), as 32-bit instructions do not read it; below v3,
+The lowering modules (``select_arithmetic``, ``select_memory``, ``select_control``) are functions over it.
+What a register holds: an i64 or pointer as it is; an i1 as 0 or 1; an i32 in the low half. From ISA v3 on the
+upper half may be garbage (``Facts`` knows when it is not), as 32-bit instructions do not read it; below v3,
 where only 64-bit instructions are used, it is always zero.
 """
 
@@ -29,9 +29,8 @@ from pyebpf.diagnostics import InternalError, Span
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Function, Module, Value
 from pyebpf.ir.types import I32, IntTy
-from pyebpf.object import RelocKind
+from pyebpf.object import RelocKind, Variable
 from pyebpf.target import Isa, Target
-
 
 COMMUTATIVE: Final = frozenset({Alu.ADD, Alu.MUL, Alu.AND, Alu.OR, Alu.XOR})
 
@@ -63,6 +62,7 @@ class Selection:
         self.span: Span | None = None
         self.name = ""
         self._leaves: dict[Value | int, VReg] = {}
+        self._anchors: dict[str, tuple[VReg, int]] = {}
         self._slots: dict[ops.Alloca, FrameSlot] = {}
         self._names: dict[str, int] = {}
 
@@ -78,18 +78,23 @@ class Selection:
     # ------------------------------------------------------------ blocks
 
     def new_block(self, name: str, *, unlikely: bool = False) -> MachineBlock:
-        """A machine block at the end of the function, named ``name`` or ``name.N`` if that is taken."""
+        """A machine block, named ``name`` or ``name.N`` if that is taken. It is put into the function by
+        ``enter``.
+        """
         count = self._names.get(name, 0)
         self._names[name] = count + 1
-        block = MachineBlock(f"{name}.{count}" if count else name, unlikely=unlikely)
-        self.machine.blocks.append(block)
-        return block
+        return MachineBlock(f"{name}.{count}" if count else name, unlikely=unlikely)
 
     def enter(self, block: MachineBlock, *, keep_leaves: bool = False) -> None:
-        """Append to ``block`` from now on. Constants are made anew in each block, unless it only continues the last."""
+        """Put ``block`` at the end of the function and append to it from now on.
+
+        Constants are made anew in each block, unless it only continues the last (``keep_leaves``).
+        """
         self.block = block
+        self.machine.blocks.append(block)
         if not keep_leaves:
             self._leaves.clear()
+            self._anchors.clear()
 
     def goto(self, target: MachineBlock, args: Sequence[VReg] = ()) -> None:
         """End the block with an unconditional transfer."""
@@ -118,7 +123,9 @@ class Selection:
         return self._leaves[key]
 
     def fresh(self, value: Value) -> VReg:
-        """As ``reg``, but a leaf gets a register of its own: for arguments, which must be in a certain one anyway."""
+        """As ``reg``, but a leaf gets a register of its own: for arguments, which must be in a certain one
+        anyway.
+        """
         match value:
             case ops.Const(value=number):
                 return self.constant(number)
@@ -135,10 +142,28 @@ class Selection:
             case _:
                 return self.reg(value)
 
+    def global_base(self, ref: ops.GlobalRef) -> tuple[VReg, int]:
+        """A register that points into the section of ``ref``, and the distance from there to the variable in
+        bytes.
+
+        All variables of a section are one map value, so that one address does for the block's accesses.
+        """
+        variable = self._variable(ref.section, ref.variable)
+        anchor = self._anchors.get(ref.section)
+        if anchor is None:
+            anchor = self._anchors[ref.section] = (self.reg(ref), variable.offset)
+        return anchor[0], variable.offset - anchor[1]
+
+    def _variable(self, section: str, name: str) -> Variable:
+        found = self.module.data[section].variable(name)
+        if found is None:
+            raise self.error(f"section {section} has no variable {name}")
+        return found
+
     def clean(self, value: Value) -> VReg:
         """As ``fresh``, with the upper half zero if ``value`` is an i32: what calls and returns take."""
         reg = self.fresh(value)
-        return self.zero_upper(reg) if value.type == I32 and self.facts.bound(value) > 32 else reg
+        return self.zero_upper(reg) if value.type == I32 and self.facts.known[value] > 32 else reg
 
     # ------------------------------------------------------------ instructions
 
@@ -147,12 +172,12 @@ class Selection:
         instruction.span = self.span
         self.block.insns.append(instruction)
 
-    def _leaf(self, opcode: int, imm: int, symbol: Symbol | None = None, slot: FrameSlot | None = None) -> VReg:
+    def _leaf(
+        self, opcode: int, imm: int, symbol: Symbol | None = None, slot: FrameSlot | None = None
+    ) -> VReg:
         reg = self.new()
         target = (Operand(reg, Role.DEF),)
-        self.append(
-            MachineInsn(opcode, target, dst=0, imm=imm, symbol=symbol, frame=slot, remat=True)
-        )
+        self.append(MachineInsn(opcode, target, dst=0, imm=imm, symbol=symbol, frame=slot, remat=True))
         return reg
 
     def constant(self, value: int) -> VReg:
@@ -176,7 +201,9 @@ class Selection:
         return self._slots[alloca]
 
     def frame_address(self, alloca: ops.Alloca, offset: int) -> VReg:
-        """The address ``offset`` bytes into ``alloca``: one instruction here, ``mov`` and ``add`` when emitted."""
+        """The address ``offset`` bytes into ``alloca``: one instruction here, ``mov`` and ``add`` when
+        emitted.
+        """
         return self._leaf(isa.alu(Alu.ADD, Source.K), offset, slot=self.slot(alloca))
 
     def copy(self, source: VReg) -> VReg:
@@ -187,7 +214,7 @@ class Selection:
         return reg
 
     def unary(self, opcode: int, source: VReg, imm: int = 0, offset: int = 0) -> VReg:
-        """``r = op(source)`` for an instruction that changes its register in place (also ``source op imm``)."""
+        """``r = op(source)`` for an instruction that works in place (also ``source op imm``)."""
         reg = self.new()
         operands = (Operand(reg, Role.DEF, reuse=1), Operand(source, Role.USE))
         self.append(MachineInsn(opcode, operands, dst=0, imm=imm, offset=offset))
@@ -200,7 +227,9 @@ class Selection:
     def alu(
         self, op: Alu, left: VReg, right: VReg, *, wide: bool = True, offset: int = 0, commutes: bool = True
     ) -> VReg:
-        """``left op right``; ``commutes``: both are integers, so that they may change places where ``op`` allows."""
+        """``left op right``; ``commutes``: both are integers, so that they may change places where ``op``
+        allows.
+        """
         reg = self.new()
         operands = (Operand(reg, Role.DEF, reuse=1), Operand(left, Role.USE), Operand(right, Role.USE))
         opcode = isa.alu(op, Source.X, wide=wide)
@@ -209,7 +238,9 @@ class Selection:
         return reg
 
     def transfer(self, opcode: int, source: VReg, offset: int = 0) -> VReg:
-        """``r = op(source)`` for an instruction that has a destination of its own (32-bit and extending moves)."""
+        """``r = op(source)`` for an instruction that has a destination of its own (32-bit and extending
+        moves).
+        """
         reg = self.new()
         operands = (Operand(reg, Role.DEF), Operand(source, Role.USE))
         self.append(MachineInsn(opcode, operands, dst=0, src=1, offset=offset))

@@ -1,8 +1,8 @@
 """What instruction selection must know about a function before it starts: needed values and register widths.
 
-``Facts.needed`` has the operations whose result some instruction reads from a register; the others are folded into
-addresses and branches, or dead. ``Facts.bound`` tells how many low bits of a value's register may be non-zero,
-so that widening costs nothing where the upper bits are known to be zero.
+``Facts.needed`` has the operations whose result some instruction reads from a register; the others are folded
+into addresses and branches, or dead. ``Facts.bound`` and ``Facts.known`` tell how many low bits of a value's
+register may be non-zero, so that widening costs nothing where the upper bits are zero anyway.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Address:
 
 
 def address(pointer: Value, offset: int, size: int) -> Address:
-    """Fold constant additions into the instruction's offset, as far as all of ``size`` bytes stay addressable.
+    """Fold constant additions into the instruction's offset, as far as all of ``size`` bytes stay
+    addressable.
 
     The verifier keeps the range of a checked packet pointer for every register that differs from it by a
     constant, so the base of a chain is as good as its end.
@@ -53,7 +54,7 @@ def address(pointer: Value, offset: int, size: int) -> Address:
                 offset += signed(step, 64)
             case _:
                 return best
-        if OFFSET_MIN <= offset and offset + size - 1 <= OFFSET_MAX:
+        if offset >= OFFSET_MIN and offset + size - 1 <= OFFSET_MAX:
             best = Address(pointer, offset)
 
 
@@ -104,59 +105,36 @@ def _needed(order: list[ops.Block]) -> set[Value]:
     return needed
 
 
-def _binary_bound(op: ops.Binary, left: int, right: int, clean: int) -> int:
-    constant = op.right.value if isinstance(op.right, ops.Const) else None
-    match op.op:
-        case BinOp.AND:
-            return min(left, right)
-        case BinOp.OR | BinOp.XOR:
-            return max(left, right)
-        case BinOp.LSHR if constant is not None:
-            return max(0, min(left, clean) - constant)
-        case BinOp.LSHR | BinOp.UDIV:
-            return min(left, clean)
-        case BinOp.UREM:
-            return min(left, right, clean)
-        case BinOp.SHL if constant is not None:
-            return min(clean, left + constant)
-        case _:
-            return clean
+class Widths:
+    """How many low bits of each value's register may be non-zero, by a data flow from zero bits upwards.
 
+    With ``exact`` given (the widths at run time), it finds those that the verifier can follow: it knows
+    nothing of the result of a byte swap or of a 64-bit division.
+    """
 
-class Facts:
-    """The two analyses of one function of ``module`` for one target; ``order`` is reverse postorder."""
-
-    def __init__(self, function: Function, module: Module, target: Target) -> None:
-        self.order = cfg.reverse_postorder(function)
-        self.needed = _needed(self.order)
-        self._isa = target.isa
-        self._role = function.role
-        self._functions = module.functions
+    def __init__(self, facts: Facts, exact: Widths | None) -> None:
+        self._facts = facts
+        self._exact = exact
         self._bounds: dict[Value, int] = {}
-        # From below: phis start at zero bits and grow until nothing changes; the lattice has 65 levels.
         changed = True
-        while changed:
+        while changed:  # at most 65 rounds, one for each level of the lattice
             changed = False
-            for block in self.order:
+            for block in facts.order:
                 for op in block.ops:
                     if isinstance(op.type, IntTy):
                         bound = self._compute(op)
-                        if bound != self._bounds.get(op, 0):
-                            self._bounds[op] = bound
-                            changed = True
+                        changed |= bound != self._bounds.get(op, 0)
+                        self._bounds[op] = bound
 
-    def bound(self, value: Value) -> int:
-        """How many low bits of the register that holds ``value`` may be non-zero (0 to 64).
-
-        For an i32 the register may hold more than the value: the upper half is then garbage, and the bound 64.
-        """
+    def __getitem__(self, value: Value) -> int:
         if isinstance(value, ops.Const | ops.Undef | ops.Param):
             return self._compute(value)
         return self._bounds.get(value, 0) if isinstance(value.type, IntTy) else 64
 
     def _compute(self, op: Value) -> int:
-        # What a result of the type is at least limited to, given that 32-bit operations zero the upper half.
+        # What a register of the type is limited to after a 32-bit operation, which zeroes the upper half.
         clean = {I1: 1, I32: 32}.get(op.type, 64) if isinstance(op.type, IntTy) else 64
+        facts = self._facts
         match op:
             case ops.Const(value=value):
                 return value.bit_length()
@@ -164,30 +142,70 @@ class Facts:
                 return 0
             case ops.Param():
                 # Static functions are called by us only, and we pass narrow values zero-extended.
-                return clean if self._role is FunctionRole.SUBPROGRAM else 64
+                return clean if facts.function.role is FunctionRole.SUBPROGRAM else 64
             case ops.Call(function=name):
                 # The verifier does not look into global functions, and takes their results for any scalar.
-                return 64 if self._functions[name].role is FunctionRole.GLOBAL else clean
+                return 64 if facts.module.functions[name].role is FunctionRole.GLOBAL else clean
             case ops.Phi():
-                return max((self.bound(v) for v in op.incoming.values()), default=0)
-            case ops.Binary(left=left, right=right):
-                left_bound, right_bound = self.bound(left), self.bound(right)
-                return min(clean, _binary_bound(op, left_bound, right_bound, clean))
+                return max((self[v] for v in op.incoming.values()), default=0)
+            case ops.Binary():
+                return min(clean, self._binary(op, clean))
             case ops.Trunc(operand=operand):
-                below_v3 = self._isa < Isa.V3
-                return min(self.bound(operand), 32) if below_v3 else self.bound(operand)
+                return self[operand] if facts.target.isa >= Isa.V3 else min(self[operand], 32)
             case ops.Zext(bits=bits, operand=operand):
-                return min(bits, self.bound(operand))
+                return min(bits, self[operand])
             case ops.Sext(bits=bits, operand=operand):
-                bound = self.bound(operand)
-                return bound if bound < bits else clean
+                return self[operand] if self[operand] < bits else clean
             case ops.ByteSwap(bits=bits):
-                return bits
+                return bits if self._exact is None else 64
             case ops.Load(width=width, signed=False):
                 return width * 8
-            case ops.Load() if op.type == I32 and self._isa >= Isa.V4:
+            case ops.Load() if op.type == I32 and facts.target.isa >= Isa.V4:
                 return 64  # ldsx extends to all 64 bits
             case ops.CallHelper() | ops.CallKfunc():
                 return 64
             case _:
                 return clean
+
+    def _binary(self, op: ops.Binary, clean: int) -> int:
+        left, right = self[op.left], self[op.right]
+        count = op.right.value if isinstance(op.right, ops.Const) else None
+        match op.op:
+            case BinOp.AND:
+                return min(left, right)
+            case BinOp.OR | BinOp.XOR:
+                return max(left, right)
+            case BinOp.LSHR if count is not None:
+                return max(0, min(left, clean) - count)
+            case BinOp.LSHR:
+                return left
+            case BinOp.SHL if count is not None:
+                return left + count
+            case BinOp.UDIV | BinOp.UREM if self._exact is not None:
+                return 32 if self._facts.halves(op) else clean
+            case BinOp.UDIV:
+                return left
+            case BinOp.UREM:
+                return min(left, right)
+            case _:
+                return clean
+
+
+class Facts:
+    """What is known of ``function``. ``order``: its blocks in reverse postorder; ``needed``: see the module's
+    text; ``bound``: register widths at run time; ``known``: those that the verifier can follow, on which
+    alone an extension may be left out.
+    """
+
+    def __init__(self, function: Function, module: Module, target: Target) -> None:
+        self.function = function
+        self.module = module
+        self.target = target
+        self.order = cfg.reverse_postorder(function)
+        self.needed = _needed(self.order)
+        self.bound = Widths(self, None)
+        self.known = Widths(self, self.bound)
+
+    def halves(self, op: ops.Binary) -> bool:
+        """Whether an unsigned i64 division may be done on 32 bits: faster, and bounded by the verifier."""
+        return self.target.isa >= Isa.V3 and self.bound[op.left] <= 32 and self.bound[op.right] <= 32

@@ -1,0 +1,156 @@
+"""Selection of operations on memory: loads, stores, block operations, atomics, pointer arithmetic.
+
+Constant parts of an address go into the instruction's offset; the stack frame is addressed through r10
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyebpf.backend import insn as isa
+from pyebpf.backend.insn import Alu, AtomicImm
+from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, Role, VReg
+from pyebpf.backend.select_context import Selection, as_imm, fits_imm
+from pyebpf.backend.select_facts import OFFSET_MAX, OFFSET_MIN, Address, addresses
+from pyebpf.ir import ops
+from pyebpf.ir.ops import AtomicOp
+from pyebpf.ir.types import I32, PtrTy, Space
+from pyebpf.target import Isa
+
+_ATOMIC: Final = {
+    AtomicOp.ADD: AtomicImm.ADD,
+    AtomicOp.AND: AtomicImm.AND,
+    AtomicOp.OR: AtomicImm.OR,
+    AtomicOp.XOR: AtomicImm.XOR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A memory operand as an instruction has it: a register or a frame slot, and an offset."""
+
+    base: VReg | FrameSlot
+    offset: int
+
+    def at(self, distance: int) -> _Place:
+        return _Place(self.base, self.offset + distance)
+
+
+def _place(sel: Selection, where: Address, size: int) -> _Place:
+    match where.base:
+        case ops.Alloca() as alloca:
+            return _Place(sel.slot(alloca), where.offset)
+        case ops.GlobalRef() as ref:
+            reg, distance = sel.global_base(ref)
+            offset = where.offset + distance
+            if offset >= OFFSET_MIN and offset + size - 1 <= OFFSET_MAX:
+                return _Place(reg, offset)
+            return _Place(sel.reg(ref), where.offset)
+        case base:
+            return _Place(sel.reg(base), where.offset)
+
+
+def _load(sel: Selection, opcode: int, place: _Place) -> VReg:
+    reg = sel.new()
+    define = Operand(reg, Role.DEF)
+    if isinstance(place.base, FrameSlot):
+        sel.append(MachineInsn(opcode, (define,), dst=0, offset=place.offset, frame=place.base))
+    else:
+        operands = (define, Operand(place.base, Role.USE))
+        sel.append(MachineInsn(opcode, operands, dst=0, src=1, offset=place.offset))
+    return reg
+
+
+def _store(sel: Selection, opcode: int, place: _Place, value: VReg | None, imm: int = 0) -> None:
+    """A store or atomic: ``value`` is its register, or ``imm`` the constant."""
+    uses = [Operand(r, Role.USE) for r in (place.base, value) if isinstance(r, VReg)]
+    frame = place.base if isinstance(place.base, FrameSlot) else None
+    sel.append(
+        MachineInsn(
+            opcode,
+            tuple(uses),
+            dst=None if frame else 0,
+            src=None if value is None else len(uses) - 1,
+            offset=place.offset,
+            imm=imm,
+            frame=frame,
+            frame_is_dst=frame is not None,
+        )
+    )
+
+
+def load(sel: Selection, op: ops.Load) -> VReg:
+    """``Load``; below v4 the sign is extended by shifts."""
+    (where,) = addresses(op)
+    place = _place(sel, where, op.width)
+    bits = op.width * 8
+    if not op.signed or bits >= sel.bits(op):
+        return _load(sel, isa.ldx(op.width), place)
+    if sel.target.isa >= Isa.V4:
+        return _load(sel, isa.ldx(op.width, signed=True), place)
+    return sel.sign_extend(_load(sel, isa.ldx(op.width), place), bits, wide=op.type != I32)
+
+
+def store(sel: Selection, op: ops.Store) -> None:
+    """``Store``; a constant that fits is stored by one instruction, but not to a context: old kernels refuse
+    that.
+    """
+    (where,) = addresses(op)
+    place = _place(sel, where, op.width)
+    bits = op.width * 8
+    to_context = isinstance(op.pointer.type, PtrTy) and op.pointer.type.space is Space.CTX
+    if isinstance(op.value, ops.Const) and fits_imm(op.value.value, bits) and not to_context:
+        _store(sel, isa.st(op.width), place, None, as_imm(op.value.value, bits))
+    else:
+        _store(sel, isa.stx(op.width), place, sel.reg(op.value))
+
+
+def _chunks(size: int, align: int) -> Iterator[tuple[int, int]]:
+    """(distance, width) of the aligned accesses that cover ``size`` bytes, the widest ones possible."""
+    at = 0
+    while at < size:
+        width = min(align, 8)
+        while at + width > size or at % width:
+            width //= 2
+        yield at, width
+        at += width
+
+
+def zero(sel: Selection, op: ops.MemZero) -> None:
+    """``MemZero``."""
+    (where,) = addresses(op)
+    place = _place(sel, where, op.size)
+    for at, width in _chunks(op.size, op.align):
+        _store(sel, isa.st(width), place.at(at), None)
+
+
+def copy(sel: Selection, op: ops.MemCopy) -> None:
+    """``MemCopy``: through registers."""
+    to, come = addresses(op)
+    if to == come:
+        return
+    target, source = _place(sel, to, op.size), _place(sel, come, op.size)
+    for at, width in _chunks(op.size, op.align):
+        _store(sel, isa.stx(width), target.at(at), _load(sel, isa.ldx(width), source.at(at)))
+
+
+def atomic(sel: Selection, op: ops.Atomic) -> None:
+    """``Atomic``."""
+    (where,) = addresses(op)
+    place = _place(sel, where, op.width)
+    _store(sel, isa.atomic(op.width), place, sel.reg(op.value), _ATOMIC[op.op])
+
+
+def pointer_add(sel: Selection, op: ops.PtrAdd) -> VReg:
+    """``PtrAdd`` that is needed in a register."""
+    match op.base, op.offset:
+        case ops.Alloca() as alloca, ops.Const(value=offset) if fits_imm(offset):
+            return sel.frame_address(alloca, as_imm(offset))
+        case base, ops.Const(value=offset) if fits_imm(offset):
+            return sel.alu_imm(Alu.ADD, sel.reg(base), as_imm(offset)) if offset else sel.reg(base)
+        case base, offset_value:
+            # The pointer stays on the left: the verifier's message then names it first.
+            return sel.alu(Alu.ADD, sel.reg(base), sel.reg(offset_value), commutes=False)
