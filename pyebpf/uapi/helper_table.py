@@ -3,7 +3,8 @@
 # fmt: off
 """The helpers as text, one paragraph each, which ``helpers.py`` parses when one is asked for.
 
-First line: name, id, first release, packet effect. Second line: C return type and parameters.
+First line: name, id, first release, packet effect, bit mask of the map types that it takes.
+Second line: C return type and parameters.
 Then a line per prototype (``P arguments | result | marks``) and one per set of program types that
 may call it on the same terms (``A prototype | first release if later | conditions | bit mask of
 program types``). One constant, because unmarshalling it costs nothing. Sources: linux/bpf.h,
@@ -13,77 +14,77 @@ program types``). One constant, because unmarshalling it costs nothing. Sources:
 from typing import Final
 
 TABLE: Final = """\
-map_lookup_elem 1 3.19 NONE
+map_lookup_elem 1 3.19 NONE 206fe66
 void * | struct bpf_map *map, const void *key
 P MAP MAP_KEY | MAP_VALUE? | packet
 A 0 |  |  | 1effffffe
 
-map_update_elem 2 3.19 NONE
+map_update_elem 2 3.19 NONE 48e66
 long | struct bpf_map *map, const void *key, const void *value, u64 flags
 P MAP MAP_KEY MAP_VALUE SCALAR | INTEGER | packet
 A 0 |  |  | 1effffffe
 
-map_delete_elem 3 3.19 NONE
+map_delete_elem 3 3.19 NONE 48e66
 long | struct bpf_map *map, const void *key
 P MAP MAP_KEY | INTEGER | packet
 A 0 |  |  | 1effffffe
 
-probe_read 4 4.1 NONE
+probe_read 4 4.1 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CONFIG:CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE LOCKDOWN:LOCKDOWN_BPF_READ_KERNEL | a50200a4
 
-ktime_get_ns 5 4.1 NONE
+ktime_get_ns 5 4.1 NONE 0
 u64 |
 P  | INTEGER |
 A 0 |  |  | 1ed7f7ffe
 A 0 | 5.10 |  | 2808000
 
-trace_printk 6 4.1 NONE
+trace_printk 6 4.1 NONE 0
 long | const char *fmt, u32 fmt_size, ...
 P MEM CONST_SIZE | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 A 0 |  | CAPABILITY:CAP_PERFMON | 100000
 
-get_prandom_u32 7 4.1 NONE
+get_prandom_u32 7 4.1 NONE 0
 u32 |
 P  | INTEGER |
 A 0 |  |  | 1ed7f7ffe
 A 0 | 5.10 |  | 2808000
 
-get_smp_processor_id 8 4.1 NONE
+get_smp_processor_id 8 4.1 NONE 0
 u32 |
 P  | INTEGER |
 A 0 |  |  | 1ed6f7ffe
 A 0 | 5.10 |  | 2808000
 
-skb_store_bytes 9 4.1 KEEPS_OFFSETS
+skb_store_bytes 9 4.1 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 offset, const void *from, u32 len, u64 flags
 P CTX SCALAR MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  |  | 5018
 
-l3_csum_replace 10 4.1 KEEPS_OFFSETS
+l3_csum_replace 10 4.1 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 offset, u64 from, u64 to, u64 size
 P CTX SCALAR SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-l4_csum_replace 11 4.1 KEEPS_OFFSETS
+l4_csum_replace 11 4.1 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags
 P CTX SCALAR SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-tail_call 12 4.2 KEEPS_OFFSETS
+tail_call 12 4.2 KEEPS_OFFSETS 8
 long | void *ctx, struct bpf_map *prog_array_map, u32 index
 P CTX MAP SCALAR | VOID |
 A 0 |  |  | 1ed7f7ffe
 A 0 | 5.10 |  | 2808000
 
-clone_redirect 13 4.2 KEEPS_OFFSETS
+clone_redirect 13 4.2 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 ifindex, u64 flags
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-get_current_pid_tgid 14 4.2 NONE
+get_current_pid_tgid 14 4.2 NONE 0
 u64 |
 P  | INTEGER |
 A 0 | 6.12 |  | 148687d5a
@@ -91,14 +92,14 @@ A 0 |  |  | a50200a4
 A 0 | 5.10 |  | 50200
 A 0 | 6.1 |  | 2808000
 
-get_current_uid_gid 15 4.2 NONE
+get_current_uid_gid 15 4.2 NONE 0
 u64 |
 P  | INTEGER |
 A 0 | 6.17 |  | 148687d5a
 A 0 |  |  | a78682a4
 A 0 | 5.10 |  | 10000
 
-get_current_comm 16 4.2 NONE
+get_current_comm 16 4.2 NONE 0
 long | void *buf, u32 size_of_buf
 P UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 148697d5a
@@ -106,7 +107,7 @@ A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 A 0 | 5.10 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 40200
 A 0 | 6.1 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 2808000
 
-get_cgroup_classid 17 4.3 NONE
+get_cgroup_classid 17 4.3 NONE 0
 u32 | struct sk_buff *skb
 P  | INTEGER |
 P CTX | INTEGER |
@@ -115,43 +116,43 @@ A 1 |  |  | 81c18
 A 0 | 5.10 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUP_NET_CLASSID | 50200
 A 0 | 6.1 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUP_NET_CLASSID | 2808000
 
-skb_vlan_push 18 4.3 SHIFTS
+skb_vlan_push 18 4.3 SHIFTS 0
 long | struct sk_buff *skb, __be16 vlan_proto, u16 vlan_tci
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  |  | 18
 
-skb_vlan_pop 19 4.3 SHIFTS
+skb_vlan_pop 19 4.3 SHIFTS 0
 long | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  |  | 18
 
-skb_get_tunnel_key 20 4.3 NONE
+skb_get_tunnel_key 20 4.3 NONE 0
 long | struct sk_buff *skb, struct bpf_tunnel_key *key, u32 size, u64 flags
 P CTX UNINIT_MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-skb_set_tunnel_key 21 4.3 NONE
+skb_set_tunnel_key 21 4.3 NONE 0
 long | struct sk_buff *skb, struct bpf_tunnel_key *key, u32 size, u64 flags
 P CTX MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-perf_event_read 22 4.3 NONE
+perf_event_read 22 4.3 NONE 10
 u64 | struct bpf_map *map, u64 flags
 P MAP SCALAR | INTEGER | gpl
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-redirect 23 4.4 NONE
+redirect 23 4.4 NONE 0
 long | u32 ifindex, u64 flags
 P SCALAR SCALAR | INTEGER |
 A 0 |  |  | 1058
 
-get_route_realm 24 4.4 NONE
+get_route_realm 24 4.4 NONE 0
 u32 | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  |  | 81c18
 
-perf_event_output 25 4.4 NONE
+perf_event_output 25 4.4 NONE 10
 long | void *ctx, struct bpf_map *map, u64 flags, void *data, u64 size
 P CTX MAP SCALAR MEM CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 | 5.4 |  | 4102
@@ -159,115 +160,115 @@ A 0 |  |  | e50a1cfc
 A 0 | 5.10 |  | 2858200
 A 0 | 5.0 |  | 2000
 
-skb_load_bytes 26 4.5 NONE
+skb_load_bytes 26 4.5 NONE 0
 long | const void *skb, u32 offset, void *to, u32 len
 P CTX SCALAR UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 685d1a
 
-get_stackid 27 4.6 NONE
+get_stackid 27 4.6 NONE 80
 long | void *ctx, struct bpf_map *map, u64 flags
 P CTX MAP SCALAR | INTEGER | gpl
 P CTX MAP SCALAR | INTEGER |
 A 0 |  |  | a5020024
 A 1 |  |  | 80
 
-csum_diff 28 4.6 NONE
+csum_diff 28 4.6 NONE 0
 s64 | __be32 *from, u32 from_size, __be32 *to, u32 to_size, __wsum seed
 P MEM? CONST_SIZE_OR_ZERO MEM? CONST_SIZE_OR_ZERO SCALAR | INTEGER | packet
 A 0 |  |  | 81c18
 A 0 | 4.18 |  | 40
 
-skb_get_tunnel_opt 29 4.6 NONE
+skb_get_tunnel_opt 29 4.6 NONE 0
 long | struct sk_buff *skb, void *opt, u32 size
 P CTX UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 1018
 
-skb_set_tunnel_opt 30 4.6 NONE
+skb_set_tunnel_opt 30 4.6 NONE 0
 long | struct sk_buff *skb, void *opt, u32 size
 P CTX MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 1018
 
-skb_change_proto 31 4.8 SHIFTS
+skb_change_proto 31 4.8 SHIFTS 0
 long | struct sk_buff *skb, __be16 proto, u64 flags
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  |  | 18
 
-skb_change_type 32 4.8 NONE
+skb_change_type 32 4.8 NONE 0
 long | struct sk_buff *skb, u32 type
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 18
 
-skb_under_cgroup 33 4.8 NONE
+skb_under_cgroup 33 4.8 NONE 100
 long | struct sk_buff *skb, struct bpf_map *map, u32 index
 P CTX MAP SCALAR | INTEGER |
 A 0 |  |  | 81c18
 
-get_hash_recalc 34 4.8 NONE
+get_hash_recalc 34 4.8 NONE 0
 u32 | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  |  | 81c18
 
-get_current_task 35 4.8 NONE
+get_current_task 35 4.8 NONE 0
 u64 |
 P  | INTEGER | gpl
 A 0 | 5.10 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 2edff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1ed0200a4
 
-probe_write_user 36 4.8 NONE
+probe_write_user 36 4.8 NONE 0
 long | void *dst, const void *src, u32 len
 P SCALAR MEM CONST_SIZE | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_SYS_ADMIN LOCKDOWN:LOCKDOWN_BPF_WRITE_USER | a50200a4
 
-current_task_under_cgroup 37 4.9 NONE
+current_task_under_cgroup 37 4.9 NONE 100
 long | struct bpf_map *map, u32 index
 P MAP SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 148697d5a
 A 0 |  | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | a50200a4
 A 0 | 6.12 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 2848200
 
-skb_change_tail 38 4.9 KEEPS_OFFSETS
+skb_change_tail 38 4.9 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 len, u64 flags
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  |  | 5018
 
-skb_pull_data 39 4.9 KEEPS_OFFSETS
+skb_pull_data 39 4.9 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 len
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 5c18
 
-csum_update 40 4.9 NONE
+csum_update 40 4.9 NONE 0
 s64 | struct sk_buff *skb, __wsum csum
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-set_hash_invalid 41 4.9 NONE
+set_hash_invalid 41 4.9 NONE 0
 void | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  |  | 1018
 
-get_numa_node_id 42 4.10 NONE
+get_numa_node_id 42 4.10 NONE 0
 long |
 P  | INTEGER |
 A 0 |  |  | 1ed6f7ffe
 A 0 | 5.10 |  | 2808000
 
-skb_change_head 43 4.10 SHIFTS
+skb_change_head 43 4.10 SHIFTS 0
 long | struct sk_buff *skb, u32 len, u64 flags
 P CTX SCALAR SCALAR | INTEGER |
 A 0 | 5.4 |  | 18
 A 0 |  |  | 5000
 
-xdp_adjust_head 44 4.10 SHIFTS
+xdp_adjust_head 44 4.10 SHIFTS 0
 long | struct xdp_buff *xdp_md, int delta
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 40
 
-probe_read_str 45 4.11 NONE
+probe_read_str 45 4.11 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CONFIG:CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE LOCKDOWN:LOCKDOWN_BPF_READ_KERNEL | a50200a4
 
-get_socket_cookie 46 4.12 NONE
+get_socket_cookie 46 4.12 NONE 0
 u64 | struct sock *sk
 P CTX | INTEGER |
 P BTF_ID_SOCK_COMMON | INTEGER |
@@ -278,17 +279,17 @@ A 1 | 5.15 |  | 200000
 A 1 | 5.15 | CONFIG:CONFIG_NET | 24000000
 A 1 |  | CONFIG:CONFIG_NET | 80000000
 
-get_socket_uid 47 4.12 NONE
+get_socket_uid 47 4.12 NONE 0
 u32 | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  |  | 411a
 
-set_hash 48 4.13 NONE
+set_hash 48 4.13 NONE 0
 long | struct sk_buff *skb, u32 hash
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 18
 
-setsockopt 49 4.13 NONE
+setsockopt 49 4.13 NONE 0
 long | void *bpf_socket, int level, int optname, void *optval, int optlen
 P CTX SCALAR SCALAR MEM CONST_SIZE | INTEGER |
 P BTF_ID_SOCK_COMMON SCALAR SCALAR MEM CONST_SIZE | INTEGER |
@@ -301,45 +302,45 @@ A 1 | 5.15 | ATTACH_TARGET:bpf_iter_tcp_or_unix ATTACH_TYPE:TRACE_ITER | 4000000
 A 1 | 5.15 | ATTACH_TARGET:bpf_tcp_ca ATTACH_TARGET:tcp_congestion_ops_not_release | 8000000
 A 1 |  | ATTACH_TARGET:bpf_lsm_locked_sockopt_hooks CONFIG:CONFIG_NET ATTACH_TYPE:LSM_CGROUP | 20000000
 
-skb_adjust_room 50 4.13 SHIFTS
+skb_adjust_room 50 4.13 SHIFTS 0
 long | struct sk_buff *skb, s32 len_diff, u32 mode, u64 flags
 P CTX SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 18
 A 0 | 5.10 |  | 4000
 
-redirect_map 51 4.14 NONE
+redirect_map 51 4.14 NONE 2034000
 long | struct bpf_map *map, u64 key, u64 flags
 P MAP SCALAR SCALAR | INTEGER |
 A 0 |  |  | 40
 
-sk_redirect_map 52 4.14 NONE
+sk_redirect_map 52 4.14 NONE 8000
 long | struct sk_buff *skb, struct bpf_map *map, u32 key, u64 flags
 P CTX MAP SCALAR SCALAR | INTEGER |
 A 0 |  |  | 4000
 
-sock_map_update 53 4.14 NONE
+sock_map_update 53 4.14 NONE 8000
 long | struct bpf_sock_ops *skops, struct bpf_map *map, void *key, u64 flags
 P CTX MAP MAP_KEY SCALAR | INTEGER | packet
 A 0 |  |  | 2000
 
-xdp_adjust_meta 54 4.15 KEEPS_OFFSETS
+xdp_adjust_meta 54 4.15 KEEPS_OFFSETS 0
 long | struct xdp_buff *xdp_md, int delta
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 40
 
-perf_event_read_value 55 4.15 NONE
+perf_event_read_value 55 4.15 NONE 10
 long | struct bpf_map *map, u64 flags, struct bpf_perf_event_value *buf, u32 buf_size
 P MAP SCALAR UNINIT_MEM CONST_SIZE | INTEGER | gpl
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a4000004
 A 0 | 5.10 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 10200a0
 
-perf_prog_read_value 56 4.15 NONE
+perf_prog_read_value 56 4.15 NONE 0
 long | struct bpf_perf_event_data *ctx, struct bpf_perf_event_value *buf, u32 buf_size
 P CTX UNINIT_MEM CONST_SIZE | INTEGER | gpl
 A 0 |  |  | 80
 
-getsockopt 57 4.15 NONE
+getsockopt 57 4.15 NONE 0
 long | void *bpf_socket, int level, int optname, void *optval, int optlen
 P CTX SCALAR SCALAR UNINIT_MEM CONST_SIZE | INTEGER |
 P BTF_ID_SOCK_COMMON SCALAR SCALAR UNINIT_MEM CONST_SIZE | INTEGER |
@@ -352,121 +353,121 @@ A 1 | 5.15 | ATTACH_TARGET:bpf_iter_tcp_or_unix ATTACH_TYPE:TRACE_ITER | 4000000
 A 1 | 5.15 | ATTACH_TARGET:bpf_tcp_ca ATTACH_TARGET:tcp_congestion_ops_not_release | 8000000
 A 1 |  | ATTACH_TARGET:bpf_lsm_locked_sockopt_hooks CONFIG:CONFIG_NET ATTACH_TYPE:LSM_CGROUP | 20000000
 
-override_return 58 4.16 NONE
+override_return 58 4.16 NONE 0
 long | struct pt_regs *regs, u64 rc
 P CTX SCALAR | INTEGER | gpl
 A 0 |  | ATTACH_TARGET:error_injection CONFIG:CONFIG_BPF_KPROBE_OVERRIDE | 4
 
-sock_ops_cb_flags_set 59 4.16 NONE
+sock_ops_cb_flags_set 59 4.16 NONE 0
 long | struct bpf_sock_ops *bpf_sock, int argval
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 2000
 
-msg_redirect_map 60 4.17 NONE
+msg_redirect_map 60 4.17 NONE 8000
 long | struct sk_msg_buff *msg, struct bpf_map *map, u32 key, u64 flags
 P CTX MAP SCALAR SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-msg_apply_bytes 61 4.17 NONE
+msg_apply_bytes 61 4.17 NONE 0
 long | struct sk_msg_buff *msg, u32 bytes
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-msg_cork_bytes 62 4.17 NONE
+msg_cork_bytes 62 4.17 NONE 0
 long | struct sk_msg_buff *msg, u32 bytes
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-msg_pull_data 63 4.17 SHIFTS
+msg_pull_data 63 4.17 SHIFTS 0
 long | struct sk_msg_buff *msg, u32 start, u32 end, u64 flags
 P CTX SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-bind 64 4.17 NONE
+bind 64 4.17 NONE 0
 long | struct bpf_sock_addr *ctx, struct sockaddr *addr, int addr_len
 P CTX MEM CONST_SIZE | INTEGER |
 A 0 |  | ATTACH_TYPE:CGROUP_INET4_CONNECT,CGROUP_INET6_CONNECT | 40000
 
-xdp_adjust_tail 65 4.18 KEEPS_OFFSETS
+xdp_adjust_tail 65 4.18 KEEPS_OFFSETS 0
 long | struct xdp_buff *xdp_md, int delta
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 40
 
-skb_get_xfrm_state 66 4.18 NONE
+skb_get_xfrm_state 66 4.18 NONE 0
 long | struct sk_buff *skb, u32 index, struct bpf_xfrm_state *xfrm_state, u32 size, u64 flags
 P CTX SCALAR UNINIT_MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_XFRM | 18
 
-get_stack 67 4.18 NONE
+get_stack 67 4.18 NONE 0
 long | void *ctx, void *buf, u32 size, u64 flags
 P CTX UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 P CTX RDWR_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  |  | a4
 A 1 |  |  | a5020000
 
-skb_load_bytes_relative 68 4.18 NONE
+skb_load_bytes_relative 68 4.18 NONE 0
 long | const void *skb, u32 offset, void *to, u32 len, u32 start_header
 P CTX SCALAR UNINIT_MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  |  | 20011a
 
-fib_lookup 69 4.18 NONE
+fib_lookup 69 4.18 NONE 0
 long | void *ctx, struct bpf_fib_lookup *params, int plen, u32 flags
 P CTX RDWR_MEM CONST_SIZE SCALAR | INTEGER | gpl
 A 0 |  |  | 58
 
-sock_hash_update 70 4.18 NONE
+sock_hash_update 70 4.18 NONE 40000
 long | struct bpf_sock_ops *skops, struct bpf_map *map, void *key, u64 flags
 P CTX MAP MAP_KEY SCALAR | INTEGER | packet
 A 0 |  |  | 2000
 
-msg_redirect_hash 71 4.18 NONE
+msg_redirect_hash 71 4.18 NONE 40000
 long | struct sk_msg_buff *msg, struct bpf_map *map, void *key, u64 flags
 P CTX MAP MAP_KEY SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-sk_redirect_hash 72 4.18 NONE
+sk_redirect_hash 72 4.18 NONE 40000
 long | struct sk_buff *skb, struct bpf_map *map, void *key, u64 flags
 P CTX MAP MAP_KEY SCALAR | INTEGER |
 A 0 |  |  | 4000
 
-lwt_push_encap 73 4.18 SHIFTS
+lwt_push_encap 73 4.18 SHIFTS 0
 long | struct sk_buff *skb, u32 type, void *hdr, u32 len
 P CTX SCALAR MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 400
 A 0 | 5.3 |  | 1000
 
-lwt_seg6_store_bytes 74 4.18 KEEPS_OFFSETS
+lwt_seg6_store_bytes 74 4.18 KEEPS_OFFSETS 0
 long | struct sk_buff *skb, u32 offset, const void *from, u32 len
 P CTX SCALAR MEM CONST_SIZE | INTEGER |
 A 0 |  | CONFIG:CONFIG_IPV6_SEG6_BPF | 80000
 
-lwt_seg6_adjust_srh 75 4.18 SHIFTS
+lwt_seg6_adjust_srh 75 4.18 SHIFTS 0
 long | struct sk_buff *skb, u32 offset, s32 delta
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_IPV6_SEG6_BPF | 80000
 
-lwt_seg6_action 76 4.18 SHIFTS
+lwt_seg6_action 76 4.18 SHIFTS 0
 long | struct sk_buff *skb, u32 action, void *param, u32 param_len
 P CTX SCALAR MEM CONST_SIZE | INTEGER |
 A 0 |  | CONFIG:CONFIG_IPV6_SEG6_BPF | 80000
 
-rc_repeat 77 4.18 NONE
+rc_repeat 77 4.18 NONE 0
 long | void *ctx
 P CTX | INTEGER | gpl
 A 0 |  |  | 100000
 
-rc_keydown 78 4.18 NONE
+rc_keydown 78 4.18 NONE 0
 long | void *ctx, u32 protocol, u64 scancode, u32 toggle
 P CTX SCALAR SCALAR SCALAR | INTEGER | gpl
 A 0 |  |  | 100000
 
-skb_cgroup_id 79 4.18 NONE
+skb_cgroup_id 79 4.18 NONE 0
 u64 | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  | CONFIG:CONFIG_SOCK_CGROUP_DATA | 18
 A 0 | 5.3 | CONFIG:CONFIG_SOCK_CGROUP_DATA | 100
 
-get_current_cgroup_id 80 4.18 NONE
+get_current_cgroup_id 80 4.18 NONE 0
 u64 |
 P  | INTEGER |
 A 0 | 6.5 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 48687d5a
@@ -474,24 +475,24 @@ A 0 |  | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 1a78200a4
 A 0 | 5.10 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 50200
 A 0 | 5.0 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 8000
 
-get_local_storage 81 4.19 NONE
+get_local_storage 81 4.19 NONE 280000
 void * | void *map, u64 flags
 P MAP SCALAR | MAP_VALUE |
 A 0 |  |  | 284a300
 A 0 |  | ATTACH_TYPE:LSM_CGROUP | 20000000
 
-sk_select_reuseport 82 4.19 NONE
+sk_select_reuseport 82 4.19 NONE 148000
 long | struct sk_reuseport_md *reuse, struct bpf_map *map, void *key, u64 flags
 P CTX MAP MAP_KEY SCALAR | INTEGER |
 A 0 |  |  | 200000
 
-skb_ancestor_cgroup_id 83 4.19 NONE
+skb_ancestor_cgroup_id 83 4.19 NONE 0
 u64 | struct sk_buff *skb, int ancestor_level
 P CTX SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_SOCK_CGROUP_DATA | 18
 A 0 | 5.10 | CONFIG:CONFIG_SOCK_CGROUP_DATA | 100
 
-sk_lookup_tcp 84 4.20 NONE
+sk_lookup_tcp 84 4.20 NONE 0
 struct bpf_sock * | void *ctx, struct bpf_sock_tuple *tuple, u32 tuple_size, u64 netns, u64 flags
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCKET?+ | packet
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCKET?+ |
@@ -499,7 +500,7 @@ A 0 |  | CONFIG:CONFIG_INET | 4058
 A 0 | 5.10 | CONFIG:CONFIG_INET | 100
 A 1 |  | CONFIG:CONFIG_INET | 40000
 
-sk_lookup_udp 85 4.20 NONE
+sk_lookup_udp 85 4.20 NONE 0
 struct bpf_sock * | void *ctx, struct bpf_sock_tuple *tuple, u32 tuple_size, u64 netns, u64 flags
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCKET?+ | packet
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCKET?+ |
@@ -507,47 +508,47 @@ A 0 |  | CONFIG:CONFIG_INET | 4058
 A 0 | 5.10 | CONFIG:CONFIG_INET | 100
 A 1 |  | CONFIG:CONFIG_INET | 40000
 
-sk_release 86 4.20 NONE
+sk_release 86 4.20 NONE 0
 long | void *sock
 P BTF_ID_SOCK_COMMON! | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 44058
 A 0 | 5.10 | CONFIG:CONFIG_INET | 100
 A 0 |  |  | 40000000
 
-map_push_elem 87 4.20 NONE
+map_push_elem 87 4.20 NONE 40c00000
 long | struct bpf_map *map, const void *value, u64 flags
 P MAP MAP_VALUE SCALAR | INTEGER | packet
 A 0 |  |  | 1efed7f5a
 A 0 | 5.3 |  | 1280a4
 
-map_pop_elem 88 4.20 NONE
+map_pop_elem 88 4.20 NONE c00000
 long | struct bpf_map *map, void *value
 P MAP UNINIT_MAP_VALUE | INTEGER |
 A 0 |  |  | 1efed7f5a
 A 0 | 5.3 |  | 1280a4
 
-map_peek_elem 89 4.20 NONE
+map_peek_elem 89 4.20 NONE 40c00000
 long | struct bpf_map *map, void *value
 P MAP UNINIT_MAP_VALUE | INTEGER |
 A 0 |  |  | 1efed7f5a
 A 0 | 5.3 |  | 1280a4
 
-msg_push_data 90 4.20 SHIFTS
+msg_push_data 90 4.20 SHIFTS 0
 long | struct sk_msg_buff *msg, u32 start, u32 len, u64 flags
 P CTX SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-msg_pop_data 91 5.0 SHIFTS
+msg_pop_data 91 5.0 SHIFTS 0
 long | struct sk_msg_buff *msg, u32 start, u32 len, u64 flags
 P CTX SCALAR SCALAR SCALAR | INTEGER |
 A 0 |  |  | 10000
 
-rc_pointer_rel 92 5.0 NONE
+rc_pointer_rel 92 5.0 NONE 0
 long | void *ctx, s32 rel_x, s32 rel_y
 P CTX SCALAR SCALAR | INTEGER | gpl
 A 0 |  |  | 100000
 
-spin_lock 93 5.1 NONE
+spin_lock 93 5.1 NONE 0
 long | struct bpf_spin_lock *lock
 P SPIN_LOCK | VOID |
 A 0 |  | CAPABILITY:CAP_BPF | 1c86d7f58
@@ -555,7 +556,7 @@ A 0 | 5.10 | CAPABILITY:CAP_BPF | 2808000
 A 0 | 5.15 | CAPABILITY:CAP_BPF | 4000000
 A 0 | 5.15 |  | 20000000
 
-spin_unlock 94 5.1 NONE
+spin_unlock 94 5.1 NONE 0
 long | struct bpf_spin_lock *lock
 P SPIN_LOCK | VOID |
 A 0 |  | CAPABILITY:CAP_BPF | 1c86d7f58
@@ -563,27 +564,27 @@ A 0 | 5.10 | CAPABILITY:CAP_BPF | 2808000
 A 0 | 5.15 | CAPABILITY:CAP_BPF | 4000000
 A 0 | 5.15 |  | 20000000
 
-sk_fullsock 95 5.1 NONE
+sk_fullsock 95 5.1 NONE 0
 struct bpf_sock * | struct bpf_sock *sk
 P SOCK_COMMON | SOCKET? |
 A 0 |  |  | 118
 
-tcp_sock 96 5.1 NONE
+tcp_sock 96 5.1 NONE 0
 struct bpf_tcp_sock * | struct bpf_sock *sk
 P SOCK_COMMON | TCP_SOCK? |
 A 0 |  | CONFIG:CONFIG_INET | 2002118
 
-skb_ecn_set_ce 97 5.1 NONE
+skb_ecn_set_ce 97 5.1 NONE 0
 long | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 118
 
-get_listener_sock 98 5.1 NONE
+get_listener_sock 98 5.1 NONE 0
 struct bpf_sock * | struct bpf_sock *sk
 P SOCK_COMMON | SOCKET? |
 A 0 |  | CONFIG:CONFIG_INET | 118
 
-skc_lookup_tcp 99 5.2 NONE
+skc_lookup_tcp 99 5.2 NONE 0
 struct bpf_sock * | void *ctx, struct bpf_sock_tuple *tuple, u32 tuple_size, u64 netns, u64 flags
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCK_COMMON?+ | packet
 P CTX MEM CONST_SIZE SCALAR SCALAR | SOCK_COMMON?+ |
@@ -591,44 +592,44 @@ A 0 |  | CONFIG:CONFIG_INET | 4058
 A 0 | 5.10 | CONFIG:CONFIG_INET | 100
 A 1 |  | CONFIG:CONFIG_INET | 40000
 
-tcp_check_syncookie 100 5.2 NONE
+tcp_check_syncookie 100 5.2 NONE 0
 long | void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len
 P BTF_ID_SOCK_COMMON MEM CONST_SIZE MEM CONST_SIZE | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET | 58
 
-sysctl_get_name 101 5.2 NONE
+sysctl_get_name 101 5.2 NONE 0
 long | struct bpf_sysctl *ctx, char *buf, size_t buf_len, u64 flags
 P CTX RDWR_MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  |  | 800000
 
-sysctl_get_current_value 102 5.2 NONE
+sysctl_get_current_value 102 5.2 NONE 0
 long | struct bpf_sysctl *ctx, char *buf, size_t buf_len
 P CTX UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 800000
 
-sysctl_get_new_value 103 5.2 NONE
+sysctl_get_new_value 103 5.2 NONE 0
 long | struct bpf_sysctl *ctx, char *buf, size_t buf_len
 P CTX UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 800000
 
-sysctl_set_new_value 104 5.2 NONE
+sysctl_set_new_value 104 5.2 NONE 0
 long | struct bpf_sysctl *ctx, const char *buf, size_t buf_len
 P CTX MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 800000
 
-strtol 105 5.2 NONE
+strtol 105 5.2 NONE 0
 long | const char *buf, size_t buf_len, u64 flags, long *res
 P MEM CONST_SIZE SCALAR UNINIT_MEM:8 | INTEGER |
 A 0 | 6.1 |  | ef6ffffe
 A 0 |  |  | 100800000
 
-strtoul 106 5.2 NONE
+strtoul 106 5.2 NONE 0
 long | const char *buf, size_t buf_len, u64 flags, unsigned long *res
 P MEM CONST_SIZE SCALAR UNINIT_MEM:8 | INTEGER |
 A 0 | 6.1 |  | ef6ffffe
 A 0 |  |  | 100800000
 
-sk_storage_get 107 5.2 NONE
+sk_storage_get 107 5.2 NONE 1000000
 void * | struct bpf_map *map, void *sk, void *value, u64 flags
 P MAP BTF_ID_SOCK_COMMON MAP_VALUE? SCALAR | MAP_VALUE? |
 P MAP CTX MAP_VALUE? SCALAR | MAP_VALUE? |
@@ -641,7 +642,7 @@ A 2 | 5.15 | ATTACH_TARGET:sk_storage_tracing_allowed CONFIG:CONFIG_NET | 400000
 A 0 |  | ATTACH_TARGET:bpf_tcp_ca | 8000000
 A 2 |  | ATTACH_TARGET:sk_storage_tracing_allowed CONFIG:CONFIG_NET | 80000000
 
-sk_storage_delete 108 5.2 NONE
+sk_storage_delete 108 5.2 NONE 1000000
 long | struct bpf_map *map, void *sk
 P MAP BTF_ID_SOCK_COMMON | INTEGER |
 P MAP BTF_ID:sock_common | INTEGER |
@@ -652,75 +653,75 @@ A 1 | 5.15 | ATTACH_TARGET:sk_storage_tracing_allowed CONFIG:CONFIG_NET | 400000
 A 0 |  | ATTACH_TARGET:bpf_tcp_ca | 8000000
 A 1 |  | ATTACH_TARGET:sk_storage_tracing_allowed CONFIG:CONFIG_NET | 80000000
 
-send_signal 109 5.3 NONE
+send_signal 109 5.3 NONE 0
 long | u32 sig
 P SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-tcp_gen_syncookie 110 5.4 NONE
+tcp_gen_syncookie 110 5.4 NONE 0
 s64 | void *sk, void *iph, u32 iph_len, struct tcphdr *th, u32 th_len
 P BTF_ID_SOCK_COMMON MEM CONST_SIZE MEM CONST_SIZE | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET | 58
 
-skb_output 111 5.5 NONE
+skb_output 111 5.5 NONE 10
 long | void *ctx, struct bpf_map *map, u64 flags, void *data, u64 size
 P BTF_ID:sk_buff MAP SCALAR MEM CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-probe_read_user 112 5.5 NONE
+probe_read_user 112 5.5 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-probe_read_kernel 113 5.5 NONE
+probe_read_kernel 113 5.5 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON LOCKDOWN:LOCKDOWN_BPF_READ_KERNEL | 1efeffffe
 
-probe_read_user_str 114 5.5 NONE
+probe_read_user_str 114 5.5 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-probe_read_kernel_str 115 5.5 NONE
+probe_read_kernel_str 115 5.5 NONE 0
 long | void *dst, u32 size, const void *unsafe_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON LOCKDOWN:LOCKDOWN_BPF_READ_KERNEL | 1efeffffe
 
-tcp_send_ack 116 5.6 NONE
+tcp_send_ack 116 5.6 NONE 0
 long | void *tp, u32 rcv_nxt
 P BTF_ID:tcp_sock SCALAR | INTEGER |
 A 0 |  | ATTACH_TARGET:bpf_tcp_ca | 8000000
 
-send_signal_thread 117 5.6 NONE
+send_signal_thread 117 5.6 NONE 0
 long | u32 sig
 P SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-jiffies64 118 5.6 NONE
+jiffies64 118 5.6 NONE 0
 u64 |
 P  | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-read_branch_records 119 5.7 NONE
+read_branch_records 119 5.7 NONE 0
 long | struct bpf_perf_event_data *ctx, void *buf, u32 size, u64 flags
 P CTX RDWR_MEM? CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  |  | 80
 
-get_ns_current_pid_tgid 120 5.7 NONE
+get_ns_current_pid_tgid 120 5.7 NONE 0
 long | u64 dev, u64 ino, struct bpf_pidns_info *nsdata, u32 size
 P SCALAR SCALAR UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 | 6.12 |  | 14aedff5a
 A 0 |  |  | a50200a4
 
-xdp_output 121 5.7 NONE
+xdp_output 121 5.7 NONE 10
 long | void *ctx, struct bpf_map *map, u64 flags, void *data, u64 size
 P BTF_ID:xdp_buff MAP SCALAR MEM CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-get_netns_cookie 122 5.7 NONE
+get_netns_cookie 122 5.7 NONE 0
 u64 | void *ctx
 P CTX? | INTEGER |
 A 0 | 6.17 |  | 102
@@ -729,7 +730,7 @@ A 0 |  |  | 40200
 A 0 | 5.15 |  | 12000
 A 0 | 5.15 | CONFIG:CONFIG_NET | 2000000
 
-get_current_ancestor_cgroup_id 123 5.7 NONE
+get_current_ancestor_cgroup_id 123 5.7 NONE 0
 u64 | int ancestor_level
 P SCALAR | INTEGER |
 A 0 | 6.5 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 48687d5a
@@ -737,267 +738,267 @@ A 0 | 5.15 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 250200a4
 A 0 |  | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 180050200
 A 0 | 6.1 | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 2808000
 
-sk_assign 124 5.7 NONE
+sk_assign 124 5.7 NONE 0
 long | struct bpf_sk_lookup *ctx, struct bpf_sock *sk, u64 flags
 P CTX BTF_ID_SOCK_COMMON SCALAR | INTEGER |
 P CTX SOCKET? SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 18
 A 1 |  |  | 40000000
 
-ktime_get_boot_ns 125 5.8 NONE
+ktime_get_boot_ns 125 5.8 NONE 0
 u64 |
 P  | INTEGER |
 A 0 |  |  | 1effffffe
 
-seq_printf 126 5.8 NONE
+seq_printf 126 5.8 NONE 0
 long | struct seq_file *m, const char *fmt, u32 fmt_size, const void *data, u32 data_len
 P BTF_ID:seq_file MEM CONST_SIZE MEM? CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | ATTACH_TYPE:TRACE_ITER | 4000000
 
-seq_write 127 5.8 NONE
+seq_write 127 5.8 NONE 0
 long | struct seq_file *m, const void *data, u32 len
 P BTF_ID:seq_file MEM CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | ATTACH_TYPE:TRACE_ITER | 4000000
 
-sk_cgroup_id 128 5.8 NONE
+sk_cgroup_id 128 5.8 NONE 0
 u64 | void *sk
 P BTF_ID_SOCK_COMMON | INTEGER |
 A 0 |  | CONFIG:CONFIG_SOCK_CGROUP_DATA | 100
 
-sk_ancestor_cgroup_id 129 5.8 NONE
+sk_ancestor_cgroup_id 129 5.8 NONE 0
 u64 | void *sk, int ancestor_level
 P BTF_ID_SOCK_COMMON SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_SOCK_CGROUP_DATA | 100
 
-ringbuf_output 130 5.8 NONE
+ringbuf_output 130 5.8 NONE 8000000
 long | void *ringbuf, void *data, u64 size, u64 flags
 P MAP MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER |
 A 0 |  |  | 1efeffffe
 
-ringbuf_reserve 131 5.8 NONE
+ringbuf_reserve 131 5.8 NONE 8000000
 void * | void *ringbuf, u64 size, u64 flags
 P MAP ALLOC_SIZE SCALAR | RINGBUF_MEM?+ |
 A 0 |  |  | 1efeffffe
 
-ringbuf_submit 132 5.8 NONE
+ringbuf_submit 132 5.8 NONE 0
 void | void *data, u64 flags
 P RINGBUF_MEM! SCALAR | VOID |
 A 0 |  |  | 1efeffffe
 
-ringbuf_discard 133 5.8 NONE
+ringbuf_discard 133 5.8 NONE 0
 void | void *data, u64 flags
 P RINGBUF_MEM! SCALAR | VOID |
 A 0 |  |  | 1efeffffe
 
-ringbuf_query 134 5.8 NONE
+ringbuf_query 134 5.8 NONE 8000000
 u64 | void *ringbuf, u64 flags
 P MAP SCALAR | INTEGER |
 A 0 |  |  | 1efeffffe
 
-csum_level 135 5.8 NONE
+csum_level 135 5.8 NONE 0
 long | struct sk_buff *skb, u64 level
 P CTX SCALAR | INTEGER |
 A 0 |  |  | 1018
 
-skc_to_tcp6_sock 136 5.9 NONE
+skc_to_tcp6_sock 136 5.9 NONE 0
 struct tcp6_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:tcp6_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-skc_to_tcp_sock 137 5.9 NONE
+skc_to_tcp_sock 137 5.9 NONE 0
 struct tcp_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:tcp_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-skc_to_tcp_timewait_sock 138 5.9 NONE
+skc_to_tcp_timewait_sock 138 5.9 NONE 0
 struct tcp_timewait_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:tcp_timewait_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-skc_to_tcp_request_sock 139 5.9 NONE
+skc_to_tcp_request_sock 139 5.9 NONE 0
 struct tcp_request_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:tcp_request_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-skc_to_udp6_sock 140 5.9 NONE
+skc_to_udp6_sock 140 5.9 NONE 0
 struct udp6_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:udp6_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-get_task_stack 141 5.9 NONE
+get_task_stack 141 5.9 NONE 0
 long | struct task_struct *task, void *buf, u32 size, u64 flags
 P BTF_ID:task_struct UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-load_hdr_opt 142 5.10 NONE
+load_hdr_opt 142 5.10 NONE 0
 long | struct bpf_sock_ops *skops, void *searchby_res, u32 len, u64 flags
 P CTX RDWR_MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 2000
 
-store_hdr_opt 143 5.10 KEEPS_OFFSETS
+store_hdr_opt 143 5.10 KEEPS_OFFSETS 0
 long | struct bpf_sock_ops *skops, const void *from, u32 len, u64 flags
 P CTX MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 2000
 
-reserve_hdr_opt 144 5.10 NONE
+reserve_hdr_opt 144 5.10 NONE 0
 long | struct bpf_sock_ops *skops, u32 len, u64 flags
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 2000
 
-inode_storage_get 145 5.10 NONE
+inode_storage_get 145 5.10 NONE 10000000
 void * | struct bpf_map *map, void *inode, void *value, u64 flags
 P MAP BTF_ID:inode MAP_VALUE? SCALAR | MAP_VALUE? |
 A 0 |  |  | 20000000
 
-inode_storage_delete 146 5.10 NONE
+inode_storage_delete 146 5.10 NONE 10000000
 int | struct bpf_map *map, void *inode
 P MAP BTF_ID:inode | INTEGER |
 A 0 |  |  | 20000000
 
-d_path 147 5.10 NONE
+d_path 147 5.10 NONE 0
 long | const struct path *path, char *buf, u32 sz
 P BTF_ID:path RDWR_MEM CONST_SIZE_OR_ZERO | INTEGER |
 A 0 |  | ATTACH_TARGET:d_path_allowed | a4000000
 
-copy_from_user 148 5.10 NONE
+copy_from_user 148 5.10 NONE 0
 long | void *dst, u32 size, const void *user_ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON SLEEPABLE | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON SLEEPABLE | 250200a4
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 80000000
 
-snprintf_btf 149 5.10 NONE
+snprintf_btf 149 5.10 NONE 0
 long | char *str, u32 str_size, struct btf_ptr *ptr, u32 btf_ptr_size, u64 flags
 P RDWR_MEM CONST_SIZE MEM CONST_SIZE SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-seq_printf_btf 150 5.10 NONE
+seq_printf_btf 150 5.10 NONE 0
 long | struct seq_file *m, struct btf_ptr *ptr, u32 ptr_size, u64 flags
 P BTF_ID:seq_file MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER | gpl
 A 0 |  | ATTACH_TYPE:TRACE_ITER | 4000000
 
-skb_cgroup_classid 151 5.10 NONE
+skb_cgroup_classid 151 5.10 NONE 0
 u64 | struct sk_buff *skb
 P CTX | INTEGER |
 A 0 |  | CONFIG:CONFIG_CGROUP_NET_CLASSID | 18
 
-redirect_neigh 152 5.10 NONE
+redirect_neigh 152 5.10 NONE 0
 long | u32 ifindex, struct bpf_redir_neigh *params, int plen, u64 flags
 P SCALAR MEM? CONST_SIZE_OR_ZERO SCALAR | INTEGER |
 A 0 |  |  | 18
 
-per_cpu_ptr 153 5.10 NONE
+per_cpu_ptr 153 5.10 NONE 0
 void * | const void *percpu_ptr, u32 cpu
 P PERCPU_BTF_ID SCALAR | MEM_OR_BTF_ID?r |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-this_cpu_ptr 154 5.10 NONE
+this_cpu_ptr 154 5.10 NONE 0
 void * | const void *percpu_ptr
 P PERCPU_BTF_ID | MEM_OR_BTF_IDr |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-redirect_peer 155 5.10 NONE
+redirect_peer 155 5.10 NONE 0
 long | u32 ifindex, u64 flags
 P SCALAR SCALAR | INTEGER |
 A 0 |  |  | 18
 
-task_storage_get 156 5.11 NONE
+task_storage_get 156 5.11 NONE 20000000
 void * | struct bpf_map *map, struct task_struct *task, void *value, u64 flags
 P MAP BTF_ID:task_struct MAP_VALUE? SCALAR | MAP_VALUE? |
 A 0 | 6.17 | CAPABILITY:CAP_BPF | 142edff5a
 A 0 |  | CAPABILITY:CAP_BPF | a50200a4
 A 0 | 6.12 | CAPABILITY:CAP_BPF | 8000000
 
-task_storage_delete 157 5.11 NONE
+task_storage_delete 157 5.11 NONE 20000000
 long | struct bpf_map *map, struct task_struct *task
 P MAP BTF_ID:task_struct | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF | 142edff5a
 A 0 |  | CAPABILITY:CAP_BPF | a50200a4
 A 0 | 6.12 | CAPABILITY:CAP_BPF | 8000000
 
-get_current_task_btf 158 5.11 NONE
+get_current_task_btf 158 5.11 NONE 0
 struct task_struct * |
 P  | BTF_ID:task_struct | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-bprm_opts_set 159 5.11 NONE
+bprm_opts_set 159 5.11 NONE 0
 long | struct linux_binprm *bprm, u64 flags
 P BTF_ID:linux_binprm SCALAR | INTEGER |
 A 0 |  |  | 20000000
 
-ktime_get_coarse_ns 160 5.11 NONE
+ktime_get_coarse_ns 160 5.11 NONE 0
 u64 |
 P  | INTEGER |
 A 0 |  |  | 40ed7f5a
 A 0 |  | ATTACH_TARGET:bpf_tcp_ca | 8000000
 
-ima_inode_hash 161 5.11 NONE
+ima_inode_hash 161 5.11 NONE 0
 long | struct inode *inode, void *dst, u32 size
 P BTF_ID:inode UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  | ATTACH_TARGET:ima_inode_hash_allowed SLEEPABLE | 20000000
 
-sock_from_file 162 5.11 NONE
+sock_from_file 162 5.11 NONE 0
 struct socket * | struct file *file
 P BTF_ID:file | BTF_ID?:socket |
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-check_mtu 163 5.12 NONE
+check_mtu 163 5.12 NONE 0
 long | void *ctx, u32 ifindex, u32 *mtu_len, s32 len_diff, u64 flags
 P CTX SCALAR RDWR_MEM:4 SCALAR SCALAR | INTEGER | gpl
 A 0 |  |  | 58
 
-for_each_map_elem 164 5.13 NONE
+for_each_map_elem 164 5.13 NONE 666
 long | struct bpf_map *map, void *callback_fn, void *callback_ctx, u64 flags
 P MAP FUNC STACK? SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-snprintf 165 5.13 NONE
+snprintf 165 5.13 NONE 0
 long | char *str, u32 str_size, const char *fmt, u64 *data, u32 data_len
 P RDWR_MEM? CONST_SIZE_OR_ZERO CONST_STR MEM? CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-sys_bpf 166 5.14 NONE
+sys_bpf 166 5.14 NONE 0
 long | u32 cmd, void *attr, u32 attr_size
 P SCALAR MEM CONST_SIZE | INTEGER |
 A 0 |  | CAPABILITY:CAP_PERFMON | 80000000
 
-btf_find_by_name_kind 167 5.14 NONE
+btf_find_by_name_kind 167 5.14 NONE 0
 long | char *name, int name_sz, u32 kind, int flags
 P MEM CONST_SIZE SCALAR SCALAR | INTEGER |
 A 0 |  |  | 80000000
 
-sys_close 168 5.14 NONE
+sys_close 168 5.14 NONE 0
 long | u32 fd
 P SCALAR | INTEGER |
 A 0 |  |  | 80000000
 
-timer_init 169 5.15 NONE
+timer_init 169 5.15 NONE 206
 long | struct bpf_timer *timer, struct bpf_map *map, u64 flags
 P TIMER MAP SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF | 1eeedff5a
 
-timer_set_callback 170 5.15 NONE
+timer_set_callback 170 5.15 NONE 0
 long | struct bpf_timer *timer, void *callback_fn
 P TIMER FUNC | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF | 1eeedff5a
 
-timer_start 171 5.15 NONE
+timer_start 171 5.15 NONE 0
 long | struct bpf_timer *timer, u64 nsecs, u64 flags
 P TIMER SCALAR SCALAR | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF | 1eeedff5a
 
-timer_cancel 172 5.15 NONE
+timer_cancel 172 5.15 NONE 0
 long | struct bpf_timer *timer
 P TIMER | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF | 1eeedff5a
 
-get_func_ip 173 5.15 NONE
+get_func_ip 173 5.15 NONE 0
 u64 | void *ctx
 P CTX | INTEGER | gpl
 P CTX | INTEGER |
@@ -1005,7 +1006,7 @@ A 0 |  | ATTACH_TYPE:PERF_EVENT | 4
 A 1 |  | ATTACH_TYPE:TRACE_KPROBE_MULTI,TRACE_KPROBE_SESSION,TRACE_UPROBE_MULTI,TRACE_UPROBE_SESSION | 4
 A 0 |  | ATTACH_TYPE:TRACE_FENTRY,TRACE_FEXIT,MODIFY_RETURN | 4000000
 
-get_attach_cookie 174 5.15 NONE
+get_attach_cookie 174 5.15 NONE 0
 u64 | void *ctx
 P CTX | INTEGER |
 A 0 |  |  | a4
@@ -1014,70 +1015,70 @@ A 0 | 6.12 | ATTACH_TYPE:TRACE_RAW_TP | 4000000
 A 0 | 5.19 | ATTACH_TYPE:TRACE_FENTRY,TRACE_FEXIT,MODIFY_RETURN | 4000000
 A 0 | 5.19 | ATTACH_TYPE:LSM_MAC | 20000000
 
-task_pt_regs 175 5.15 NONE
+task_pt_regs 175 5.15 NONE 0
 long | struct task_struct *task
 P BTF_ID:task_struct | BTF_ID:pt_regs | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-get_branch_snapshot 176 5.16 NONE
+get_branch_snapshot 176 5.16 NONE 0
 long | void *entries, u32 size, u64 flags
 P UNINIT_MEM CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-trace_vprintk 177 5.16 NONE
+trace_vprintk 177 5.16 NONE 0
 long | const char *fmt, u32 fmt_size, const void *data, u32 data_len
 P MEM CONST_SIZE MEM? CONST_SIZE_OR_ZERO | INTEGER | gpl
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 1efeffffe
 
-skc_to_unix_sock 178 5.16 NONE
+skc_to_unix_sock 178 5.16 NONE 0
 struct unix_sock * | void *sk
 P BTF_ID_SOCK_COMMON | BTF_ID?:unix_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-kallsyms_lookup_name 179 5.16 NONE
+kallsyms_lookup_name 179 5.16 NONE 0
 long | const char *name, int name_sz, int flags, u64 *res
 P MEM CONST_SIZE_OR_ZERO SCALAR UNINIT_MEM:8 | INTEGER |
 A 0 |  |  | 80000000
 
-find_vma 180 5.17 NONE
+find_vma 180 5.17 NONE 0
 long | struct task_struct *task, u64 addr, void *callback_fn, void *callback_ctx, u64 flags
 P BTF_ID:task_struct SCALAR FUNC STACK? SCALAR | INTEGER |
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | a50200a4
 
-loop 181 5.17 NONE
+loop 181 5.17 NONE 0
 long | u32 nr_loops, void *callback_fn, void *callback_ctx, u64 flags
 P SCALAR FUNC STACK? SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-strncmp 182 5.17 NONE
+strncmp 182 5.17 NONE 0
 long | const char *s1, u32 s1_sz, const char *s2
 P MEM CONST_SIZE CONST_STR | INTEGER |
 A 0 |  |  | 1efeffffe
 
-get_func_arg 183 5.17 NONE
+get_func_arg 183 5.17 NONE 0
 long | void *ctx, u32 n, u64 *value
 P CTX SCALAR UNINIT_MEM:8 | INTEGER |
 A 0 | 7.2 | ATTACH_TYPE:TRACE_RAW_TP | 4000000
 A 0 |  | ATTACH_TYPE:TRACE_FENTRY,TRACE_FEXIT,MODIFY_RETURN | 4000000
 A 0 |  | ATTACH_TYPE:LSM_MAC | 20000000
 
-get_func_ret 184 5.17 NONE
+get_func_ret 184 5.17 NONE 0
 long | void *ctx, u64 *value
 P CTX UNINIT_MEM:8 | INTEGER |
 A 0 |  | ATTACH_TYPE:TRACE_FENTRY,TRACE_FEXIT,MODIFY_RETURN | 4000000
 A 0 |  | ATTACH_TYPE:LSM_MAC | 20000000
 
-get_func_arg_cnt 185 5.17 NONE
+get_func_arg_cnt 185 5.17 NONE 0
 long | void *ctx
 P CTX | INTEGER |
 A 0 | 7.2 | ATTACH_TYPE:TRACE_RAW_TP | 4000000
 A 0 |  | ATTACH_TYPE:TRACE_FENTRY,TRACE_FEXIT,MODIFY_RETURN | 4000000
 A 0 |  | ATTACH_TYPE:LSM_MAC | 20000000
 
-get_retval 186 5.18 NONE
+get_retval 186 5.18 NONE 0
 int |
 P  | INTEGER |
 A 0 | 6.1 |  | 200
@@ -1085,7 +1086,7 @@ A 0 |  |  | 2808000
 A 0 | 6.1 | ATTACH_TYPE:CGROUP_INET4_BIND,CGROUP_INET6_BIND,CGROUP_INET4_CONNECT,CGROUP_INET6_CONNECT,CGROUP_UNIX_CONNECT,CGROUP_UDP4_SENDMSG,CGROUP_UDP6_SENDMSG,CGROUP_UNIX_SENDMSG | 40000
 A 0 |  | ATTACH_TYPE:LSM_CGROUP | 20000000
 
-set_retval 187 5.18 NONE
+set_retval 187 5.18 NONE 0
 int | int retval
 P SCALAR | INTEGER |
 A 0 | 6.1 |  | 200
@@ -1093,127 +1094,127 @@ A 0 |  |  | 2808000
 A 0 | 6.1 | ATTACH_TYPE:CGROUP_INET4_BIND,CGROUP_INET6_BIND,CGROUP_INET4_CONNECT,CGROUP_INET6_CONNECT,CGROUP_UNIX_CONNECT,CGROUP_UDP4_SENDMSG,CGROUP_UDP6_SENDMSG,CGROUP_UNIX_SENDMSG | 40000
 A 0 |  | ATTACH_TYPE:LSM_CGROUP | 20000000
 
-xdp_get_buff_len 188 5.18 NONE
+xdp_get_buff_len 188 5.18 NONE 0
 u64 | struct xdp_buff *xdp_md
 P CTX | INTEGER |
 P BTF_ID:xdp_buff | INTEGER |
 A 0 |  |  | 40
 A 1 |  | CONFIG:CONFIG_NET | a4000000
 
-xdp_load_bytes 189 5.18 NONE
+xdp_load_bytes 189 5.18 NONE 0
 long | struct xdp_buff *xdp_md, u32 offset, void *buf, u32 len
 P CTX SCALAR UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 40
 
-xdp_store_bytes 190 5.18 NONE
+xdp_store_bytes 190 5.18 NONE 0
 long | struct xdp_buff *xdp_md, u32 offset, void *buf, u32 len
 P CTX SCALAR MEM CONST_SIZE | INTEGER |
 A 0 |  |  | 40
 
-copy_from_user_task 191 5.18 NONE
+copy_from_user_task 191 5.18 NONE 0
 long | void *dst, u32 size, const void *user_ptr, struct task_struct *tsk, u64 flags
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR BTF_ID:task_struct SCALAR | INTEGER | gpl
 A 0 | 6.17 | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON SLEEPABLE | 14aedff5a
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON SLEEPABLE | 250200a4
 A 0 |  | CAPABILITY:CAP_BPF CAPABILITY:CAP_PERFMON | 80000000
 
-skb_set_tstamp 192 5.18 NONE
+skb_set_tstamp 192 5.18 NONE 0
 long | struct sk_buff *skb, u64 tstamp, u32 tstamp_type
 P CTX SCALAR SCALAR | INTEGER |
 A 0 |  | CONFIG:CONFIG_INET | 18
 
-ima_file_hash 193 5.18 NONE
+ima_file_hash 193 5.18 NONE 0
 long | struct file *file, void *dst, u32 size
 P BTF_ID:file UNINIT_MEM CONST_SIZE | INTEGER |
 A 0 |  | ATTACH_TARGET:ima_inode_hash_allowed SLEEPABLE | 20000000
 
-kptr_xchg 194 5.19 NONE
+kptr_xchg 194 5.19 NONE 0
 void * | void *dst, void *ptr
 P KPTR BTF_ID?! | BTF_ID?+ |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-map_lookup_percpu_elem 195 5.19 NONE
+map_lookup_percpu_elem 195 5.19 NONE 460
 void * | struct bpf_map *map, const void *key, u32 cpu
 P MAP MAP_KEY SCALAR | MAP_VALUE? | packet
 A 0 |  |  | 1efeffffe
 
-skc_to_mptcp_sock 196 5.19 NONE
+skc_to_mptcp_sock 196 5.19 NONE 0
 struct mptcp_sock * | void *sk
 P SOCK_COMMON | BTF_ID?:mptcp_sock |
 A 0 |  | CAPABILITY:CAP_PERFMON | 404d7d5a
 A 0 |  | CONFIG:CONFIG_NET | a4000000
 
-dynptr_from_mem 197 5.19 NONE
+dynptr_from_mem 197 5.19 NONE 0
 long | void *data, u64 size, u64 flags, struct bpf_dynptr *ptr
 P UNINIT_MEM CONST_SIZE_OR_ZERO SCALAR UNINIT_DYNPTR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-ringbuf_reserve_dynptr 198 5.19 NONE
+ringbuf_reserve_dynptr 198 5.19 NONE 8000000
 long | void *ringbuf, u32 size, u64 flags, struct bpf_dynptr *ptr
 P MAP SCALAR SCALAR UNINIT_DYNPTR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-ringbuf_submit_dynptr 199 5.19 NONE
+ringbuf_submit_dynptr 199 5.19 NONE 0
 void | struct bpf_dynptr *ptr, u64 flags
 P DYNPTR! SCALAR | VOID |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-ringbuf_discard_dynptr 200 5.19 NONE
+ringbuf_discard_dynptr 200 5.19 NONE 0
 void | struct bpf_dynptr *ptr, u64 flags
 P DYNPTR! SCALAR | VOID |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-dynptr_read 201 5.19 NONE
+dynptr_read 201 5.19 NONE 0
 long | void *dst, u64 len, const struct bpf_dynptr *src, u64 offset, u64 flags
 P UNINIT_MEM CONST_SIZE_OR_ZERO DYNPTR SCALAR SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-dynptr_write 202 5.19 NONE
+dynptr_write 202 5.19 NONE 0
 long | const struct bpf_dynptr *dst, u64 offset, void *src, u64 len, u64 flags
 P DYNPTR SCALAR MEM CONST_SIZE_OR_ZERO SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-dynptr_data 203 5.19 NONE
+dynptr_data 203 5.19 NONE 0
 void * | const struct bpf_dynptr *ptr, u64 offset, u64 len
 P DYNPTR SCALAR ALLOC_SIZE | DYNPTR_MEM? |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-tcp_raw_gen_syncookie_ipv4 204 6.0 NONE
+tcp_raw_gen_syncookie_ipv4 204 6.0 NONE 0
 s64 | struct iphdr *iph, struct tcphdr *th, u32 th_len
 P MEM:20 MEM CONST_SIZE | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET CONFIG:CONFIG_SYN_COOKIES | 58
 
-tcp_raw_gen_syncookie_ipv6 205 6.0 NONE
+tcp_raw_gen_syncookie_ipv6 205 6.0 NONE 0
 s64 | struct ipv6hdr *iph, struct tcphdr *th, u32 th_len
 P MEM:40 MEM CONST_SIZE | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET CONFIG:CONFIG_SYN_COOKIES | 58
 
-tcp_raw_check_syncookie_ipv4 206 6.0 NONE
+tcp_raw_check_syncookie_ipv4 206 6.0 NONE 0
 long | struct iphdr *iph, struct tcphdr *th
 P MEM:20 MEM:20 | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET CONFIG:CONFIG_SYN_COOKIES | 58
 
-tcp_raw_check_syncookie_ipv6 207 6.0 NONE
+tcp_raw_check_syncookie_ipv6 207 6.0 NONE 0
 long | struct ipv6hdr *iph, struct tcphdr *th
 P MEM:40 MEM:20 | INTEGER | gpl packet
 A 0 |  | CONFIG:CONFIG_INET CONFIG:CONFIG_SYN_COOKIES | 58
 
-ktime_get_tai_ns 208 6.1 NONE
+ktime_get_tai_ns 208 6.1 NONE 0
 u64 |
 P  | INTEGER |
 A 0 |  |  | 1efeffffe
 
-user_ringbuf_drain 209 6.1 NONE
+user_ringbuf_drain 209 6.1 NONE 80000000
 long | struct bpf_map *map, void *callback_fn, void *ctx, u64 flags
 P MAP FUNC STACK? SCALAR | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF | 1efeffffe
 
-cgrp_storage_get 210 6.2 NONE
+cgrp_storage_get 210 6.2 NONE 100000000
 void * | struct bpf_map *map, struct cgroup *cgroup, void *value, u64 flags
 P MAP BTF_ID?:cgroup MAP_VALUE? SCALAR | MAP_VALUE? |
 A 0 |  | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 1efeffffe
 
-cgrp_storage_delete 211 6.2 NONE
+cgrp_storage_delete 211 6.2 NONE 100000000
 long | struct bpf_map *map, struct cgroup *cgroup
 P MAP BTF_ID?:cgroup | INTEGER |
 A 0 |  | CAPABILITY:CAP_BPF CONFIG:CONFIG_CGROUPS | 1efeffffe

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pyebpf.uapi import releases
-from pyebpf.uapi.constants import AttachType, ProgType
+from pyebpf.uapi.constants import AttachType, MapType, ProgType
 from pyebpf.uapi.helper_table import TABLE
 
 Release = tuple[int, int]
@@ -171,8 +171,9 @@ class Helper:
     """A helper. ``name`` is without ``bpf_``; ``since`` the first kernel release that has it, for any
     program.
 
-    ``variadic``: further integer arguments may follow, five in all (trace_printk). An EXT program may call
-    what the program that it replaces may; EXT is therefore in no ``program_types``.
+    ``map_types``: those that its MAP argument may have (updating and deleting in a SOCKMAP or SOCKHASH is for
+    some program types only). ``variadic``: further integer arguments may follow, five in all (trace_printk).
+    An EXT program may call what the program that it replaces may; EXT is therefore in no ``program_types``.
     """
 
     id: int
@@ -181,6 +182,7 @@ class Helper:
     c_returns: str
     c_args: str
     packet_effect: PacketEffect
+    map_types: frozenset[MapType]
     prototypes: tuple[Prototype, ...]
     availability: tuple[Availability, ...]
 
@@ -331,7 +333,7 @@ def helper_by_name(name: str) -> Helper | None:
     if paragraph is None:
         return None
     head, signature, *rest = paragraph.strip().split("\n")
-    _, number, first, effect = head.split(" ")
+    _, number, first, effect, maps = head.split(" ")
     since = _release(first)
     c_returns, c_args = (piece.strip() for piece in signature.split("|"))
     declarations = c_args.split(", ")
@@ -353,7 +355,15 @@ def helper_by_name(name: str) -> Helper | None:
                 Availability(kinds, prototypes[int(variant)], release, _conditions(conditions, kinds))
             )
     return Helper(
-        int(number), name, since, c_returns, c_args, PacketEffect[effect], tuple(prototypes), tuple(groups)
+        id=int(number),
+        name=name,
+        since=since,
+        c_returns=c_returns,
+        c_args=c_args,
+        packet_effect=PacketEffect[effect],
+        map_types=frozenset(kind for kind in MapType if int(maps, 16) >> kind & 1),
+        prototypes=tuple(prototypes),
+        availability=tuple(groups),
     )
 
 

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from pyebpf.uapi.tools.kernel_c import Fact, Outcome, Program
-from pyebpf.uapi.tools.kernel_tree import Release, Tree, read_tree, signatures, switch_set
+from pyebpf.uapi.tools.kernel_tree import Release, Tree, map_compatibility, read_tree, signatures, switch_set
 
 INPUT = Path(__file__).resolve().parent.parent / "input"
 Line = tuple[str, ...]  # of a table, in the order of its columns
@@ -245,6 +245,13 @@ ATTACHED = {("get_func_ip", "TRACING"): ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_
 DEMANDS: dict[str, tuple[Fact, ...]] = {"override_return": (("ATTACH_TARGET", "error_injection"),)}
 
 
+# Map types that no helper takes; those whose values may hold timers (map_check_btf() in kernel/bpf/syscall.c);
+# those that bpf_for_each_map_elem() knows (``map_for_each_callback`` of their operations).
+NOT_FOR_HELPERS = {"UNSPEC", "STRUCT_OPS", "ARENA"}
+TIMERS = {"ARRAY", "HASH", "LRU_HASH"}
+FOR_EACH = {"ARRAY", "PERCPU_ARRAY", "HASH", "LRU_HASH", "PERCPU_HASH", "LRU_PERCPU_HASH"}
+
+
 def conditions(tree: Tree, helper: str, kind: str, outcomes: list[tuple[Program, Outcome]]) -> Line:
     """What else ``helper`` needs in programs of type ``kind``, as ``KIND:value`` words; attach types
     apart."""
@@ -358,6 +365,17 @@ def releases(trees: list[Tree], names: dict[str, Release]) -> list[Line]:
     return lines
 
 
+def map_types(newest: Tree) -> dict[str, str]:
+    """The map types that each helper takes, in the order of their numbers, joined by spaces."""
+    constants = (row.split("\t") for row in (INPUT / "constants.tsv").read_text().splitlines()[1:])
+    names = [name.removeprefix("BPF_MAP_TYPE_") for group, name, _ in constants if group == "MapType"]
+    names = [name for name in names if not name.endswith("_DEPRECATED") and name not in NOT_FOR_HELPERS]
+    found = map_compatibility(newest, names)
+    found["for_each_map_elem"] &= FOR_EACH
+    found["timer_init"] &= TIMERS
+    return {helper: " ".join(name for name in names if name in types) for helper, types in found.items()}
+
+
 def extract(trees: list[Tree], names: dict[str, Release]) -> None:
     """Write the tables."""
     newest = trees[-1]
@@ -368,6 +386,7 @@ def extract(trees: list[Tree], names: dict[str, Release]) -> None:
         n.removeprefix("BPF_PROG_TYPE_"): r for n, r in names.items() if n.startswith("BPF_PROG_TYPE_")
     }
     kinds = [k for k in kinds_since if k in newest.entry or k == "STRUCT_OPS"]
+    maps = map_types(newest)
     helper_lines: list[Line] = []
     proto_lines: list[Line] = []
     where_lines: list[Line] = []
@@ -389,12 +408,12 @@ def extract(trees: list[Tree], names: dict[str, Release]) -> None:
         c_arguments = ", ".join(
             c if c == "..." else f"{c}{'' if c.endswith('*') else ' '}{n}" for c, n in arguments
         )
-        helper_lines.append(
-            (str(number), helper, dotted(first), result, c_arguments, "packet" * (helper in changes))
-        )
+        takes = maps[helper] if any("MAP" in shape[0].split() for shape in shapes) else ""
+        changed = "packet" if helper in changes else ""
+        helper_lines.append((str(number), helper, dotted(first), result, c_arguments, changed, takes))
         proto_lines += [(helper, name, *shape) for shape, name in shapes.items()]
         where_lines += [(helper, *key, " ".join(group)) for key, group in where.items()]
-    write("helpers.tsv", "id name since returns arguments changes", helper_lines)
+    write("helpers.tsv", "id name since returns arguments changes map_types", helper_lines)
     write("prototypes.tsv", "helper variant arguments returns gpl packet", proto_lines)
     write("availability.tsv", "helper variant since conditions program_types", where_lines)
     write("releases.tsv", "group name since", releases(trees, names))

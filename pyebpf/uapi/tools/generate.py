@@ -134,11 +134,13 @@ def releases() -> str:
 def helper_table() -> str:
     """The text of ``helper_table.py``."""
     numbers = {r["name"].removeprefix("BPF_PROG_TYPE_"): int(r["value"]) for r in table("constants.tsv")}
+    maps = {r["name"].removeprefix("BPF_MAP_TYPE_"): int(r["value"]) for r in table("constants.tsv")}
     prototypes, availability = table("prototypes.tsv"), table("availability.tsv")
     out = [
         HEADER.format(source="input/{helpers,prototypes,availability}.tsv"),
         '"""The helpers as text, one paragraph each, which ``helpers.py`` parses when one is asked for.\n\n'
-        "First line: name, id, first release, packet effect. Second line: C return type and parameters.\n"
+        "First line: name, id, first release, packet effect, bit mask of the map types that it takes.\n"
+        "Second line: C return type and parameters.\n"
         "Then a line per prototype (``P arguments | result | marks``) and one per set of program types that\n"
         "may call it on the same terms (``A prototype | first release if later | conditions | bit mask of\n"
         "program types``). One constant, because unmarshalling it costs nothing. Sources: linux/bpf.h,\n"
@@ -149,10 +151,9 @@ def helper_table() -> str:
     for row in table("helpers.tsv"):
         name = row["name"]
         effect = "NONE" if not row["changes"] else "SHIFTS" if name in SHIFTING else "KEEPS_OFFSETS"
-        lines = [
-            f"{name} {row['id']} {row['since']} {effect}",
-            f"{row['returns']} | {row['arguments']}".rstrip(),
-        ]
+        takes = sum(1 << maps[kind] for kind in row["map_types"].split())
+        lines = [f"{name} {row['id']} {row['since']} {effect} {takes:x}"]
+        lines.append(f"{row['returns']} | {row['arguments']}".rstrip())
         for proto in (p for p in prototypes if p["helper"] == name):
             marks = " ".join(m for m in (proto["gpl"], proto["packet"]) if m)
             lines.append(f"P {proto['arguments']} | {proto['returns']} | {marks}".rstrip())

@@ -121,3 +121,31 @@ def switch_set(tree: Tree, path: str, function: str, constant: str = "BPF_FUNC_"
     match = re.search(rf"^(?:static )?bool {function}\(.*?^\}}", tree.text(path), re.S | re.M)
     assert match is not None, function
     return set(re.findall(rf"{constant}(\w+)", match[0]))
+
+
+def map_compatibility(tree: Tree, map_types: list[str]) -> dict[str, set[str]]:
+    """The map types that each helper takes, as ``check_map_func_compatibility()`` in the verifier has it.
+
+    That function asks twice: which helpers a map type is for, and which map types a helper is for. Helpers
+    that appear in neither answer take the map types that do not appear either.
+    """
+    body = re.search(
+        r"^static int check_map_func_compatibility\(.*?^\}", tree.text("kernel/bpf/verifier.c"), re.S | re.M
+    )
+    assert body is not None
+    by_map: dict[str, set[str]] = {}
+    by_helper: dict[str, set[str]] = {}
+    for labels, test in re.findall(r"((?:\bcase \w+:\s*)+)(.*?)(?=\bcase\b|\bdefault:)", body[0], re.S):
+        names = re.findall(r"case (\w+):", labels)
+        if names[0].startswith("BPF_MAP_TYPE_"):
+            helpers = set(re.findall(r"func_id != BPF_FUNC_(\w+)", test))
+            if "may_update_sockmap" in test:
+                helpers |= {"map_update_elem", "map_delete_elem"}
+            by_map |= {name.removeprefix("BPF_MAP_TYPE_"): helpers for name in names}
+        else:
+            types = set(re.findall(r"map_type != BPF_MAP_TYPE_(\w+)", test))
+            by_helper |= {name.removeprefix("BPF_FUNC_"): types for name in names}
+    return {
+        helper: {t for t in by_helper.get(helper, map_types) if helper in by_map.get(t, {helper})}
+        for helper in tree.mapper
+    }
