@@ -1,8 +1,8 @@
 """``union bpf_attr``, one ctypes Structure for each command, with the kernel's field names (linux/bpf.h).
 
-Kernels differ in how much of the union they know: a shorter one counts as zero-filled, a longer one is accepted
-if the rest is zero. So ``syscall.bpf`` passes the shortest prefix that holds everything set; ``KEEP`` names the last
-field that the kernel writes, which must be inside.
+Kernels differ in how much of the union they know: a shorter one counts as zero-filled, a longer one is
+accepted if the rest is zero. So ``syscall.bpf`` passes the shortest prefix that holds everything set;
+``KEEP`` names the last field that the kernel writes, which must be inside.
 """
 
 from __future__ import annotations
@@ -328,7 +328,8 @@ class BtfInfo(ctypes.Structure):
 
 
 class LinkInfo(ctypes.Structure):
-    """``struct bpf_link_info`` as far as XDP, tcx and sockmap links fill it: two numbers behind the common part."""
+    """``struct bpf_link_info`` as far as XDP, tcx and sockmap links fill it: two numbers behind the common
+    part."""
 
     _fields_ = [
         ("type", c_uint32),

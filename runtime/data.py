@@ -1,7 +1,7 @@
 """Global variables of loaded programs: data sections as maps of one element, read and written in place.
 
-``.rodata`` is filled and frozen before any program is loaded, so that the verifier knows its contents; ``.data``
-and ``.bss`` are memory that user space and programs share.
+``.rodata`` is filled and frozen before any program is loaded, so that the verifier knows its contents;
+``.data`` and ``.bss`` are memory that user space and programs share.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def section_map(section: DataSection, type_: btf.Datasec | None) -> MapSpec:
 class LoadedData:
     """A data section of a loaded object; it owns its map.
 
-    ``read`` and ``write`` take names of variables; integers of up to 8 bytes are read and written in one access.
+    ``read`` and ``write`` take names of variables; integers of up to 8 bytes are read and written in one
+    access.
     """
 
     def __init__(self, section: DataSection, map_: Map) -> None:

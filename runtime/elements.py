@@ -1,7 +1,7 @@
 """The elements of a map as raw bytes: one system call for one element, or for a batch of them.
 
-What the bytes mean is the business of ``maps``; this module knows how the kernel wants its buffers and which of its
-answers are not failures. Source: kernel/bpf/syscall.c, kernel/bpf/hashtab.c.
+What the bytes mean is the business of ``maps``; this module knows how the kernel wants its buffers and
+which of its answers are not failures. Source: kernel/bpf/syscall.c, kernel/bpf/hashtab.c.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def _filled(data: bytes) -> ctypes.Array[ctypes.c_char]:
 class Elements:
     """The elements of the map ``fd``.
 
-    ``key_size`` and ``value_bytes``: what one key and one value take in user space, in bytes (per-CPU values of all
-    CPUs together). ``subject`` is for messages; ``why_denied`` says what EPERM means for this map right now.
+    ``key_size`` and ``value_bytes``: what one key and one value take in user space, in bytes (per-CPU
+    values of all CPUs together). ``subject`` is for messages; ``why_denied`` says what EPERM means for this
+    map right now.
     """
 
     fd: Fd
@@ -70,8 +71,8 @@ class Elements:
         return found
 
     def lookup(self, key: bytes | None, *, delete: bool = False, flags: int = 0) -> bytes | None:
-        """The value of ``key`` (``None`` for queues and stacks), or ``None`` if there is none; ``delete`` takes it out
-        in the same step. Raises ``BpfError``."""
+        """The value of ``key`` (``None`` for queues and stacks), or ``None`` if there is none; ``delete``
+        takes it out in the same step. Raises ``BpfError``."""
         value = _buffer(self.value_bytes)
         buffer = None if key is None else _filled(key)
         cmd = BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM if delete else BpfCmd.MAP_LOOKUP_ELEM
@@ -97,8 +98,8 @@ class Elements:
         return result >= 0
 
     def next_key(self, key: bytes | None) -> bytes | None:
-        """The key after ``key``, or the first one; ``None`` at the end. After a key that is gone the kernel starts
-        again from the first."""
+        """The key after ``key``, or the first one; ``None`` at the end. After a key that is gone the kernel
+        starts again from the first."""
         following = _buffer(self.key_size)
         buffer = None if key is None else _filled(key)
         result = self._call(BpfCmd.MAP_GET_NEXT_KEY, buffer, following)
@@ -133,7 +134,8 @@ class Elements:
             key = following
 
     def batches(self, *, delete: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Every key with its value, a few hundred to a system call; ``delete`` takes them out in the same step.
+        """Every key with its value, a few hundred to a system call; ``delete`` takes them out in the same
+        step.
 
         Raises ``NoBatch`` before the first pair where the kernel has no such operation.
         """
@@ -213,5 +215,5 @@ class Elements:
             self.update(key, value, flags)
 
 
-class NoBatch(Exception):  # noqa: N818 - control flow inside the runtime, never seen by users
+class NoBatch(Exception):
     """This kernel has no batch operation for this kind of map."""

@@ -1,7 +1,8 @@
 """What can go wrong between user space and the kernel, as exceptions: errno, phase and log, never a bare -1.
 
-A ``BpfError`` is an ``OSError`` as well, so that ``except PermissionError`` and ``error.errno`` work as for any other
-system call of Python. What is wrong with an *object*, before the kernel sees it, is an ``ObjectError``.
+A ``BpfError`` is an ``OSError`` as well, so that ``except PermissionError`` and ``error.errno`` work as for
+any other system call of Python. What is wrong with an *object*, before the kernel sees it, is an
+``ObjectError``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from pyebpf.diagnostics import PyebpfError
 
 ENOTSUPP: Final = 524
 """An errno that is internal to the kernel but reaches user space from bpf(2); Python has no name for it."""
+
+
+_SHOWN_LINES: Final = 40
+"""How much of a log stands in the text of an exception: the end, where the reason is."""
 
 
 class Phase(enum.Enum):
@@ -56,8 +61,8 @@ def errno_text(number: int) -> str:
 class BpfError(PyebpfError, OSError):
     """The kernel refused something.
 
-    ``errno``: the number. ``phase``: what was being done. ``subject``: to which map, program or path. ``log``: the log
-    of the verifier or of the BTF check, where there is one.
+    ``errno``: the number. ``phase``: what was being done. ``subject``: to which map, program or path.
+    ``log``: the log of the verifier or of the BTF check, where there is one.
     """
 
     def __init__(
@@ -75,9 +80,10 @@ class BpfError(PyebpfError, OSError):
         text = f"cannot {self.phase.value}{subject}: {errno_name(number)} ({errno_text(number)})"
         if self.detail:
             text += f": {self.detail}"
-        if self.log:
-            text += f"\n{self.log.rstrip()}"
-        return text
+        lines = self.log.rstrip().splitlines()
+        if len(lines) > _SHOWN_LINES:
+            text += f"\n({len(lines) - _SHOWN_LINES} lines before these are in `.log`)"
+        return "\n".join([text, *lines[-_SHOWN_LINES:]])
 
 
 class PermissionDenied(BpfError, PermissionError):
@@ -97,7 +103,8 @@ class VerifierError(BpfError):
 
 
 class ObjectError(PyebpfError):
-    """The object cannot be loaded as it is: an undefined symbol, a map that does not match, a missing function."""
+    """The object cannot be loaded as it is: an undefined symbol, a map that does not match, a missing
+    function."""
 
 
 class UnsupportedObject(ObjectError):

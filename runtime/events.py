@@ -1,8 +1,9 @@
 """Events from programs: the consumer of a ring buffer.
 
-The kernel and this process share three areas: our position, the kernel's position, and the records, which are
-mapped twice in a row so that none wraps. A record is copied before its space is given back, so nothing that was
-committed is lost or overwritten here; what does not fit is refused on the program's side (its reserve fails).
+The kernel and this process share three areas: our position, the kernel's position, and the records, which
+are mapped twice in a row so that none wraps. A record is copied before its space is given back, so nothing
+that was committed is lost or overwritten here; what does not fit is refused on the program's side (its
+reserve fails).
 
 Source: Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c.
 """
@@ -30,7 +31,8 @@ _BUSY_PAUSE: Final = 50e-6
 
 
 class RingBuf(Map):
-    """RINGBUF: ``for event in ring.poll(timeout)``, or ``ring.consume(callback)``; ``fileno`` works with epoll.
+    """RINGBUF: ``for event in ring.poll(timeout)``, or ``ring.consume(callback)``; ``fileno`` works with
+    epoll.
 
     An event is decoded by the layout of the map's value, or is bytes if there is none. Consumers in several
     threads share the events: each gets some.
@@ -45,8 +47,9 @@ class RingBuf(Map):
     def poll(self, timeout: float | None = None, layout: Layout | None = None) -> Iterator[Any]:
         """Give events as they come.
 
-        ``timeout``: seconds; the iteration ends when that long no event came. 0 gives what is there, ``None``
-        never ends. ``layout``: of the events, if not the map's. Raises ``ValueError`` for a record shorter than that.
+        ``timeout``: seconds; the iteration ends when that long no event came. 0 gives what is there,
+        ``None`` never ends. ``layout``: of the events, if not the map's. Raises ``ValueError`` for a record
+        shorter than that.
         """
         codec = self._value if layout is None else codec_for(layout, layout.size)
         poller = select.poll()
@@ -77,7 +80,8 @@ class RingBuf(Map):
         return count
 
     def close(self) -> None:
-        """Unmap the memory and give the descriptor up. Waits for a consumer in another thread to finish its record."""
+        """Unmap the memory and give the descriptor up. Waits for a consumer in another thread to finish its
+        record."""
         with self._lock:
             for memory in (self._ours, self._theirs):
                 if memory is not None:

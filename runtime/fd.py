@@ -13,8 +13,8 @@ LOWEST: Final = 3
 
 
 class Fd:
-    """An owned descriptor. It is closed once: by ``close``, at the end of a ``with``, by the garbage collector
-    or when Python exits, whichever comes first."""
+    """An owned descriptor. It is closed once: by ``close``, at the end of a ``with``, by the garbage
+    collector or when Python exits, whichever comes first."""
 
     __slots__ = ("__weakref__", "_finalizer", "_number")
 

@@ -1,4 +1,5 @@
-"""What the kernel tells about its objects: ``BPF_OBJ_GET_INFO_BY_FD``, fdinfo, ids and run-time statistics."""
+"""What the kernel tells about its objects: ``BPF_OBJ_GET_INFO_BY_FD``, fdinfo, ids and run-time
+statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _Info = TypeVar("_Info", ProgInfo, MapInfo, BtfInfo, LinkInfo)
 
 @dataclass(frozen=True, slots=True)
 class ProgramFacts:
-    """A loaded program. Sizes in bytes; ``verified_insns``: instructions that the verifier walked (0 before 5.16).
+    """A loaded program. Sizes in bytes; ``verified_insns``: instructions that the verifier walked (0 before
+    5.16).
 
     ``run_count`` and ``run_time_ns`` stay 0 unless statistics are on (``statistics``).
     """
@@ -150,7 +152,8 @@ def fdinfo(fd: Fd) -> dict[str, str]:
 
 
 def statistics() -> Fd:
-    """Switch run counts and times of all programs on for as long as the result is open (``with statistics():``)."""
+    """Switch run counts and times of all programs on for as long as the result is open (``with
+    statistics():``)."""
     return bpf_fd(BpfCmd.ENABLE_STATS, EnableStats(0), Phase.ENABLE_STATS, need=Need.SYS_ADMIN)
 
 

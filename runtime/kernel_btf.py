@@ -29,7 +29,8 @@ def vmlinux() -> Spec:
 
 
 def kernel_function(name: str, local: btf.Type | None) -> int | None:
-    """The id of the kernel function that ``name`` (a ``___flavor`` aside) refers to, or ``None`` if there is none.
+    """The id of the kernel function that ``name`` (a ``___flavor`` aside) refers to, or ``None`` if there
+    is none.
 
     ``local``: how the object declares it. Raises ``ObjectError`` if the kernel's prototype is another.
     """
@@ -38,12 +39,12 @@ def kernel_function(name: str, local: btf.Type | None) -> int | None:
     if not found:
         return None
     kernel = spec.type(found[0])
-    if isinstance(local, btf.Func) and isinstance(kernel, btf.Func):
-        if not compatible(local.proto, kernel.proto):
-            raise ObjectError(
-                f"kernel function {name!r}: the object declares {btf.describe(local.proto)}, "
-                f"this kernel has {btf.describe(kernel.proto)}"
-            )
+    declared, actual = getattr(local, "proto", None), getattr(kernel, "proto", None)
+    if declared is not None and not compatible(declared, actual):
+        raise ObjectError(
+            f"kernel function {name!r}: the object declares {btf.describe(declared)}, "
+            f"this kernel has {btf.describe(actual)}"
+        )
     return found[0]
 
 

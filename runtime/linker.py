@@ -1,8 +1,8 @@
 """One program with everything that it calls, as the kernel wants it: code in one piece, references filled in.
 
-``link`` appends to an entry program each subprogram that it reaches, once, and collects func_info and line_info
-at their final places; ``Linked.resolve`` then writes the numbers of maps and kernel functions into the code.
-The distance to a subprogram is known already when linking.
+``link`` appends to an entry program each subprogram that it reaches, once, and collects func_info and
+line_info at their final places; ``Linked.resolve`` then writes the numbers of maps and kernel functions
+into the code. The distance to a subprogram is known already when linking.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from pyebpf.runtime.errors import ObjectError, UnsupportedObject
 _IMM: Final = 4
 _LITTLE: Final = sys.byteorder == "little"
 ABSENT_KFUNC_CALL: Final = 2_002_000_000
-"""The number of the helper that a call of an absent weak kernel function becomes; libbpf's, known from its logs."""
+"""The number of the helper that a call of an absent weak kernel function becomes; libbpf's, known from its
+logs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Linked:
         address: Callable[[Relocation], MapAddress],
         kernel_function: Callable[[str], int | None],
     ) -> None:
-        """Fill in the open references. ``address``: of a MAP or DATA relocation. ``kernel_function``: the BTF id by
-        symbol, ``None`` for a weak one that this kernel does not have."""
+        """Fill in the open references. ``address``: of a MAP or DATA relocation. ``kernel_function``: the
+        BTF id by symbol, ``None`` for a weak one that this kernel does not have."""
         for index, reference in enumerate(self.open):
             slot, relocation = reference.slot, reference.relocation
             match relocation.kind:
@@ -144,8 +145,8 @@ def _append(linked: Linked, function: FunctionSpec, start: int) -> list[Referenc
         raise ObjectError(f"function {function.name!r} has {len(function.code)} bytes of code")
     if function.core:
         raise UnsupportedObject(
-            f"function {function.name!r} has CO-RE relocations (first: {btf.describe(function.core[0].type)} at "
-            f"instruction {function.core[0].slot}), which this loader does not apply yet"
+            f"function {function.name!r} has CO-RE relocations (first: {btf.describe(function.core[0].type)} "
+            f"at instruction {function.core[0].slot}), which this loader does not apply"
         )
     references: list[Reference] = []
     related = {relocation.slot for relocation in function.relocations}
@@ -174,8 +175,8 @@ def _check_place(function: FunctionSpec, relocation: Relocation, slots: int) -> 
     needed = 1 if expected == CALL else 2
     if not 0 <= relocation.slot <= slots - needed or function.code[relocation.slot * SLOT_BYTES] != expected:
         raise ObjectError(
-            f"function {function.name!r}: the reference to {relocation.symbol or relocation.section!r} stands on "
-            f"instruction {relocation.slot}, which cannot hold it"
+            f"function {function.name!r}: the reference to {relocation.symbol or relocation.section!r} is "
+            f"at instruction {relocation.slot}, which cannot hold it"
         )
 
 

@@ -1,8 +1,8 @@
 """From an ``ObjectSpec`` to programs and maps in the kernel.
 
-The order matters: programs are linked first, because their debug information goes into the type information, which
-maps refer to, which programs refer to; program arrays are filled last. On any failure everything made so far is
-closed and pins made now are removed.
+The order matters: programs are linked first, because their debug information goes into the type
+information, which maps refer to, which programs refer to; program arrays are filled last. On any failure
+everything made so far is closed and pins made now are removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
-from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.object import MapSpec, ObjectSpec, Relocation, RelocKind
 from pyebpf.runtime.data import LoadedData, datasec, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
 from pyebpf.runtime.kernel_btf import kernel_function
@@ -37,8 +37,8 @@ _KCONFIG: Final = ".kconfig"
 
 @dataclass(slots=True)
 class LoadedObject:
-    """Programs, maps and data sections in the kernel, by name. ``close`` (or ``with``) closes what ``load`` made; maps
-    that were passed in stay open."""
+    """Programs, maps and data sections in the kernel, by name. ``close`` (or ``with``) closes what ``load``
+    made; maps that were passed in stay open."""
 
     programs: dict[str, LoadedProgram] = field(default_factory=dict)
     maps: dict[str, Map] = field(default_factory=dict)
@@ -70,7 +70,8 @@ def load(
     """Load every program of ``spec`` that is to be loaded, with its maps and data.
 
     Args:
-        spec: the object. Program types, attach types, contents of data and sizes of maps may be changed before.
+        spec: the object. Program types, attach types, contents of data and sizes of maps may be changed
+        before.
         maps: existing maps to use under these names; they are checked to fit and stay the caller's.
         data: the same for data sections.
         log_level: of the verifier's log, kept in ``LoadedProgram.log``: bits 1, 2, 4.
@@ -145,7 +146,7 @@ class _Loading:
             if not isinstance(extern.type, btf.Func):
                 what = "kernel configuration value" if extern.section == _KCONFIG else "kernel variable"
                 raise UnsupportedObject(
-                    f"the {what} {extern.name!r} is needed, which this loader does not find yet"
+                    f"the {what} {extern.name!r} is needed, which this loader does not find"
                 )
 
     def link(self) -> None:
@@ -164,7 +165,8 @@ class _Loading:
                 self.encoder.add(map_spec.value_type)
 
     def load_types(self) -> None:
-        """Load the type information, if there is any. Most programs work without, so a refusal is a warning."""
+        """Load the type information, if there is any. Most programs work without, so a refusal is a
+        warning."""
         if not self.encoder.ids:
             return
         try:
@@ -199,7 +201,7 @@ class _Loading:
                 given_section = load_section(section, self.sections[name], self.types)
                 self.made.callback(given_section.close)
             self.result.data[name] = given_section
-        for name, map_spec in self.spec.maps.items():
+        for map_spec in self.spec.maps.values():
             if map_spec.type is not MapType.PROG_ARRAY:
                 self._fill(map_spec, self.result.maps)
 

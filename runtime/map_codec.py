@@ -1,8 +1,8 @@
 """Between Python values and the bytes of map keys, map values, events and variables.
 
-A codec is compiled once from a ``Layout`` (``codec_for``): one ``struct.Struct`` reads or writes all scalars in one
-go, and a tree of small functions groups them. Integers are range-checked, never cut: where a program's store keeps
-the low bits, user space writing 300 into a ``u8`` is a mistake.
+A codec is compiled once from a ``Layout`` (``codec_for``): one ``struct.Struct`` reads or writes all
+scalars in one go, and a tree of small functions groups them. Integers are range-checked, never cut: where a
+program's store keeps the low bits, user space writing 300 into a ``u8`` is a mistake.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Codec(Protocol):
         """Bytes of one value."""
 
     def encode(self, value: Any) -> bytes:
-        """The bytes of ``value``. Raises ``TypeError`` or, for what does not fit, ``OverflowError``/``ValueError``."""
+        """The bytes of ``value``. Raises ``TypeError`` or, for what does not fit,
+        ``OverflowError``/``ValueError``."""
 
     def decode(self, data: Buffer, offset: int = 0) -> Any:
         """The value at byte ``offset`` of ``data``."""
@@ -65,8 +66,8 @@ class RawCodec:
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """How one layout takes part in a ``struct`` format: the format, how many items of the unpacked tuple it has,
-    how a value is made from the items at an index, and how a value becomes items."""
+    """How one layout takes part in a ``struct`` format: the format, how many items of the unpacked tuple it
+    has, how a value is made from the items at an index, and how a value becomes items."""
 
     format: str
     items: int

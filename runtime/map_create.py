@@ -1,4 +1,5 @@
-"""Making the maps of an object: names, sizes, flags, type information, pins, and the use of maps that exist."""
+"""Making the maps of an object: names, sizes, flags, type information, pins, and the use of maps that
+exist."""
 
 from __future__ import annotations
 
@@ -48,13 +49,15 @@ _WITHOUT_BTF: Final = frozenset(
         MapType.ARENA,
     }
 )
-"""Types whose creation fails with type information of keys and values (kernel/bpf/*map*.c, ``map_check_btf``)."""
+"""Types whose creation fails with type information of keys and values (kernel/bpf/*map*.c,
+``map_check_btf``)."""
 
 _RING_BUFFERS: Final = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 
 
 class MapBtf:
-    """The loaded type information of an object, as map creation needs it: its descriptor, and the id of a type."""
+    """The loaded type information of an object, as map creation needs it: its descriptor, and the id of a
+    type."""
 
     def __init__(self, fd: Fd, ids: Mapping[btf.Type, int]) -> None:
         self.fd = fd
@@ -79,8 +82,8 @@ def wants_btf(spec: MapSpec) -> bool:
 
 
 def entries_of(spec: MapSpec) -> int:
-    """``max_entries`` as the kernel wants it: perf event arrays have a slot for each CPU if nothing else is said,
-    sizes of ring buffers are powers of two of whole pages."""
+    """``max_entries`` as the kernel wants it: perf event arrays have a slot for each CPU if nothing else is
+    said, sizes of ring buffers are powers of two of whole pages."""
     if spec.type is MapType.PERF_EVENT_ARRAY and spec.max_entries == 0:
         return possible_cpus()
     if spec.type in _RING_BUFFERS:
@@ -107,11 +110,11 @@ def _attr(spec: MapSpec) -> MapCreate:
 def create_fd(spec: MapSpec, types: MapBtf | None = None) -> Fd:
     """Make a map of the kernel and return its descriptor.
 
-    Creation is tried with type information where the type takes it, and again without if that is refused, with a
-    ``LoadWarning``. Raises ``BpfError``.
+    Creation is tried with type information where the type takes it, and again without if that is refused,
+    with a ``LoadWarning``. Raises ``BpfError``.
     """
     if spec.type is MapType.STRUCT_OPS:
-        raise UnsupportedObject(f"map {spec.name!r} is a struct_ops map, which this loader does not make yet")
+        raise UnsupportedObject(f"map {spec.name!r} is a struct_ops map, which this loader does not make")
     need, subject = map_need(spec.type), f"{spec.name!r} ({spec.type.name})"
     attr = _attr(spec)
     inner = create_fd(spec.inner) if spec.inner is not None else None
@@ -181,9 +184,11 @@ def pin_path(spec: MapSpec, directory: str | os.PathLike[str] | None) -> Path:
 def open_or_create(
     spec: MapSpec, types: MapBtf | None, directory: str | os.PathLike[str] | None
 ) -> tuple[Map, Path | None]:
-    """The map for ``spec``: the one pinned under its name if ``spec`` asks for that and it exists, else a new one.
+    """The map for ``spec``: the one pinned under its name if ``spec`` asks for that and it exists, else a
+    new one.
 
-    Returns also the pin that was made now, for undoing it. Raises ``ObjectError`` if the existing map differs.
+    Returns also the pin that was made now, for undoing it. Raises ``ObjectError`` if the existing map
+    differs.
     """
     if spec.pinning is Pinning.NONE:
         return create_map(spec, types), None

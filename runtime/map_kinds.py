@@ -28,8 +28,8 @@ from pyebpf.uapi.constants import MapType, MapUpdateFlag
 
 class _Sequence(Map):
     def push(self, value: Any, flags: int = MapUpdateFlag.ANY) -> None:
-        """Put ``value`` in. Raises ``BpfError`` E2BIG if the map is full; with the flag ``EXIST`` a full one drops
-        its oldest value instead."""
+        """Put ``value`` in. Raises ``BpfError`` E2BIG if the map is full; with the flag ``EXIST`` a full
+        one drops its oldest value instead."""
         self.elements.update(None, self._value.encode(value), flags)
 
     def pop(self) -> Any:
@@ -61,7 +61,8 @@ class Stack(_Sequence):
 
 
 class FdMap(MappingMap):
-    """Maps whose values are programs, maps or perf events: they are set as objects with a descriptor and read as ids.
+    """Maps whose values are programs, maps or perf events: they are set as objects with a descriptor and
+    read as ids.
 
     Empty slots of an array do not count as elements.
     """
@@ -71,7 +72,8 @@ class FdMap(MappingMap):
 
 
 class ProgArray(FdMap):
-    """PROG_ARRAY: ``m[i] = program`` fills a slot for tail calls, ``del m[i]`` empties it, ``m[i]`` is the program's id.
+    """PROG_ARRAY: ``m[i] = program`` fills a slot for tail calls, ``del m[i]`` empties it, ``m[i]`` is the
+    program's id.
 
     The kernel empties the array when its last descriptor and pin are gone, whoever still calls through it.
     """
@@ -116,7 +118,8 @@ class SockMap(FdMap):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a map type is presented. ``values``: the codec, from the layout, the kernel's value size and the CPUs."""
+    """How a map type is presented. ``values``: the codec, from the layout, the kernel's value size and the
+    CPUs."""
 
     make: Callable[[Fd, MapFacts, Codec, Codec], Map]
     values: Callable[[Layout | None, int], Codec] = codec_for
@@ -158,8 +161,9 @@ _KINDS: Final[dict[MapType, _Kind]] = {
 def map_of(fd: Fd, key: Layout | None = None, value: Layout | None = None) -> Map:
     """The map behind ``fd``, which it owns from now on, as an object of the class for its type.
 
-    ``key`` and ``value``: their layouts; without one, values are bytes (keys of arrays are always integers). For a
-    ring buffer ``value`` is the layout of its records. Raises ``ValueError`` if a layout has another size.
+    ``key`` and ``value``: their layouts; without one, values are bytes (keys of arrays are always
+    integers). For a ring buffer ``value`` is the layout of its records. Raises ``ValueError`` if a layout
+    has another size.
     """
     facts = map_facts(fd)
     kind = _KINDS.get(facts.type, _PLAIN)

@@ -1,7 +1,8 @@
 """Maps as Python sees them: typed mappings over ``elements``, one class per family of map types.
 
-Integers, bytes, tuples and frozen structs come out, encoded and decoded by ``map_codec``. ``map_kinds.map_of`` picks
-the class. Here are the plain mappings; queues and maps of descriptors are in ``map_kinds``, ring buffers in ``events``.
+Integers, bytes, tuples and frozen structs come out, encoded and decoded by ``map_codec``.
+``map_kinds.map_of`` picks the class. Here are the plain mappings; queues and maps of descriptors are in
+``map_kinds``, ring buffers in ``events``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ _MISSING: Final = object()
 class Map:
     """A map of the kernel: what all types have in common. It owns its descriptor.
 
-    ``handle`` is the owned descriptor, ``elements`` gives access to raw bytes. ``name``: the kernel's (15 bytes). ``key`` and ``value``: the codecs. A map closes at the end of a ``with``, by
-    ``close`` or by the garbage collector; the kernel keeps it while programs, pins or others use it.
+    ``handle`` is the owned descriptor, ``elements`` gives access to raw bytes. ``name``: the kernel's (15
+    bytes). ``key`` and ``value``: the codecs. A map closes at the end of a ``with``, by ``close`` or by the
+    garbage collector; the kernel keeps it while programs, pins or others use it.
     """
 
     def __init__(self, fd: Fd, facts: MapFacts, key: Codec, value: Codec) -> None:
@@ -66,11 +68,13 @@ class Map:
         return fdinfo(self.handle).get("frozen") == "1"
 
     def freeze(self) -> None:
-        """Forbid user space to write to the map from now on. Raises ``BpfError``; EBUSY while it is memory-mapped."""
+        """Forbid user space to write to the map from now on. Raises ``BpfError``; EBUSY while it is
+        memory-mapped."""
         bpf(BpfCmd.MAP_FREEZE, MapElem(self.fd), Phase.MAP_FREEZE, repr(self.name))
 
     def pin(self, path: str | os.PathLike[str]) -> None:
-        """Give it a name in bpffs, which keeps it when this process ends. ``os.unlink`` takes it away again."""
+        """Give it a name in bpffs, which keeps it when this process ends. ``os.unlink`` takes it away
+        again."""
         pin(self.handle, path)
 
     def close(self) -> None:
@@ -186,8 +190,8 @@ class MappingMap(Map, AbstractMapping[Any, Any]):
     def update_many(
         self, pairs: AbstractMapping[Any, Any] | Iterable[tuple[Any, Any]], flags: int = MapUpdateFlag.ANY
     ) -> None:
-        """``update`` for many, in one system call where the kernel can. Not atomic: those before a failing one are
-        set, and the error says how many."""
+        """``update`` for many, in one system call where the kernel can. Not atomic: those before a failing
+        one are set, and the error says how many."""
         given = pairs.items() if isinstance(pairs, AbstractMapping) else pairs
         encoded = [(self._key.encode(key), self._value.encode(value)) for key, value in given]
         self.elements.update_many(encoded, flags)
@@ -199,7 +203,8 @@ class MappingMap(Map, AbstractMapping[Any, Any]):
     def pop(self, key: Any, default: Any = _MISSING) -> Any:
         """Take ``key`` out and return its value; ``default`` if it is not there, else raise ``KeyError``.
 
-        One step for hash maps from Linux 5.14; otherwise a lookup and a delete, between which a program may write.
+        One step for hash maps from Linux 5.14; otherwise a lookup and a delete, between which a program may
+        write.
         """
         encoded = self._key.encode(key)
         try:
@@ -238,7 +243,8 @@ class HashMap(MappingMap):
 
 
 class LpmTrie(MappingMap):
-    """LPM_TRIE: a lookup finds the longest prefix of the key; the key starts with the prefix length in bits."""
+    """LPM_TRIE: a lookup finds the longest prefix of the key; the key starts with the prefix length in
+    bits."""
 
     def _raw_pairs(self) -> Iterator[tuple[bytes, bytes]]:
         # The batch operation of this type goes from key to key, so a deletion sends it back to the start.

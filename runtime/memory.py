@@ -93,8 +93,8 @@ class SharedMemory:
         ctypes.memmove(self.address(offset, len(data)), data, len(data))
 
     def word(self, offset: int, size: int) -> Any:
-        """The aligned integer of ``size`` bytes (1, 2, 4, 8) at ``offset``: reading and setting its ``value`` is one
-        load and one store. It must not be used after ``close``."""
+        """The aligned integer of ``size`` bytes (1, 2, 4, 8) at ``offset``: reading and setting its
+        ``value`` is one load and one store. It must not be used after ``close``."""
         return _WORDS[size].from_address(self.address(offset, size))
 
 
@@ -125,7 +125,8 @@ def _nothing() -> None:
 
 @functools.cache
 def load_store_fence() -> Callable[[], None]:
-    """A function that orders all loads and stores before its call with those after it, as acquire and release do.
+    """A function that orders all loads and stores before its call with those after it, as acquire and
+    release do.
 
     Machines with total store order need none, since the interpreter cannot reorder; elsewhere membarrier(2)
     makes the barrier, because Python has no atomic operations.

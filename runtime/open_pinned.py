@@ -19,8 +19,8 @@ def open_pinned(
 ) -> Map | LoadedProgram | BpfLink:
     """The map, program or link that is pinned at ``path``.
 
-    ``key`` and ``value``: the layouts of a map, where it is to be more than bytes. Raises ``BpfError`` (ENOENT,
-    EACCES, …), ``ValueError`` if a layout does not fit.
+    ``key`` and ``value``: the layouts of a map, where it is to be more than bytes. Raises ``BpfError``
+    (ENOENT, EACCES, …), ``ValueError`` if a layout does not fit.
     """
     fd = open_fd(path)
     try:

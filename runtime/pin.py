@@ -58,8 +58,8 @@ def _prepare(path: Path) -> None:
 def pin(fd: Fd, path: str | os.PathLike[str]) -> None:
     """Pin the program, map or link ``fd`` at ``path``, making directories in bpffs as needed.
 
-    bpffs is mounted at /sys/fs/bpf if ``path`` is there and it is not. Raises ``BpfError``: EEXIST if the name is
-    taken, EPERM outside bpffs or for a name with a dot.
+    bpffs is mounted at /sys/fs/bpf if ``path`` is there and it is not. Raises ``BpfError``: EEXIST if the
+    name is taken, EPERM outside bpffs or for a name with a dot.
     """
     absolute = Path(path).absolute()
     _prepare(absolute)

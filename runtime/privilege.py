@@ -1,7 +1,8 @@
-"""Why the kernel says EPERM, in one sentence: looks at this process and this kernel, never guesses from the errno.
+"""Why the kernel says EPERM, in one sentence: looks at this process and this kernel, never guesses from the
+errno.
 
-Sources: capabilities(7), kernel/bpf/syscall.c of 5.8 and later (CAP_BPF and friends), Documentation/admin-guide
-for kernel.unprivileged_bpf_disabled, kernel_lockdown(7).
+Sources: capabilities(7), kernel/bpf/syscall.c of 5.8 and later (CAP_BPF and friends),
+Documentation/admin-guide for kernel.unprivileged_bpf_disabled, kernel_lockdown(7).
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def _in_child_user_namespace() -> bool:
 
 
 def _lockdown() -> str:
-    """The active mode of kernel lockdown: ``none``, ``integrity``, ``confidentiality``, or empty if not built in."""
+    """The active mode of kernel lockdown: ``none``, ``integrity``, ``confidentiality``, or empty if not
+    built in."""
     text = _read("/sys/kernel/security/lockdown")
     return text.partition("[")[2].partition("]")[0]
 
@@ -108,10 +110,10 @@ def explain_denial(need: Need) -> str:
         why = f" (sysctl kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl not in ("", "0") else ""
         return f"this process lacks {names}{why}; run it as root or give it the capability"
     if _in_child_user_namespace():
-        return "this process has its capabilities only inside its own user namespace, where bpf needs a BPF token"
+        return "this process has capabilities only in its own user namespace, where bpf needs a BPF token"
     lockdown = _lockdown()
     if lockdown not in ("", "none"):
-        return f"the capabilities are there, so kernel lockdown={lockdown} or another security policy refuses this"
+        return f"the capabilities are there, so lockdown={lockdown} or another security policy refuses this"
     return (
         "the capabilities are there, so the object is frozen or read-only, or a security policy refuses this"
     )

@@ -1,7 +1,8 @@
-"""What this kernel can do, found by trying: each question is asked when first needed and answered once per process.
+"""What this kernel can do, found by trying: each question is asked when first needed and answered once per
+process.
 
-A version number says little, since distributions backport. Only what a fallback depends on is asked here; how a
-program is attached is tried directly, because there the attempt is the question.
+A version number says little, since distributions backport. Only what a fallback depends on is asked here;
+how a program is attached is tried directly, because there the attempt is the question.
 """
 
 from __future__ import annotations

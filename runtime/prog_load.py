@@ -1,7 +1,8 @@
 """``BPF_BTF_LOAD`` and ``BPF_PROG_LOAD``: the attributes, and the protocol of the log.
 
-A program is loaded without a log first, since writing one takes time; if that fails it is loaded again with one.
-A buffer that is too small makes the load fail even if the program is good, so it is grown until the log fits.
+A program is loaded without a log first, since writing one takes time; if that fails it is loaded again with
+one. A buffer that is too small makes the load fail even if the program is good, so it is grown until the
+log fits.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from pyebpf import btf
+from pyebpf.backend.insn import SLOT_BYTES
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
-from pyebpf.backend.insn import SLOT_BYTES
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
@@ -95,8 +95,8 @@ def load_program(
 ) -> tuple[Fd, str]:
     """Load a resolved program; return its descriptor and the verifier's log (empty at ``log_level`` 0).
 
-    ``log_level``: bits 1 (messages), 2 (every instruction), 4 (statistics), 8 (keep the head of a log too long).
-    Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
+    ``log_level``: bits 1 (messages), 2 (every instruction), 4 (statistics), 8 (keep the head of a log too
+    long). Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
     """
     program = linked.program
     if program.prog_type is ProgType.UNSPEC:
@@ -167,8 +167,8 @@ def _failure(code: int, linked: Linked, log: str) -> BpfError:
         return found
     if code == errno.EINVAL:
         found.detail = (
-            f"the kernel refused the request before looking at the code: program type {program.prog_type.name}, "
-            f"attach type {attach}, flags {program.flags:#x} or one of them is unknown to it"
+            "the kernel refused the request before looking at the code: it does not know or combine "
+            f"program type {program.prog_type.name}, attach type {attach} and flags {program.flags:#x}"
         )
     elif code == errno.E2BIG:
         found.detail = (

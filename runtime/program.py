@@ -20,7 +20,8 @@ from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
 _HEADROOM: Final = 4096 + 512
-"""How much more data than it got a program may give back: an XDP program can grow the frame by about a page."""
+"""How much more data than it got a program may give back: an XDP program can grow the frame by about a
+page."""
 
 _ETHERNET_HEADER: Final = 14
 _ON_PACKETS: Final = frozenset(
@@ -43,8 +44,8 @@ _ON_CONTEXT: Final = frozenset({ProgType.RAW_TRACEPOINT, ProgType.SYSCALL, ProgT
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a test run gave: the verdict as a signed number, the packet after the program, nanoseconds per run, and
-    the context after it (empty if none was passed)."""
+    """What a test run gave: the verdict as a signed number, the packet after the program, nanoseconds per
+    run, and the context after it (empty if none was passed)."""
 
     verdict: int
     data: bytes
@@ -53,8 +54,8 @@ class RunResult:
 
 
 class LoadedProgram:
-    """A program of the kernel. It closes by ``close``, at the end of a ``with``, or by the garbage collector; links and
-    pins keep the kernel's program.
+    """A program of the kernel. It closes by ``close``, at the end of a ``with``, or by the garbage
+    collector; links and pins keep the kernel's program.
 
     ``log``: what the verifier said, if a log was asked for. ``handle`` is the owned descriptor.
     """
@@ -108,16 +109,18 @@ class LoadedProgram:
     ) -> RunResult:
         """Run it through the kernel's test run, ``repeat`` times.
 
-        ``data``: a frame of at least 14 bytes for programs on packets (the kernel strips the Ethernet header before a
-        socket filter sees it). ``ctx``: the context's bytes: ``struct xdp_md``, ``struct __sk_buff``, a tracepoint's
-        arguments, the argument of a syscall program. ``flags`` and ``cpu`` as in ``BPF_PROG_RUN``.
+        ``data``: a frame of at least 14 bytes for programs on packets (the kernel strips the Ethernet
+        header before a socket filter sees it). ``ctx``: the context's bytes: ``struct xdp_md``, ``struct
+        __sk_buff``, a tracepoint's arguments, the argument of a syscall program. ``flags`` and ``cpu`` as
+        in ``BPF_PROG_RUN``.
 
-        Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type does
-        not take, ``BpfError`` otherwise.
+        Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type
+        does not take, ``BpfError`` otherwise.
         """
         if self.type in _ON_PACKETS and len(data) < _ETHERNET_HEADER:
             raise ValueError(
-                f"a {self.type.name} program runs on a frame of at least {_ETHERNET_HEADER} bytes, not {len(data)}"
+                f"a {self.type.name} program runs on a frame of at least {_ETHERNET_HEADER} bytes, "
+                f"not {len(data)}"
             )
         if self.type in _ON_CONTEXT and (data or repeat != 1):
             raise ValueError(f"a {self.type.name} program runs once, on a context (ctx=…), not on data")

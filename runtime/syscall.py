@@ -1,7 +1,8 @@
-"""bpf(2) through ctypes: the number on each architecture, the size of the attribute, and errno as an exception.
+"""bpf(2) through ctypes: the number on each architecture, the size of the attribute, and errno as an
+exception.
 
-Three ways in, by what the caller does with a failure: ``call`` gives the negative errno back (for lookups, where
-ENOENT is an answer), ``bpf`` raises, ``bpf_fd`` raises and owns the descriptor that it returns.
+Three ways in, by what the caller does with a failure: ``call`` gives the negative errno back (for lookups,
+where ENOENT is an answer), ``bpf`` raises, ``bpf_fd`` raises and owns the descriptor that it returns.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def _size(attr: Attr) -> int:
 def call(cmd: BpfCmd, attr: Attr, size: int | None = None) -> int:
     """Do ``cmd``; return its result, or the negative errno.
 
-    ``size``: bytes of ``attr`` to pass, where the caller knows (saves looking for zeros). Every buffer that ``attr``
-    has an address of must stay referenced by the caller until this returns.
+    ``size``: bytes of ``attr`` to pass, where the caller knows (saves looking for zeros). Every buffer that
+    ``attr`` has an address of must stay referenced by the caller until this returns.
     """
     number, function = _libc_syscall()
     result = function(number, cmd, ctypes.addressof(attr), _size(attr) if size is None else size)
@@ -78,8 +79,8 @@ def call(cmd: BpfCmd, attr: Attr, size: int | None = None) -> int:
 
 
 def call_retrying(cmd: BpfCmd, attr: Attr) -> int:
-    """As ``call``, but again after EAGAIN: a signal arrived while the verifier worked. Python's signal handlers
-    run between the attempts."""
+    """As ``call``, but again after EAGAIN: a signal arrived while the verifier worked. Python's signal
+    handlers run between the attempts."""
     result = -errno.EAGAIN
     for _ in range(LOAD_ATTEMPTS):
         result = call(cmd, attr)

@@ -22,7 +22,8 @@ _CHUNK: Final = 1 << 16
 
 
 def trace_pipe() -> Path:
-    """The path of the trace pipe; tracefs is mounted at /sys/kernel/tracing if it is nowhere and that is permitted.
+    """The path of the trace pipe; tracefs is mounted at /sys/kernel/tracing if it is nowhere and that is
+    permitted.
 
     Raises ``BpfError`` with the reason.
     """
@@ -39,9 +40,9 @@ def trace_pipe() -> Path:
 def trace_print(timeout: float | None = None) -> Iterator[str]:
     """The lines that programs print, as they come, without newlines.
 
-    A line is what the kernel makes of it: process, CPU, time, ``bpf_trace_printk``, text. The pipe is shared by the
-    whole machine: each line goes to one reader. ``timeout``: seconds; the iteration ends when that long no line
-    came, 0 gives what is there, ``None`` never ends. Raises ``BpfError``.
+    A line is what the kernel makes of it: process, CPU, time, ``bpf_trace_printk``, text. The pipe is
+    shared by the whole machine: each line goes to one reader. ``timeout``: seconds; the iteration ends when
+    that long no line came, 0 gives what is there, ``None`` never ends. Raises ``BpfError``.
     """
     path = trace_pipe()
     try:

@@ -1,7 +1,8 @@
 """Attachments as objects: what all have in common, and the kernel's own kind of them, the bpf_link.
 
-A link detaches at the end of a ``with``, by ``detach``, and when it is garbage-collected or Python exits: the way
-attachments that die with a descriptor behave, and those that do not are made to. ``pin`` is how one stays.
+A link detaches at the end of a ``with``, by ``detach``, and when it is garbage-collected or Python exits:
+the way attachments that die with a descriptor behave, and those that do not are made to. ``pin`` is how one
+stays.
 """
 
 from __future__ import annotations
@@ -41,20 +42,21 @@ class Link(ABC):
 
     @abstractmethod
     def detach(self) -> None:
-        """Take the program off its hook now, even if the link is pinned; again is harmless. Raises ``BpfError``."""
+        """Take the program off its hook now, even if the link is pinned; again is harmless. Raises
+        ``BpfError``."""
 
     @abstractmethod
     def close(self) -> None:
         """Let go: the program is detached unless the link is pinned; again is harmless."""
 
     def update(self, program: LoadedProgram) -> None:
-        """Put another program of the same type in place, without a moment between. Raises ``NotSupported`` for
-        attachments that cannot, ``BpfError``."""
+        """Put another program of the same type in place, without a moment between. Raises ``NotSupported``
+        for attachments that cannot, ``BpfError``."""
         raise self._not_supported(Phase.UPDATE_LINK)
 
     def pin(self, path: str | os.PathLike[str]) -> None:
-        """Give the link a name in bpffs: it stays attached when this process ends. Raises ``NotSupported`` for
-        attachments without a bpf_link, ``BpfError``."""
+        """Give the link a name in bpffs: it stays attached when this process ends. Raises ``NotSupported``
+        for attachments without a bpf_link, ``BpfError``."""
         raise self._not_supported(Phase.PIN)
 
     def info(self) -> LinkFacts:

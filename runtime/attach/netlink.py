@@ -1,7 +1,8 @@
 """rtnetlink: requests to the kernel about interfaces, and its answers with their explanation.
 
-Messages are a header, a fixed part and attributes, all in host byte order, attributes aligned to 4 bytes. Sources:
-include/uapi/linux/{netlink,rtnetlink,if_link,pkt_sched}.h, Documentation/userspace-api/netlink/intro.rst.
+Messages are a header, a fixed part and attributes, all in host byte order, attributes aligned to 4 bytes.
+Sources: include/uapi/linux/{netlink,rtnetlink,if_link,pkt_sched}.h,
+Documentation/userspace-api/netlink/intro.rst.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ _RECEIVE: Final = 1 << 16
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute with its padding; a nested one has attributes as payload and ``NLA_F_NESTED`` in its kind."""
+    """One attribute with its padding; a nested one has attributes as payload and ``NLA_F_NESTED`` in its
+    kind."""
     length = 4 + len(payload)
     return struct.pack("=HH", length, kind) + payload + bytes(-length % 4)
 
@@ -62,7 +64,8 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def interface_index(interface: str | int) -> int:
-    """The index of an interface that is given by name or by index. Raises ``BpfError`` ENODEV for an unknown name."""
+    """The index of an interface that is given by name or by index. Raises ``BpfError`` ENODEV for an
+    unknown name."""
     if isinstance(interface, int):
         return interface
     try:
@@ -72,7 +75,8 @@ def interface_index(interface: str | int) -> int:
 
 
 class Netlink:
-    """A socket to rtnetlink. It speaks for the network namespace in which it was made, for as long as it is open."""
+    """A socket to rtnetlink. It speaks for the network namespace in which it was made, for as long as it is
+    open."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
@@ -127,7 +131,8 @@ class Netlink:
 
 
 def _failure(code: int, payload: bytes, flags: int, what: str) -> BpfError:
-    """The exception for an error message; with extended acknowledgements the kernel explains itself in one."""
+    """The exception for an error message; with extended acknowledgements the kernel explains itself in
+    one."""
     found = error(code, Phase.NETLINK, what, need=Need.NET_ADMIN)
     if flags & NLM_F_ACK_TLVS:
         # The request's header comes back first, and all of the request unless the answer is capped.

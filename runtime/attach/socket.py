@@ -26,7 +26,8 @@ class HasSocket(Protocol):
 
 
 def _cookie(number: int) -> bytes | None:
-    """What identifies the socket behind a descriptor for as long as the machine runs; ``None`` if it is no socket."""
+    """What identifies the socket behind a descriptor for as long as the machine runs; ``None`` if it is no
+    socket."""
     with socket.socket(fileno=os.dup(number)) as other:
         try:
             return other.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)

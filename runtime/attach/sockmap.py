@@ -1,4 +1,5 @@
-"""Programs on sockmaps: parsers and verdicts for what the sockets in the map receive, verdicts for what they send."""
+"""Programs on sockmaps: parsers and verdicts for what the sockets in the map receive, verdicts for what
+they send."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ def attach_sockmap(
     """Let ``program`` handle the sockets in ``sockets``; those put in afterwards are covered for certain.
 
     ``attach_type``: the program's own unless given (``SK_SKB_STREAM_PARSER``, ``SK_SKB_STREAM_VERDICT``,
-    ``SK_SKB_VERDICT``, ``SK_MSG_VERDICT``). ``link``: whether by a bpf_link; without a choice, where this kernel
-    has it (6.10). Raises ``BpfError``.
+    ``SK_SKB_VERDICT``, ``SK_MSG_VERDICT``). ``link``: whether by a bpf_link; without a choice, where this
+    kernel has it (6.10). Raises ``BpfError``.
     """
     chosen = attach_type or program.attach_type or _DEFAULTS.get(program.type)
     if chosen is None:

@@ -1,4 +1,5 @@
-"""tc: programs at the ingress and egress of an interface, through tcx (6.6), or as filters of a clsact qdisc."""
+"""tc: programs at the ingress and egress of an interface, through tcx (6.6), or as filters of a clsact
+qdisc."""
 
 from __future__ import annotations
 
@@ -61,10 +62,12 @@ def attach_tc(
     first: bool = False,
     method: TcMethod | None = None,
 ) -> Link:
-    """Let ``program`` decide about packets that ``interface`` (name or index) receives, or with ``egress`` sends.
+    """Let ``program`` decide about packets that ``interface`` (name or index) receives, or with ``egress``
+    sends.
 
-    It runs behind the programs that are there already, or before them all with ``first``. ``method``: tcx where this
-    kernel has it, unless chosen; the filter of the clsact method returns its verdict directly. Raises ``BpfError``.
+    It runs behind the programs that are there already, or before them all with ``first``. ``method``: tcx
+    where this kernel has it, unless chosen; the filter of the clsact method returns its verdict directly.
+    Raises ``BpfError``.
     """
     index = interface_index(interface)
     subject = f"to tc {'egress' if egress else 'ingress'} of interface {interface!r}"

@@ -1,4 +1,5 @@
-"""XDP: programs at the driver of an interface, through a bpf_link, or through netlink on kernels before 5.9."""
+"""XDP: programs at the driver of an interface, through a bpf_link, or through netlink on kernels before
+5.9."""
 
 from __future__ import annotations
 
@@ -55,8 +56,9 @@ def attach_xdp(
 ) -> Link:
     """Let ``program`` see every frame that ``interface`` (name or index) receives.
 
-    ``method``: a link, or netlink where the kernel does not know links for XDP, unless chosen. Raises ``BpfError``:
-    EBUSY if a program is there already, ENODEV for no such interface, EOPNOTSUPP if the driver lacks the mode.
+    ``method``: a link, or netlink where the kernel does not know links for XDP, unless chosen. Raises
+    ``BpfError``: EBUSY if a program is there already, ENODEV for no such interface, EOPNOTSUPP if the
+    driver lacks the mode.
     """
     index = interface_index(interface)
     subject = f"to XDP of interface {interface!r} ({mode.value})"
@@ -64,7 +66,8 @@ def attach_xdp(
         try:
             return create_link(program, AttachType.XDP, index, subject, flags=_FLAGS[mode])
         except BpfError as error:
-            # Kernels before 5.9 do not know the attach type; others say EINVAL for a wrong index, as netlink will.
+            # Kernels before 5.9 do not know the attach type; others say EINVAL for a wrong index, as
+            # netlink will.
             if error.errno != errno.EINVAL or method is XdpMethod.LINK:
                 raise
     return _attach_netlink(program, index, mode, subject)
