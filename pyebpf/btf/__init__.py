@@ -1,17 +1,11 @@
 """BTF, the type information of BPF objects and of the kernel.
 
-``types`` has the kinds, ``encode`` writes ``.BTF``, ``decode`` reads it, ``ext`` does both for ``.BTF.ext``,
-``layouts`` goes between BTF and ``pyebpf.layout``, ``compare`` tells whether two types have the same shape,
-``dump`` prints.
+``types`` has the kinds, ``base`` ready-made ones, ``encode`` writes ``.BTF``, ``decode`` reads it, ``ext``
+does both for ``.BTF.ext``, ``layouts`` goes between BTF and ``pyebpf.layout``, ``compare`` tells whether
+two types have the same shape, ``dump`` prints.
 """
 
-from pyebpf.btf.compare import equal
-from pyebpf.btf.decode import Spec, decode, essential_name
-from pyebpf.btf.dump import dump
-from pyebpf.btf.encode import Encoded, Encoder, encode
-from pyebpf.btf.ext import CoreRecord, Ext, FuncRecord, LineRecord, decode_ext, encode_ext
-from pyebpf.btf.layouts import from_layout, identifier, layout_of
-from pyebpf.btf.types import (
+from pyebpf.btf.base import (
     ARRAY_INDEX,
     BASE_TYPES,
     BOOL,
@@ -25,6 +19,18 @@ from pyebpf.btf.types import (
     U16,
     U32,
     U64,
+    kind_of,
+    name_of,
+    size_of,
+    skip_modifiers,
+)
+from pyebpf.btf.compare import equal
+from pyebpf.btf.decode import Spec, decode, essential_name
+from pyebpf.btf.dump import dump
+from pyebpf.btf.encode import Encoded, Encoder, encode
+from pyebpf.btf.ext import CoreRecord, Ext, FuncRecord, LineRecord, decode_ext, encode_ext
+from pyebpf.btf.layouts import from_layout, identifier, layout_of
+from pyebpf.btf.types import (
     Array,
     BtfError,
     Const,
@@ -56,10 +62,6 @@ from pyebpf.btf.types import (
     VarLinkage,
     Volatile,
     describe,
-    kind_of,
-    name_of,
-    size_of,
-    skip_modifiers,
 )
 
 __all__ = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from pyebpf.btf.types import ARRAY_INDEX, KINDS, Array, Int, Type
+from pyebpf.btf.base import ARRAY_INDEX
+from pyebpf.btf.types import KINDS, Array, Int, Type
 
 
 def equal(first: Type | None, second: Type | None) -> bool:

@@ -6,13 +6,12 @@ program needs a handful. Types are built when they are asked for, members of str
 
 from __future__ import annotations
 
-import struct
 import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
-from pyebpf.btf.encode import HEADER_SIZE, MAGIC
+from pyebpf.btf.header import header_sections
 from pyebpf.btf.types import (
     Array,
     BtfError,
@@ -107,7 +106,7 @@ class Spec:
         self.base = base
         self.first = len(base) if base else 1
         self._first_string = base.string_size if base else 0
-        self.little_endian, types, self._strings = _sections(data, continued=base is not None)
+        self.little_endian, types, self._strings = header_sections(data, continued=base is not None)
         self._start = types.start
         self._words = array("I", data[types.start : types.stop])
         if self.little_endian != (sys.byteorder == "little"):
@@ -369,34 +368,6 @@ class Spec:
 
 def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
-
-
-def _sections(data: bytes, *, continued: bool) -> tuple[bool, range, bytes]:
-    """Byte order, the place of the types in ``data``, and the strings."""
-    if len(data) < HEADER_SIZE:
-        raise BtfError(f"{len(data)} bytes are less than a header", 0)
-    little = data[0] == MAGIC & 0xFF
-    magic, version, flags, header, type_off, type_len, str_off, str_len = struct.unpack_from(
-        ("<" if little else ">") + "HBBIIIII", data
-    )
-    if magic != MAGIC:
-        raise BtfError(f"the magic number is {magic:#x}", 0)
-    if version != 1 or flags:
-        raise BtfError(f"version {version} with flags {flags:#x}, known is 1 with 0", 2)
-    if header < HEADER_SIZE or header > len(data):
-        raise BtfError(f"a header of {header} bytes", 4)
-    if any(data[HEADER_SIZE:header]):
-        raise BtfError("unknown fields of the header are set", HEADER_SIZE)
-    types = range(header + type_off, header + type_off + type_len)
-    strings = range(header + str_off, header + str_off + str_len)
-    if types.stop > len(data) or type_len % 4 or type_off % 4:
-        raise BtfError(f"types at {type_off}, {type_len} bytes of them", 8)
-    if strings.stop > len(data):
-        raise BtfError(f"strings at {str_off}, {str_len} bytes of them", 16)
-    text = data[strings.start : strings.stop]
-    if not (continued and not text) and (text[-1:] != b"\0" or not (continued or text[0] == 0)):
-        raise BtfError("the strings do not start and end with NUL", strings.start)
-    return little, types, text
 
 
 def essential_name(name: str) -> str:

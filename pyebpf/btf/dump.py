@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
+from pyebpf.btf.base import kind_of
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.types import (
     Array,
@@ -36,7 +37,6 @@ from pyebpf.btf.types import (
     Var,
     Volatile,
     describe,
-    kind_of,
 )
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from pyebpf.btf.base import ARRAY_INDEX
+from pyebpf.btf.header import HEADER_SIZE, MAGIC
 from pyebpf.btf.types import (
-    ARRAY_INDEX,
     KINDS,
     Array,
     Const,
@@ -38,8 +39,6 @@ from pyebpf.btf.types import (
 )
 from pyebpf.diagnostics import InternalError
 
-MAGIC = 0xEB9F
-HEADER_SIZE = 24
 MAX_VLEN = 0xFFFF
 _LOW = 0xFFFF_FFFF
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pyebpf.btf.decode import Spec
-from pyebpf.btf.encode import MAGIC, Encoder
+from pyebpf.btf.encode import Encoder
+from pyebpf.btf.header import MAGIC
 from pyebpf.btf.types import BtfError, Func, Type
 
 _HEADER = "HBBIIIIIII"

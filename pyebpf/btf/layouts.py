@@ -10,10 +10,12 @@ import weakref
 from typing import assert_never
 
 from pyebpf import layout as lay
+from pyebpf.btf import base
 from pyebpf.btf import types as t
 
 _INTS: dict[tuple[int, bool], t.Int] = {
-    (i.size * 8, i.signed): i for i in (t.U8, t.U16, t.U32, t.U64, t.S8, t.S16, t.S32, t.S64)
+    (i.size * 8, i.signed): i
+    for i in (base.U8, base.U16, base.U32, base.U64, base.S8, base.S16, base.S32, base.S64)
 }
 _ORDERED: dict[lay.IntType, t.Typedef] = {
     lay.IntType(bits, False, order): t.Typedef(f"__{prefix}{bits}", _INTS[bits, False])
@@ -34,7 +36,7 @@ def from_layout(layout: lay.Layout) -> t.Type:
                 return _INTS[bits, signed]
             return _ORDERED[lay.IntType(bits, False, order)]
         case lay.BytesType(length=length):
-            return t.Array(t.CHAR, length)
+            return t.Array(base.CHAR, length)
         case lay.ArrayType(element=element, length=length):
             return t.Array(from_layout(element), length)
         case lay.StructType():
@@ -76,7 +78,7 @@ def _layout_of(type_: t.Type | None, known: dict[t.Type, lay.Layout | None], dep
         case t.Ptr():
             return lay.U64
         case t.Array(element=element, length=length):
-            inner = t.skip_modifiers(element)
+            inner = base.skip_modifiers(element)
             if isinstance(inner, t.Int) and inner.size == 1 and inner.name == "char":
                 return lay.BytesType(length)
             part = _layout_of(element, known, depth)
