@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EM_BPF = 247
 _HEADER_SIZE, _SECTION_SIZE, _SYMBOL_SIZE, _REL_SIZE = 64, 64, 24, 16
 _ALIGN = 8
+_MAX_ALIGN = 1 << 16
 
 
 class ElfError(PyebpfError):
@@ -104,7 +105,7 @@ class Rel:
 
 @dataclass(slots=True)
 class Section:
-    """A section with its relocations. ``size`` counts for NOBITS, which has no ``data``."""
+    """A section with its relocations, if it is ALLOC. ``size`` counts for NOBITS, which has no ``data``."""
 
     name: str
     type: SectionType = SectionType.PROGBITS
@@ -251,10 +252,12 @@ def _parse(data: bytes) -> ElfFile:
             raise ElfError(f"{section.name}: relocations with addends are not used by BPF")
         if not isinstance(section, RelocationSection) or section["sh_info"] not in kept:
             continue
+        target = result.sections[kept[section["sh_info"]]]
+        if not target.flags & SectionFlag.ALLOC:
+            continue  # debugging and type information, which is read by name
         _contents(section, data, _REL_SIZE)
         if section["sh_link"] != table_number:
             raise ElfError(f"{section.name}: refers to no symbol table")
-        target = result.sections[kept[section["sh_info"]]]
         for rel in section.iter_relocations():
             symbol = rel["r_info_sym"] - 1
             if not 0 <= symbol < len(result.symbols):
@@ -273,6 +276,8 @@ def _contents(section: RawSection, data: bytes, entry: int = 1) -> bytes:
 def _section(section: RawSection, data: bytes) -> Section:
     flags = SectionFlag(section["sh_flags"] & 7)
     align = section["sh_addralign"]
+    if align & (align - 1) or align > _MAX_ALIGN:
+        raise ElfError(f"section {section.name} is aligned to {align} bytes")
     if section["sh_type"] == "SHT_NOBITS":
         return Section(section.name, SectionType.NOBITS, flags, align, size=section["sh_size"])
     contents = _contents(section, data)

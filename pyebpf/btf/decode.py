@@ -57,6 +57,7 @@ _PER_PART = {
 }
 _SIZES: list[tuple[int, int]] = [(3 + _FIXED.get(kind, 0), _PER_PART.get(kind, 0)) for kind in Kind]
 _RESERVED = 0x60FF_0000
+_INT_SIZES = (1, 2, 4, 8, 16)
 _MAX_DEPTH = 64  # of a chain of types without a struct in it; the kernel stops at 32
 
 
@@ -295,8 +296,14 @@ class Spec:
         tail = words[place + 3 : place + _SIZES[kind][0] + _SIZES[kind][1] * vlen]
         match kind:
             case Kind.INT:
-                encoding = IntEncoding(tail[0] >> 24 & 0xF)
-                return Int(name, third, encoding, tail[0] & 0xFF, tail[0] >> 16 & 0xFF)
+                encoding, offset, bits = (
+                    IntEncoding(tail[0] >> 24 & 0xF),
+                    tail[0] >> 16 & 0xFF,
+                    tail[0] & 0xFF,
+                )
+                if third not in _INT_SIZES or offset + bits > third * 8:
+                    raise BtfError(f"integer {name!r}: {bits} bits in {third} bytes", self._offset(number))
+                return Int(name, third, encoding, bits, offset)
             case Kind.PTR:
                 return Ptr(self.type(third))
             case Kind.ARRAY:
