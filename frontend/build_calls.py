@@ -1,0 +1,358 @@
+"""Calls: helpers, functions of the program, ``bpf.loop``, tail calls, printing; and the callee's side of
+them.
+
+``build_frame`` says what the hidden record between caller and callee holds; here it is filled and read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from pyebpf.frontend import build_memory as memory
+from pyebpf.frontend import tree
+from pyebpf.frontend.build_exits import Exit, Leave
+from pyebpf.frontend.build_frame import (
+    CODE,
+    ERRNO,
+    Calling,
+    RecordLayout,
+    passes_state_itself,
+    result_in_record,
+)
+from pyebpf.frontend.build_maps import map_ref, raise_os_if_negative
+from pyebpf.frontend.build_refs import layout_of
+from pyebpf.frontend.build_state import Operand, Place, State
+from pyebpf.frontend.build_types import ir_type, pointer_type
+from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Pointer, Ref
+from pyebpf.ir.ops import Call, Pred, Value
+from pyebpf.ir.types import I1, VOID, PtrTy, Space
+from pyebpf.layout import BytesType
+
+PRINTK_ARGS = 3
+"""``bpf_trace_printk`` takes so many values, ``bpf_trace_vprintk`` more."""
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def argument(f: State, expr: tree.Expr) -> Value:
+    """An expression as an argument of a helper."""
+    match expr:
+        case tree.MapHandle(map=decl):
+            return map_ref(f, decl)
+        case tree.FunctionHandle(function=function):
+            return f.b.func_ref(function.name)
+        case _:
+            return f.widen(f.value(expr))
+
+
+def helper_call(f: State, node: tree.HelperCall) -> Operand:
+    """A raw call of a helper."""
+    args = tuple(argument(f, a) for a in node.args)
+    match node.type:
+        case NoneT():
+            f.b.helper(node.helper.id, *args, type=VOID)
+            return None
+        case Int() | Bool():
+            result = f.b.helper(node.helper.id, *args)
+            result.name = node.helper.name
+            if node.checked:
+                raise_os_if_negative(f, result)
+            return f.narrow(result, node.type)
+        case Ref() | Pointer() if node.checked:
+            type_ = replace(pointer_type(node.type), nullable=True)
+            found = f.b.helper(node.helper.id, *args, type=type_)
+            f.fail_if(f.b.cmp(Pred.EQ, found, f.b.null(type_)), tree.Exc.REFERENCE)
+            return f.b.nonnull(found)
+        case _:
+            return f.b.helper(node.helper.id, *args, type=ir_type(node.type))
+
+
+def print_(f: State, node: tree.Print) -> None:
+    """``bpf_trace_printk``, or ``bpf_trace_vprintk`` for more than three values."""
+    args = [_printed(f, node, index, arg) for index, arg in enumerate(node.args)]
+    text = node.format + b"\0"
+    format_ = f.data.constant_ref(text, BytesType(len(text)), "format", f.b)
+    size = f.b.const(len(text))
+    if len(args) <= PRINTK_ARGS:
+        f.helper("trace_printk", format_, size, *args)
+        return
+    array = f.slot(node, "arguments", 8 * len(args), "print")
+    for index, arg in enumerate(args):
+        f.b.store(array.pointer, array.offset + 8 * index, 8, arg)
+    f.helper("trace_vprintk", format_, size, array.pointer, f.b.const(8 * len(args)))
+
+
+def _printed(f: State, node: tree.Print, index: int, arg: tree.Expr) -> Value:
+    """A value to be printed. Byte strings are read up to a NUL, so one that may be full is copied behind
+    one."""
+    if not isinstance(arg.type, Ref):
+        return f.widen(f.value(arg))
+    if isinstance(arg, tree.ConstData):
+        return f.data.constant_ref(arg.data.split(b"\0")[0] + b"\0", None, arg.label or "text", f.b)
+    size = layout_of(arg, f).size
+    source = f.place(arg)
+    buffer = f.slot(node, f"text {index}", size + 1, "print")
+    memory.copy(f, buffer, source, size)
+    memory.zero(f, buffer.at(size), -size % 8 or 8)
+    return buffer.pointer
+
+
+def tail_call(f: State, node: tree.TailCall) -> None:
+    """``return progs[index](ctx)``: comes back only where the slot is empty or outside."""
+    context = f.value(node.context)
+    index = f.number(node.index)
+    if not (index.never_negative and index.at_most((1 << 32) - 1)):
+        limit = f.b.const(node.map.max_entries)
+        f.fail_if(f.b.cmp(Pred.UGE, index.value, limit), tree.Exc.KEY)
+    f.helper("tail_call", context, map_ref(f, node.map), index.value, type=VOID)
+    f.b.jump(f.exits.route(tree.Exc.KEY))
+
+
+# ---------------------------------------------------------------- the caller's side
+
+
+def _fill_record(f: State, callee: tree.Function, layout: RecordLayout, record: Place) -> None:
+    if layout.exception is not None:
+        f.b.store(record.pointer, layout.exception, 8, f.b.const(0))
+    for local, offset in layout.captures:
+        home = f.local(local)
+        held = f.b.load(home.pointer, home.offset, 8, type=ir_type(local.type), name=local.name)
+        f.b.store(record.pointer, offset, 8, held)
+
+
+def _read_record(f: State, callee: tree.Function, layout: RecordLayout, record: Place) -> None:
+    """Take over what the callee assigned, then raise what it raised."""
+    for local, offset in layout.captures:
+        if local in f.frames[callee].assigned:
+            held = f.b.load(record.pointer, offset, 8, type=ir_type(local.type), name=local.name)
+            f.store_local(local, held)
+    if layout.exception is None:
+        return
+    at = layout.exception
+    code = f.b.load(record.pointer, at + CODE, 4, name="code")
+    raised, rest = f.exits.cold_block("raised"), f.b.new_block("returned")
+    f.b.branch(f.b.cmp(Pred.NE, code, f.b.const(0)), raised, rest, unlikely=True)
+    f.go(raised)
+    if tree.Exc.OS in callee.raises:
+        f.b.store(f.exits.errno(), 0, 8, f.b.load(record.pointer, at + ERRNO, 4, name="errno"))
+    dispatch(f, code, frozenset(callee.raises))
+    f.go(rest)
+
+
+def dispatch(f: State, code: Value, possible: frozenset[tree.Exc]) -> None:
+    """Raise the exception whose code is in ``code``, one of ``possible``; ends the current block."""
+    *others, last = sorted(possible, key=lambda e: e.value)
+    for exception in others:
+        rest = f.exits.cold_block("raised")
+        f.b.branch(f.b.cmp(Pred.EQ, code, f.b.const(exception.value)), f.exits.route(exception), rest)
+        f.go(rest)
+    f.b.jump(f.exits.route(last))
+
+
+def function_call(f: State, node: tree.FunctionCall) -> Operand:
+    """A call of another function of the program."""
+    callee, frame = node.function, f.frames[node.function]
+    args = [f.widen(f.value(a)) for a in node.args]
+    if len(args) != len(callee.params):
+        raise f.bug(f"{len(args)} arguments for {callee.name}")
+    record: Place | None = None
+    if frame.record is not None:
+        record = f.slot(node, "record", frame.record.size, callee.name)
+        _fill_record(f, callee, frame.record, record)
+        args.append(record.pointer)
+    result: Call = f.b.call(callee.name, *args, type=frame.result)
+    if frame.record is not None and record is not None:
+        _read_record(f, callee, frame.record, record)
+        if frame.record.result is not None:
+            return record.at(frame.record.result)
+    match node.type:
+        case NoneT():
+            return None
+        case Int() | Bool():
+            return f.narrow(result, node.type)
+        case Maybe():
+            return result
+        case _:
+            assert isinstance(result.type, PtrTy)
+            return f.b.nonnull(result) if result.type.nullable else result
+
+
+def loop_call(f: State, node: tree.LoopCall) -> Value:
+    """``bpf_loop`` with a function of the program as its body."""
+    body, frame = node.body, f.frames[node.body]
+    count = f.number(node.count)
+    times = count.value
+    if not count.never_negative:
+        times = _at_least_zero(f, times)
+    state = f.widen(f.value(node.state)) if node.state is not None else None
+    second: Value
+    record: Place | None = None
+    if frame.record is not None:
+        record = f.slot(node, "record", frame.record.size, body.name)
+        _fill_record(f, body, frame.record, record)
+        if frame.record.state is not None:
+            if state is None:
+                raise f.bug(f"{body.name} takes a state and is given none")
+            f.b.store(record.pointer, frame.record.state, 8, state)
+        second = record.pointer
+    elif state is not None and passes_state_itself(body):
+        second = state
+    else:
+        second = f.b.null(PtrTy(Space.STACK))
+    result = f.helper("loop", times, f.b.func_ref(body.name), second, f.b.const(0))
+    if frame.record is not None and record is not None:
+        _read_record(f, body, frame.record, record)
+    return result
+
+
+def _at_least_zero(f: State, value: Value) -> Value:
+    zero = f.b.const(0)
+    start, negative, counted = f.b.block, f.b.new_block("negative"), f.b.new_block("counted")
+    f.b.branch(f.b.cmp(Pred.SLT, value, zero), negative, counted)
+    f.go(negative)
+    f.b.jump(counted)
+    f.go(counted)
+    return f.b.phi(value.type, {start: value, negative: zero})
+
+
+# ---------------------------------------------------------------- the callee's side
+
+
+def enter(f: State) -> None:
+    """Put the parameters into their variables; captured variables live in the caller's record."""
+    frame = f.frame
+    layout = frame.record
+    if layout is not None:
+        f.record = f.b.function.params[-1]
+        for local, offset in layout.captures:
+            f.storage[local] = Place(f.record, offset, 8)
+    for local, param in zip(f.source.params, f.b.function.params, strict=False):
+        if layout is not None and param is f.record:
+            break
+        value: Value = param
+        if isinstance(param.type, PtrTy) and param.type.nullable and isinstance(local.type, Ref):
+            value = _never_null(f, param)
+        f.store_local(local, value)
+    if layout is not None and layout.state is not None and f.record is not None:
+        state = f.source.params[1]
+        f.store_local(state, f.b.load(f.record, layout.state, 8, type=ir_type(state.type), name=state.name))
+
+
+def _never_null(f: State, param: Value) -> Value:
+    """The kernel lets a global function's memory argument be null; ours never pass that, so the answer is
+    free."""
+    assert isinstance(param.type, PtrTy)
+    null, rest = f.exits.cold_block("null"), f.b.new_block("memory")
+    f.b.branch(f.b.cmp(Pred.EQ, param, f.b.null(param.type)), null, rest, unlikely=True)
+    f.go(null)
+    f.b.ret(f.b.const(0))
+    f.go(rest)
+    return f.b.nonnull(param)
+
+
+def leave(f: State, value: tree.Expr | None) -> None:
+    """``return``: at once, or by way of the cleanups around."""
+    operand = f.operand(value) if value is not None else None
+    if not f.exits.through_cleanup():
+        give_result(f, operand)
+        return
+    if isinstance(operand, Place):
+        operand = f.pointer(operand)
+    if operand is not None:
+        f.b.store(f.exits.result(), 0, 8, f.widen(operand))
+    f.b.jump(f.exits.route(Leave.RETURN))
+
+
+def give_result(f: State, operand: Operand) -> None:
+    """Return ``operand`` in the form that the caller expects; ends the current block."""
+    function, frame = f.source, f.frame
+    if result_in_record(function) and frame.calling is Calling.CALL:
+        _give_object(f, operand)
+        return
+    value = f.pointer(operand) if isinstance(operand, Place) else operand
+    match frame.calling:
+        case Calling.ENTRY:
+            f.b.ret(f.b.const(0) if value is None else f.widen(value))
+        case Calling.LOOP_BODY | Calling.CALLBACK:
+            f.b.ret(_stop(f, value))
+        case Calling.CALL:
+            if frame.result == VOID:
+                f.b.ret()
+            else:
+                f.b.ret(f.widen(_required(f, value)))
+        case _:
+            assert_never(frame.calling)
+
+
+def _give_object(f: State, operand: Operand) -> None:
+    """Copy the object that is returned into the caller's record."""
+    layout, type_ = f.record_layout(), f.source.result
+    assert isinstance(type_, Ref) and f.record is not None and layout.result is not None
+    source = operand if isinstance(operand, Place) else Place(_required(f, operand), 0, type_.layout.align)
+    memory.copy(f, Place(f.record, layout.result, 8), source, type_.layout.size)
+    f.b.ret()
+
+
+def _required(f: State, value: Value | None) -> Value:
+    if value is None:
+        raise f.bug("a return without the function's result")
+    return value
+
+
+def _stop(f: State, value: Value | None) -> Value:
+    """What a callback returns: 1 to stop where its Python function returns something true."""
+    if value is None:
+        return f.b.const(0)
+    if value.type != I1:
+        value = f.b.cmp(Pred.NE, value, f.b.const(0))
+    return f.b.zext(1, value)
+
+
+def finish_exits(f: State) -> None:
+    """Fill the blocks at which the function is left."""
+    for exit_, block in f.exits.function.items():
+        f.go(block)
+        _leave_by(f, exit_)
+
+
+def _leave_by(f: State, exit_: Exit) -> None:
+    if exit_ is Leave.RETURN:
+        type_ = f.source.result
+        if isinstance(type_, NoneT):
+            give_result(f, None)
+            return
+        held = f.b.load(f.exits.result(), 0, 8, type=ir_type(type_))
+        give_result(f, f.narrow(held, type_))
+        return
+    if not isinstance(exit_, tree.Exc):
+        raise f.bug(f"{exit_.value} outside of a loop", f.source.span)
+    match f.frame.calling:
+        case Calling.ENTRY:
+            f.b.ret(f.b.const(f.source.error_verdict))
+        case Calling.CALLBACK:
+            f.b.ret(f.b.const(0))
+        case Calling.CALL | Calling.LOOP_BODY:
+            _report(f, exit_)
+        case _:
+            assert_never(f.frame.calling)
+
+
+def _report(f: State, exception: tree.Exc) -> None:
+    """Leave by an exception: its code goes into the caller's record."""
+    layout = f.record_layout()
+    if layout.exception is None or exception not in f.source.raises or f.record is None:
+        raise f.bug(f"{exception.name} leaves a function that does not declare it", f.source.span)
+    f.b.store(f.record, layout.exception + CODE, 4, f.b.const(exception.value))
+    if exception is tree.Exc.OS:
+        f.b.store(f.record, layout.exception + ERRNO, 4, f.b.load(f.exits.errno(), 0, 8))
+    result = f.frame.result
+    if f.frame.calling is Calling.LOOP_BODY:
+        f.b.ret(f.b.const(1))
+    elif result == VOID:
+        f.b.ret()
+    elif isinstance(result, PtrTy):
+        f.b.ret(f.b.null(result))
+    else:
+        f.b.ret(f.b.const(0))

@@ -1,0 +1,117 @@
+"""Maps and data sections of the module: declarations become specs, constants and variables get their
+place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+from pyebpf.declare import GlobalDecl, MapDecl
+from pyebpf.diagnostics import InternalError
+from pyebpf.ir.builder import Builder
+from pyebpf.ir.ops import GlobalRef, Module
+from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType, round_up
+from pyebpf.object import DataSection, MapSpec, Pinning, Variable
+from pyebpf.target import Target
+
+PHASE = "building SSA"
+
+
+def foreign(layout: IntType, target: Target) -> bool:
+    """Whether integers of ``layout`` lie in memory in the other byte order than the target's own."""
+    if layout.order is Order.NATIVE or layout.bits == 8:
+        return False
+    return (layout.order is Order.LITTLE) is not target.little_endian
+
+
+def encode(value: Any, layout: Layout, target: Target) -> bytes:
+    """The bytes of the initial ``value`` (``None``: zeros) as the target has them in memory.
+
+    Structs are instances of their class or mappings, arrays are sequences; integers keep their low bits, byte
+    strings are zero-filled.
+    """
+    if value is None:
+        return bytes(layout.size)
+    match layout:
+        case IntType(bits=bits):
+            little = target.little_endian is not foreign(layout, target)
+            low = int(value) & ((1 << bits) - 1)
+            return low.to_bytes(layout.size, "little" if little else "big")
+        case BytesType(length=length):
+            return bytes(value).ljust(length, b"\0")[:length]
+        case ArrayType(element=element):
+            assert isinstance(value, Sequence)
+            return b"".join(encode(item, element, target) for item in value).ljust(layout.size, b"\0")
+        case StructType(fields=fields):
+            out = bytearray(layout.size)
+            for field in fields:
+                if isinstance(value, Mapping):
+                    item = value.get(field.name)
+                else:
+                    item = getattr(value, field.name, None)
+                if item is not None:
+                    out[field.offset : field.offset + field.layout.size] = encode(item, field.layout, target)
+            return bytes(out)
+        case _:
+            assert_never(layout)
+
+
+def map_spec(decl: MapDecl) -> MapSpec:
+    """The map as it is to be created."""
+    if decl.name is None:
+        raise InternalError("a map without a name", phase=PHASE)
+    return MapSpec(
+        name=decl.name,
+        type=decl.type,
+        key_size=decl.key.size if decl.key else 0,
+        value_size=decl.value.size if decl.value else 0,
+        max_entries=decl.max_entries,
+        flags=decl.flags,
+        key=decl.key,
+        value=decl.value,
+        pinning=Pinning.BY_NAME if decl.pinned else Pinning.NONE,
+    )
+
+
+class DataBuilder:
+    """Fills ``module.data``: variables of the user, and constants, each distinct one once."""
+
+    def __init__(self, module: Module, target: Target) -> None:
+        self._module = module
+        self._target = target
+        self._globals: dict[GlobalDecl, tuple[str, str]] = {}
+        self._constants: dict[bytes, str] = {}
+
+    def add_global(self, decl: GlobalDecl) -> None:
+        """Place a variable: ``.rodata`` for constants, ``.bss`` for zeros, else ``.data``."""
+        if decl.name is None:
+            raise InternalError("a variable without a name", phase=PHASE)
+        contents = encode(decl.initial, decl.layout, self._target)
+        section = decl.section or (".rodata" if decl.constant else ".data" if any(contents) else ".bss")
+        self._place(section, decl.name, contents, decl.layout, decl.layout.align, static=False)
+        self._globals[decl] = (section, decl.name)
+
+    def global_ref(self, decl: GlobalDecl, builder: Builder) -> GlobalRef:
+        """The address of a variable."""
+        section, name = self._globals[decl]
+        return builder.global_ref(section, name, decl.layout.size)
+
+    def constant_ref(self, data: bytes, layout: Layout | None, label: str, builder: Builder) -> GlobalRef:
+        """The address of constant bytes, 8-byte aligned."""
+        name = self._constants.get(data)
+        if name is None:
+            stem = re.sub(r"[^A-Za-z0-9_]", "_", label) or "const"
+            name = f"{stem}.{len(self._constants)}"
+            self._place(".rodata", name, data, layout, 8, static=True)
+            self._constants[data] = name
+        return builder.global_ref(".rodata", name, len(data))
+
+    def _place(
+        self, section: str, name: str, contents: bytes, layout: Layout | None, align: int, *, static: bool
+    ) -> None:
+        data = self._module.data.setdefault(section, DataSection(section))
+        offset = round_up(len(data.contents), align)
+        data.contents.extend(bytes(offset - len(data.contents)))
+        data.contents.extend(contents)
+        data.variables.append(Variable(name, offset, len(contents), layout=layout, static=static))

@@ -1,0 +1,143 @@
+"""Loops: ``while``, ``for`` over ranges and over constants.
+
+All loops have one shape: a head with the test, the body, and a latch that steps and goes back to the head.
+"""
+
+from __future__ import annotations
+
+from pyebpf.frontend import tree
+from pyebpf.frontend.build_arith import compare, element_offset
+from pyebpf.frontend.build_data import encode
+from pyebpf.frontend.build_exits import LoopScope
+from pyebpf.frontend.build_frame import nodes
+from pyebpf.frontend.build_state import Number, State
+from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
+from pyebpf.ir.ops import BinOp, Block, Pred
+from pyebpf.layout import ArrayType, IntType
+
+UNROLLED_NODES = 200
+"""``for`` over constants is unrolled up to this many tree nodes in all copies of the body,"""
+UNROLLED_VALUES = 8
+"""and up to this many constants; otherwise the constants are read from a table."""
+
+
+def _body(f: State, body: tree.Body, broken: Block, continued: Block) -> None:
+    """The body in its scope; ends with a jump to ``continued``."""
+    f.exits.scopes.append(LoopScope(broken, continued))
+    f.run(body)
+    f.exits.scopes.pop()
+    if not f.b.terminated:
+        f.b.jump(continued)
+
+
+def _else(f: State, orelse: tree.Body, done: Block) -> None:
+    """What follows a loop that was not broken."""
+    f.run(orelse)
+    f.jump_to(done)
+
+
+def while_(f: State, node: tree.While) -> None:
+    """``while test: body; else: orelse``."""
+    head, inside, ended, done = (f.b.new_block(n) for n in ("while", "body", "ended", "done"))
+    f.jump_to(head)
+    f.branch(node.test, inside, ended)
+    f.go(inside)
+    _body(f, node.body, done, head)
+    f.go(ended)
+    _else(f, node.orelse, done)
+
+
+def for_range(f: State, node: tree.ForRange) -> None:
+    """``for local in range(start, stop, step)``: a hidden counter runs, the variable gets its value each
+    time."""
+    start, stop = f.number(node.start), f.number(node.stop)
+    if not isinstance(node.local.type, Int):
+        raise f.bug(f"range variable of type {node.local.type}")
+    counted = _counter_type(node, start.type, stop.type)
+    head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
+    counter = f.b.alloca(8, 8, f"{node.local.name}.next")
+    f.b.store(counter, 0, 8, start.value)
+    f.jump_to(head)
+    current = Number(f.b.load(counter, 0, 8, name=node.local.name), counted)
+    op = tree.CompareOp.LT if node.step > 0 else tree.CompareOp.GT
+    f.b.branch(compare(f, op, current, stop), inside, ended)
+    f.go(inside)
+    f.store_local(node.local, current.value)
+    _body(f, node.body, done, latch)
+    f.go(latch)
+    _step(f, node, current, stop, ended)
+    stepped = f.b.binary(BinOp.ADD, current.value, f.b.const(node.step))
+    f.b.store(counter, 0, 8, stepped)
+    f.b.jump(head)
+    f.go(ended)
+    _else(f, node.orelse, done)
+
+
+def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
+    """What the counter is in the body and at the test: between the bounds, as it never wraps."""
+    assert isinstance(node.local.type, Int)
+    seen = start.seen and stop.seen
+    unsigned = node.local.type.unsigned
+    if node.step > 0:
+        return Int(unsigned, start.lo, max(start.hi, stop.hi), seen)
+    return Int(unsigned, min(start.lo, stop.lo), start.hi, seen)
+
+
+def _step(f: State, node: tree.ForRange, current: Number, stop: Number, ended: Block) -> None:
+    """Before the counter is stepped: leave where it would pass the end of the number range."""
+    lo, hi = (0, U64_MAX) if current.type.unsigned else (I64_MIN, I64_MAX)
+    if node.step in (1, -1):
+        return  # it reaches ``stop`` exactly
+    bound = stop.type
+    if node.step > 0 and bound.seen and bound.hi + node.step - 1 <= hi:
+        return
+    if node.step < 0 and bound.seen and bound.lo + node.step + 1 >= lo:
+        return
+    near, far = (stop, current) if node.step > 0 else (current, stop)
+    left = f.b.binary(BinOp.SUB, near.value, far.value)
+    go_on = f.b.new_block("step")
+    f.b.branch(f.b.cmp(Pred.ULE, left, f.b.const(abs(node.step))), ended, go_on)
+    f.go(go_on)
+
+
+def for_constants(f: State, node: tree.ForConstants) -> None:
+    """``for local in (1, 2, 3)``: unrolled where that is small, else over a table."""
+    size = sum(1 for _ in nodes(node.body))
+    if len(node.values) <= UNROLLED_VALUES and size * len(node.values) <= UNROLLED_NODES:
+        _unrolled(f, node)
+    else:
+        _over_table(f, node)
+
+
+def _unrolled(f: State, node: tree.ForConstants) -> None:
+    done = f.b.new_block("done")
+    for value in node.values:
+        following = f.b.new_block("next")
+        f.store_local(node.local, f.b.const(value))
+        _body(f, node.body, done, following)
+        f.go(following)
+    _else(f, node.orelse, done)
+
+
+def _over_table(f: State, node: tree.ForConstants) -> None:
+    least, greatest = min(node.values), max(node.values)
+    fitting = (IntType(bits, least < 0) for bits in (8, 16, 32, 64))
+    element = next(t for t in fitting if t.lo <= least and greatest <= t.hi)
+    data = b"".join(encode(value, element, f.target) for value in node.values)
+    count = len(node.values)
+    head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
+    counter = f.b.alloca(8, 8, f"{node.local.name}.index")
+    f.b.store(counter, 0, 8, f.b.const(0))
+    f.jump_to(head)
+    index = f.b.load(counter, 0, 8, name="index")
+    f.b.branch(f.b.cmp(Pred.ULT, index, f.b.const(count)), inside, ended)
+    f.go(inside)
+    table = f.data.constant_ref(data, ArrayType(element, count), f"{node.local.name}_table", f.b)
+    at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
+    f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
+    _body(f, node.body, done, latch)
+    f.go(latch)
+    f.b.store(counter, 0, 8, f.b.binary(BinOp.ADD, index, f.b.const(1)))
+    f.b.jump(head)
+    f.go(ended)
+    _else(f, node.orelse, done)

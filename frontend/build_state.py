@@ -1,0 +1,278 @@
+"""What the lowering of one function carries along: the builder, the variables' storage, temporaries, and the
+values and places that expressions become.
+
+The modules ``build_*`` are functions over this state, one subject each. They recurse through ``value``,
+``place``, ``branch`` and ``run`` here, which go to the dispatchers in ``build_expr`` and ``build_control``,
+so that no subject needs to know another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pyebpf.diagnostics import InternalError, Span
+from pyebpf.frontend import tree
+from pyebpf.frontend.build_data import DataBuilder
+from pyebpf.frontend.build_exits import Exits
+from pyebpf.frontend.build_frame import Frame, RecordLayout
+from pyebpf.frontend.build_types import ir_type
+from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref, Type
+from pyebpf.ir.builder import Builder
+from pyebpf.ir.ops import Alloca, BinOp, Block, CallHelper, Const, Pred, Value
+from pyebpf.ir.types import I1, I64, IRType, PtrTy
+from pyebpf.layout import round_up
+from pyebpf.target import Target
+from pyebpf.uapi.helpers import helper_by_name
+
+PHASE = "building SSA"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Storage: ``offset`` bytes behind ``pointer``, known to be a multiple of ``align`` there."""
+
+    pointer: Value
+    offset: int
+    align: int
+
+    def at(self, offset: int) -> Place:
+        """The storage ``offset`` bytes further."""
+        align = self.align
+        while offset % align:
+            align //= 2
+        return Place(self.pointer, self.offset + offset, align)
+
+    @property
+    def pointer_type(self) -> PtrTy:
+        """The type of ``pointer``."""
+        assert isinstance(self.pointer.type, PtrTy)
+        return self.pointer.type
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An i64 value together with the static type that says how its bits are meant."""
+
+    value: Value
+    type: Int
+
+    @property
+    def constant(self) -> int | None:
+        """Its number, where the value is a constant."""
+        if not isinstance(self.value, Const):
+            return None
+        bits = self.value.value
+        return bits if self.type.unsigned or bits < 1 << 63 else bits - (1 << 64)
+
+    @property
+    def never_negative(self) -> bool:
+        """At run time it is not below zero, wrapped results included."""
+        constant = self.constant
+        if constant is not None:
+            return constant >= 0
+        return self.type.unsigned or (self.type.seen and self.type.lo >= 0)
+
+    def at_most(self, limit: int) -> bool:
+        """At run time it is not above ``limit``, wrapped results included."""
+        constant = self.constant
+        return constant <= limit if constant is not None else self.type.seen and self.type.hi <= limit
+
+
+Operand = Value | Place | None
+"""What an expression becomes: an i64, i1 or pointer; storage (for references); or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """The dispatchers that the subjects recurse through."""
+
+    expression: Callable[[State, tree.Expr], Operand]
+    branch: Callable[[State, tree.Expr, Block, Block], None]
+    body: Callable[[State, tree.Body], None]
+
+
+@dataclass(slots=True)
+class State:
+    """One function being lowered."""
+
+    source: tree.Function
+    frames: dict[tree.Function, Frame]
+    data: DataBuilder
+    target: Target
+    b: Builder
+    exits: Exits
+    lowering: Lowering
+    storage: dict[tree.Local, Place] = field(default_factory=dict)
+    alignments: dict[tree.Local, int] = field(default_factory=dict)
+    record: Value | None = None  # the hidden parameter
+    visited: dict[Block, None] = field(default_factory=dict)  # in the order of the source
+    slots: dict[tuple[tree.Node, str], Alloca] = field(default_factory=dict)
+    temporaries: dict[tuple[str, int], Alloca] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ recursion
+
+    def operand(self, expr: tree.Expr) -> Operand:
+        """Lower ``expr``, with its span on the operations that it becomes."""
+        with self.at(expr.span):
+            return self.lowering.expression(self, expr)
+
+    def value(self, expr: tree.Expr) -> Value:
+        """Lower ``expr`` to one SSA value: i64 for Int, i1 for Bool, a pointer for everything else."""
+        operand = self.operand(expr)
+        if isinstance(operand, Place):
+            with self.at(expr.span):
+                return self.pointer(operand)
+        if operand is None:
+            raise self.bug(f"{type(expr).__name__} has no value", expr.span)
+        return operand
+
+    def number(self, expr: tree.Expr) -> Number:
+        """Lower an expression of type Int."""
+        if not isinstance(expr.type, Int):
+            raise self.bug(f"{type(expr).__name__} of type {expr.type} where an integer is needed", expr.span)
+        return Number(self.value(expr), expr.type)
+
+    def place(self, expr: tree.Expr) -> Place:
+        """Lower a reference to the storage that it refers to."""
+        operand = self.operand(expr)
+        if isinstance(operand, Place):
+            return operand
+        if operand is None or not isinstance(expr.type, Ref):
+            raise self.bug(f"{type(expr).__name__} of type {expr.type} is no reference", expr.span)
+        return Place(operand, 0, expr.type.layout.align)
+
+    def branch(self, test: tree.Expr, then: Block, otherwise: Block) -> None:
+        """Go to ``then`` if the Bool ``test`` holds, else to ``otherwise``; ends the current block."""
+        with self.at(test.span):
+            self.lowering.branch(self, test, then, otherwise)
+
+    def run(self, body: tree.Body) -> None:
+        """Lower statements at the current place."""
+        self.lowering.body(self, body)
+
+    @contextmanager
+    def at(self, span: Span) -> Iterator[None]:
+        """Give the operations made inside the span ``span``."""
+        before, self.b.span = self.b.span, span
+        try:
+            yield
+        finally:
+            self.b.span = before
+
+    # ------------------------------------------------------------ control
+
+    def go(self, block: Block) -> None:
+        """Continue at the end of ``block``."""
+        self.visited.setdefault(block)
+        self.b.block = block
+
+    def jump_to(self, block: Block) -> None:
+        """End the current block with a jump to ``block``, unless it has ended, and continue there."""
+        if not self.b.terminated:
+            self.b.jump(block)
+        self.go(block)
+
+    def fail_if(self, condition: Value, exception: tree.Exc) -> None:
+        """Raise ``exception`` (not OS) where the i1 ``condition`` holds, else go on."""
+        rest = self.b.new_block("ok")
+        self.b.branch(condition, self.exits.route(exception), rest, unlikely=True)
+        self.go(rest)
+
+    def fail_with_errno_if(self, condition: Value, errno: Callable[[], Value]) -> None:
+        """Raise OS where ``condition`` holds; ``errno`` computes the positive error number, on the failing
+        path only."""
+        failing, rest = self.exits.cold_block("failed"), self.b.new_block("ok")
+        self.b.branch(condition, failing, rest, unlikely=True)
+        self.go(failing)
+        self.raise_os(errno())
+        self.go(rest)
+
+    def raise_os(self, errno: Value) -> None:
+        """Raise OS with a positive error number (i64); ends the current block."""
+        self.b.store(self.exits.errno(), 0, 8, errno)
+        self.b.jump(self.exits.route(tree.Exc.OS))
+
+    def raise_now(self, exception: tree.Exc) -> None:
+        """Raise ``exception`` (not OS). Lowering goes on in a block that nothing reaches."""
+        self.b.jump(self.exits.route(exception))
+        self.go(self.b.new_block("unreached"))
+
+    # ------------------------------------------------------------ storage
+
+    def pointer(self, place: Place) -> Value:
+        """The address of ``place`` as one value."""
+        return place.pointer if place.offset == 0 else self.b.ptradd(place.pointer, place.offset)
+
+    def slot(self, node: tree.Node, role: str, size: int, label: str) -> Place:
+        """The storage of its own that ``node`` has for ``role``: always the same."""
+        key = (node, role)
+        if key not in self.slots:
+            self.slots[key] = self.b.alloca(round_up(max(size, 1), 8), 8, label)
+        return Place(self.slots[key], 0, 8)
+
+    def temporary(self, role: str, size: int) -> Place:
+        """Storage that lives for one call only, shared by all uses with that role and size."""
+        size = round_up(max(size, 1), 8)
+        key = (role, size)
+        if key not in self.temporaries:
+            self.temporaries[key] = self.b.alloca(size, 8, role)
+        return Place(self.temporaries[key], 0, 8)
+
+    def local(self, local: tree.Local) -> Place:
+        """The eight bytes of a variable."""
+        if local not in self.storage:
+            self.storage[local] = Place(self.b.alloca(8, 8, local.name), 0, 8)
+        return self.storage[local]
+
+    def store_local(self, local: tree.Local, value: Value) -> None:
+        """Assign an i64, i1 or pointer to a variable."""
+        place = self.local(local)
+        self.b.store(place.pointer, place.offset, 8, self.widen(value))
+
+    def load_local(self, local: tree.Local, type: Type) -> Value:
+        """The value of a variable, which is known to be of ``type`` here."""
+        place = self.local(local)
+        held = self.b.load(place.pointer, place.offset, 8, type=ir_type(local.type), name=local.name)
+        if isinstance(local.type, Maybe) and not isinstance(type, Maybe | NoneT):
+            return self.b.nonnull(held)
+        return self.narrow(held, type)
+
+    def widen(self, value: Value) -> Value:
+        """As it is kept in eight bytes: an i1 becomes 0 or 1."""
+        return self.b.zext(1, value) if value.type == I1 else value
+
+    def narrow(self, value: Value, type: Type) -> Value:
+        """Back from eight bytes: a Bool becomes an i1."""
+        if isinstance(type, Bool) and value.type != I1:
+            return self.b.cmp(Pred.NE, value, self.b.const(0))
+        return value
+
+    def negated(self, value: Value) -> Value:
+        """``0 - value`` of an i64: the positive error number of a negative result."""
+        return self.b.binary(BinOp.SUB, self.b.const(0), value)
+
+    # ------------------------------------------------------------ facts
+
+    @property
+    def frame(self) -> Frame:
+        """How this function is called."""
+        return self.frames[self.source]
+
+    def record_layout(self) -> RecordLayout:
+        """The layout of the hidden record behind ``record``."""
+        layout = self.frame.record
+        if layout is None or self.record is None:
+            raise self.bug("the function has no record of its caller's", self.source.span)
+        return layout
+
+    def helper(self, name: str, *args: Value, type: IRType = I64) -> CallHelper:
+        """Call the helper ``bpf_<name>``."""
+        row = helper_by_name(name)
+        if row is None:
+            raise self.bug(f"there is no helper bpf_{name}")
+        return self.b.helper(row.id, *args, type=type)
+
+    def bug(self, message: str, span: Span | None = None) -> InternalError:
+        """An error of the compiler at ``span`` (default: the current one)."""
+        return InternalError(message, phase=PHASE, function=self.source.name, span=span or self.b.span)
