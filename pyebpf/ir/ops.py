@@ -19,7 +19,7 @@ from typing import ClassVar, Final, final
 from pyebpf.diagnostics import Span
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.layout import Layout
-from pyebpf.object import DataSection, MapSpec
+from pyebpf.object import DataSection, Extern, MapSpec
 from pyebpf.uapi.programs import ProgramKind
 
 
@@ -626,6 +626,7 @@ class Module:
     maps: dict[str, MapSpec] = field(default_factory=dict)
     data: dict[str, DataSection] = field(default_factory=dict)
     license: str = ""
+    externs: dict[str, Extern] = field(default_factory=dict)
 
 
 def const(value: int, type: IntTy = I64, span: Span | None = None) -> Const:

@@ -1,0 +1,288 @@
+"""From allocated machine IR to code: block order, jumps, and the places of symbols and source lines.
+
+Blocks are chained so that likely control flow falls through, blocks for errors go to the end, and conditional
+jumps are turned round where that saves a jump. Jumps reach 32767 slots; longer ones go through ``gotol`` (ISA
+v4) or through relays on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pyebpf.backend import insn as isa
+from pyebpf.backend.insn import Alu, Insn, Jmp, Source
+from pyebpf.backend.machine import FRAME_POINTER, FrameSlot, MachineBlock, MachineFunction, MachineInsn, PReg
+from pyebpf.diagnostics import InternalError, Span
+from pyebpf.object import Relocation
+from pyebpf.target import Isa, Target
+
+_REACH: Final = (1 << 15) - 1
+# A relay is put this far on the way, so that other relays that come between do not push it out of reach.
+_RELAY_DISTANCE: Final = 30_000
+
+_INVERSE: Final = {
+    Jmp.JEQ: Jmp.JNE,
+    Jmp.JNE: Jmp.JEQ,
+    Jmp.JGT: Jmp.JLE,
+    Jmp.JLE: Jmp.JGT,
+    Jmp.JGE: Jmp.JLT,
+    Jmp.JLT: Jmp.JGE,
+    Jmp.JSGT: Jmp.JSLE,
+    Jmp.JSLE: Jmp.JSGT,
+    Jmp.JSGE: Jmp.JSLT,
+    Jmp.JSLT: Jmp.JSGE,
+}
+# The jumps that ISA v1 lacks, by the jump that does the same with its registers exchanged.
+_EXCHANGED: Final = {Jmp.JLE: Jmp.JGE, Jmp.JLT: Jmp.JGT, Jmp.JSLE: Jmp.JSGE, Jmp.JSLT: Jmp.JSGT}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The instructions of one function, with what refers out of it and where each instruction came from.
+
+    ``spans`` is parallel to ``insns``; ``relocations`` count slots.
+    """
+
+    insns: tuple[Insn, ...]
+    spans: tuple[Span | None, ...]
+    relocations: tuple[Relocation, ...]
+
+    @property
+    def slots(self) -> int:
+        """The size in slots of 8 bytes."""
+        return sum(i.slots for i in self.insns)
+
+
+class _Label:
+    """A place in the code that jumps go to."""
+
+    __slots__ = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """One instruction of the code under construction; ``target`` is where its jump goes."""
+
+    insn: Insn
+    source: MachineInsn | None = None
+    target: _Label | None = None
+    span: Span | None = None
+
+
+def emit(function: MachineFunction, target: Target) -> Code:
+    """The code of an allocated function whose frame is laid out.
+
+    Raises ``InternalError`` if a virtual register or a slot without place is left.
+    """
+    assembly = _Assembly(function, target)
+    order = block_order(function)
+    for block, following in zip(order, [*order[1:], None], strict=True):
+        assembly.block(block, following)
+    assembly.reach()
+    return assembly.finish()
+
+
+# ---------------------------------------------------------------- block order
+
+
+def block_order(function: MachineFunction) -> list[MachineBlock]:
+    """The blocks in the order of their code: each followed by the successor that it may fall through to.
+
+    Unlikely blocks come after the others, unless control would have to jump to one that it could fall into.
+    Blocks that are never reached are left out.
+    """
+    placed: dict[MachineBlock, None] = {}
+    likely, unlikely = [function.blocks[0]], list[MachineBlock]()
+    while likely or unlikely:
+        block: MachineBlock | None = (likely or unlikely).pop()
+        while block is not None and block not in placed:
+            placed[block] = None
+            choices = [e.target for e in reversed(block.edges) if e.target not in placed]
+            follower = next((b for b in choices if not b.unlikely), choices[0] if choices else None)
+            for other in reversed(choices):
+                if other is not follower:
+                    (unlikely if other.unlikely else likely).append(other)
+            block = follower
+    return list(placed)
+
+
+def inverse(jump: MachineInsn, target: Target) -> tuple[int, bool] | None:
+    """How to jump where ``jump`` does not: the opcode, and whether to exchange the registers; or ``None``.
+
+    Bit tests cannot be inverted, and in ISA v1 comparisons with constants cannot.
+    """
+    operation = _INVERSE.get(Jmp(jump.opcode & 0xF0))
+    if operation is None:
+        return None
+    rest = jump.opcode & 0x0F
+    if target.isa < Isa.V2 and operation in _EXCHANGED:
+        return (_EXCHANGED[operation] | rest, True) if rest & Source.X else None
+    return operation | rest, False
+
+
+# ---------------------------------------------------------------- code
+
+
+class _Assembly:
+    def __init__(self, function: MachineFunction, target: Target) -> None:
+        self.function = function
+        self.target = target
+        self.lines: list[_Line] = []
+        self.labels = {block: _Label() for block in function.blocks}
+        # Where each label stands: before the line with this index.
+        self.places: dict[_Label, int] = {}
+
+    def block(self, block: MachineBlock, following: MachineBlock | None) -> None:
+        """Append ``block``; control can fall from it to ``following``."""
+        self.places[self.labels[block]] = len(self.lines)
+        body = block.insns if len(block.edges) < 2 else block.insns[:-1]
+        for source in body:
+            for insn in self.encode(source):
+                self.lines.append(_Line(insn, source, span=source.span))
+        last = block.insns[-1] if block.insns else None
+        if len(block.edges) == 2 and last is not None:
+            self.conditional(last, block.edges[0].target, block.edges[1].target, following)
+        elif len(block.edges) == 1 and block.edges[0].target is not following:
+            self.goto(block.edges[0].target, last)
+
+    def conditional(
+        self, jump: MachineInsn, taken: MachineBlock, falls: MachineBlock, following: MachineBlock | None
+    ) -> None:
+        """``jump`` to ``taken``, else to ``falls``."""
+        (insn,) = self.encode(jump)
+        turned = inverse(jump, self.target) if taken is following else None
+        if turned is not None:
+            opcode, exchange = turned
+            dst, src = (insn.src, insn.dst) if exchange else (insn.dst, insn.src)
+            insn, taken, falls = Insn(opcode, dst, src, 0, insn.imm), falls, taken
+        self.lines.append(_Line(insn, jump, self.labels[taken], jump.span))
+        if falls is not following:
+            self.goto(falls, jump)
+
+    def goto(self, block: MachineBlock, after: MachineInsn | None) -> None:
+        """An unconditional jump."""
+        self.lines.append(_Line(Insn(isa.GOTO), None, self.labels[block], after.span if after else None))
+
+    def error(self, message: str, span: Span | None) -> InternalError:
+        return InternalError(message, phase="emit", function=self.function.name, span=span)
+
+    def encode(self, source: MachineInsn) -> Iterator[Insn]:
+        """The instructions of one machine instruction: one, but for a frame address."""
+
+        def number(index: int | None) -> int | None:
+            if index is None:
+                return None
+            reg = source.operands[index].reg
+            if not isinstance(reg, PReg):
+                raise self.error(f"register {reg} was not allocated", source.span)
+            return reg.number
+
+        dst, src = number(source.dst), number(source.src)
+        offset, imm = source.offset, source.imm
+        if source.frame is not None:
+            place = self.place(source.frame, source.span)
+            if source.opcode == isa.alu(Alu.ADD, Source.K):
+                assert dst is not None
+                yield Insn(isa.alu(Alu.MOV, Source.X), dst, FRAME_POINTER)
+                if place + imm:
+                    yield Insn(source.opcode, dst, 0, 0, place + imm)
+                return
+            offset += place
+            if source.frame_is_dst:
+                dst = FRAME_POINTER
+            else:
+                src = FRAME_POINTER
+        yield Insn(source.opcode, dst or 0, source.src_field if src is None else src, offset, imm)
+
+    def place(self, slot: FrameSlot, span: Span | None) -> int:
+        """The offset of ``slot`` from r10."""
+        if slot.offset is None:
+            raise self.error(f"frame slot {slot.label!r} has no place", span)
+        return slot.offset
+
+    # ------------------------------------------------------------ long jumps
+
+    def slots(self) -> list[int]:
+        """The slot of each line, and the slot after the last."""
+        at, found = 0, [0]
+        for line in self.lines:
+            at += line.insn.slots
+            found.append(at)
+        return found
+
+    def insert(self, index: int, lines: list[_Line]) -> None:
+        """Insert before the line ``index``; labels there move behind what is inserted."""
+        self.lines[index:index] = lines
+        for label, place in self.places.items():
+            if place >= index:
+                self.places[label] = place + len(lines)
+
+    def reach(self) -> None:
+        """Make every jump reach its target."""
+        while (index := self.out_of_reach()) is not None:
+            line = self.lines[index]
+            if line.insn.opcode != isa.GOTO:
+                self.split_conditional(index)
+            elif self.target.isa >= Isa.V4:
+                line.insn = Insn(isa.GOTOL)
+            else:
+                self.relay(index)
+
+    def out_of_reach(self) -> int | None:
+        if len(self.lines) * 2 <= _REACH:
+            return None
+        slots = self.slots()
+        for index, line in enumerate(self.lines):
+            if line.target is not None and line.insn.opcode != isa.GOTOL:
+                distance = slots[self.places[line.target]] - slots[index] - 1
+                if not -_REACH <= distance <= _REACH:
+                    return index
+        return None
+
+    def split_conditional(self, index: int) -> None:
+        """``if c goto far`` becomes ``if c goto A; goto B; A: goto far; B:``."""
+        line = self.lines[index]
+        far, near, after = line.target, _Label(), _Label()
+        line.target = near
+        skip, jump = Insn(isa.GOTO), Insn(isa.GOTO)
+        self.insert(
+            index + 1, [_Line(skip, target=after, span=line.span), _Line(jump, target=far, span=line.span)]
+        )
+        self.places[near], self.places[after] = index + 2, index + 3
+
+    def relay(self, index: int) -> None:
+        """Let the ``goto`` at ``index`` jump to another one on its way, around which other control jumps."""
+        line = self.lines[index]
+        assert line.target is not None
+        slots = self.slots()
+        forward = self.places[line.target] > index
+        wanted = slots[index] + (_RELAY_DISTANCE if forward else -_RELAY_DISTANCE)
+        at = next(i for i, slot in enumerate(slots) if slot >= wanted)
+        far, here, after = line.target, _Label(), _Label()
+        line.target = here
+        skip, jump = Insn(isa.GOTO), Insn(isa.GOTO)
+        self.insert(at, [_Line(skip, target=after, span=line.span), _Line(jump, target=far, span=line.span)])
+        self.places[here], self.places[after] = at + 1, at + 2
+
+    # ------------------------------------------------------------ result
+
+    def finish(self) -> Code:
+        """Fill the jumps in and collect the relocations."""
+        slots = self.slots()
+        insns: list[Insn] = []
+        relocations: list[Relocation] = []
+        for line, slot in zip(self.lines, slots, strict=False):
+            insn = line.insn
+            if line.target is not None:
+                distance = slots[self.places[line.target]] - slot - 1
+                long = insn.opcode == isa.GOTOL
+                insn = Insn(
+                    insn.opcode, insn.dst, insn.src, 0 if long else distance, distance if long else insn.imm
+                )
+            symbol = line.source.symbol if line.source is not None else None
+            if symbol is not None:
+                relocations.append(Relocation(slot, symbol.kind, symbol.name, symbol.section, symbol.addend))
+            insns.append(insn)
+        return Code(tuple(insns), tuple(line.span for line in self.lines), tuple(relocations))
