@@ -168,7 +168,7 @@ def wrap(f: State, bits: int, signed: bool, operand: Number) -> Value:
         return operand.value
     lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     number = operand.type
-    if number.seen and lo <= number.lo and number.hi <= hi:
+    if number.exact and lo <= number.lo and number.hi <= hi:
         return operand.value
     return f.b.sext(bits, operand.value) if signed else f.b.zext(bits, operand.value)
 

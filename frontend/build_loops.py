@@ -76,11 +76,11 @@ def for_range(f: State, node: tree.ForRange) -> None:
 def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
     """What the counter is in the body and at the test: between the bounds, as it never wraps."""
     assert isinstance(node.local.type, Int)
-    seen = start.seen and stop.seen
+    exact = start.exact and stop.exact
     unsigned = node.local.type.unsigned
     if node.step > 0:
-        return Int(unsigned, start.lo, max(start.hi, stop.hi), seen)
-    return Int(unsigned, min(start.lo, stop.lo), start.hi, seen)
+        return Int(unsigned, start.lo, max(start.hi, stop.hi), seen=False, exact=exact)
+    return Int(unsigned, min(start.lo, stop.lo), start.hi, seen=False, exact=exact)
 
 
 def _step(f: State, node: tree.ForRange, current: Number, stop: Number, ended: Block) -> None:
@@ -89,9 +89,9 @@ def _step(f: State, node: tree.ForRange, current: Number, stop: Number, ended: B
     if node.step in (1, -1):
         return  # it reaches ``stop`` exactly
     bound = stop.type
-    if node.step > 0 and bound.seen and bound.hi + node.step - 1 <= hi:
+    if node.step > 0 and bound.exact and bound.hi + node.step - 1 <= hi:
         return
-    if node.step < 0 and bound.seen and bound.lo + node.step + 1 >= lo:
+    if node.step < 0 and bound.exact and bound.lo + node.step + 1 >= lo:
         return
     near, far = (stop, current) if node.step > 0 else (current, stop)
     left = f.b.binary(BinOp.SUB, near.value, far.value)

@@ -102,7 +102,7 @@ def packet_view(f: State, node: tree.PacketView) -> Place:
 
 def _limit(f: State, offset: Number, limit: int) -> None:
     """Raise INDEX unless 0 <= ``offset`` <= ``limit``."""
-    if not (offset.never_negative and offset.at_most(limit)):
+    if not offset.seen_in(0, limit):
         f.fail_if(f.b.cmp(Pred.UGT, offset.value, f.b.const(limit)), tree.Exc.INDEX)
 
 

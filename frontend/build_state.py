@@ -71,12 +71,19 @@ class Number:
         constant = self.constant
         if constant is not None:
             return constant >= 0
-        return self.type.unsigned or (self.type.seen and self.type.lo >= 0)
+        return self.type.unsigned or (self.type.exact and self.type.lo >= 0)
 
     def at_most(self, limit: int) -> bool:
         """At run time it is not above ``limit``, wrapped results included."""
         constant = self.constant
-        return constant <= limit if constant is not None else self.type.seen and self.type.hi <= limit
+        return constant <= limit if constant is not None else self.type.exact and self.type.hi <= limit
+
+    def seen_in(self, lo: int, hi: int) -> bool:
+        """It is in ``lo … hi`` at run time, and the kernel's verifier knows it too."""
+        constant = self.constant
+        if constant is not None:
+            return lo <= constant <= hi
+        return self.type.seen and lo <= self.type.lo and self.type.hi <= hi
 
 
 Operand = Value | Place | None
