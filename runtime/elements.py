@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyebpf.runtime.attrs import MapBatch, MapElem
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase
 from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.info import fdinfo
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import BpfCmd
 
@@ -40,16 +41,14 @@ def _filled(data: bytes) -> ctypes.Array[ctypes.c_char]:
 class Elements:
     """The elements of the map ``fd``.
 
-    ``key_size`` and ``value_bytes``: what one key and one value take in user space, in bytes (per-CPU
-    values of all CPUs together). ``subject`` is for messages; ``why_denied`` says what EPERM means for this
-    map right now.
+    ``key_size`` and ``value_bytes``: what one key and one value take in user space, in bytes (per-CPU values
+    of all CPUs together). ``subject`` is for messages.
     """
 
     fd: Fd
     key_size: int
     value_bytes: int
     subject: str
-    why_denied: Callable[[], str]
     _without_batch: set[BpfCmd] = field(default_factory=set)
 
     def _call(self, cmd: BpfCmd, key: Any, value: Any, flags: int = 0) -> int:
@@ -62,11 +61,16 @@ class Elements:
         )
         return call(cmd, attr, _ELEM_SIZE)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether user space can no longer write to the map."""
+        return fdinfo(self.fd).get("frozen") == "1"
+
     def failure(self, code: int, phase: Phase, detail: str = "") -> BpfError:
         """The exception for ``code`` on this map."""
         found = error(code, phase, self.subject)
         if code == errno.EPERM:
-            found.detail = self.why_denied() or found.detail
+            found.detail = "the map is frozen" if self.frozen else found.detail
         found.detail = detail or found.detail
         return found
 

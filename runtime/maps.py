@@ -20,7 +20,7 @@ from pyebpf.runtime.attrs import MapElem
 from pyebpf.runtime.elements import Elements, NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import MapFacts, fdinfo, map_facts
+from pyebpf.runtime.info import MapFacts, map_facts
 from pyebpf.runtime.map_codec import Codec
 from pyebpf.runtime.pin import pin
 from pyebpf.runtime.syscall import bpf
@@ -47,7 +47,7 @@ class Map:
         self.flags = facts.flags
         self._key = key
         self._value = value
-        self.elements = Elements(fd, facts.key_size, value.size, repr(facts.name), self._why_denied)
+        self.elements = Elements(fd, facts.key_size, value.size, repr(facts.name))
 
     @property
     def fd(self) -> int:
@@ -65,7 +65,7 @@ class Map:
     @property
     def frozen(self) -> bool:
         """Whether user space can no longer write to it."""
-        return fdinfo(self.handle).get("frozen") == "1"
+        return self.elements.frozen
 
     def freeze(self) -> None:
         """Forbid user space to write to the map from now on. Raises ``BpfError``; EBUSY while it is
@@ -88,9 +88,6 @@ class Map:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _why_denied(self) -> str:
-        return "the map is frozen" if self.frozen else ""
 
     def __repr__(self) -> str:
         state = ", closed" if self.handle.closed else ""
