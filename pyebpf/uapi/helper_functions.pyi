@@ -132,7 +132,7 @@ def skb_pull_data(skb: Context, len: int) -> int:
 def csum_update(skb: Context, csum: int) -> int:
     """Helper 40, since Linux 4.9."""
 
-def set_hash_invalid(skb: Context) -> int:
+def set_hash_invalid(skb: Context) -> None:
     """Helper 41, since Linux 4.9."""
 
 def get_numa_node_id() -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from pyebpf.uapi import releases
@@ -78,6 +78,8 @@ class ReturnKind(enum.Enum):
     SOCKET = "socket"
     TCP_SOCK = "tcp_sock"
     SOCK_COMMON = "sock_common"
+    XDP_SOCK = "xdp_sock"
+    MAP = "map"  # the inner map of a map of maps
     BTF_ID = "btf_id"
     MEM_OR_BTF_ID = "mem_or_btf_id"  # depends on the type of the per-CPU variable passed
 
@@ -249,8 +251,11 @@ class Helper:
         group = self.available(prog_type, attach_type)
         return None if group is None else max(group.since, releases.PROG_TYPES[prog_type])
 
-    def prototype(self, prog_type: ProgType, attach_type: AttachType | None = None) -> Prototype:
-        """The prototype that programs of ``prog_type`` get.
+    def prototype(
+        self, prog_type: ProgType, attach_type: AttachType | None = None, map_type: MapType | None = None
+    ) -> Prototype:
+        """The prototype that programs of ``prog_type`` get, with a map of ``map_type`` where the helper takes
+        one.
 
         Raises:
             LookupError: such programs may not call it on any kernel.
@@ -258,7 +263,35 @@ class Helper:
         group = self.available(prog_type, attach_type)
         if group is None:
             raise LookupError(f"bpf_{self.name} is not for programs of type {prog_type.name}")
-        return group.prototype
+        return group.prototype if map_type is None else _with_map(self.name, group.prototype, map_type)
+
+
+# What looking an element up gives in maps whose elements are not memory (mark_ptr_not_null_reg() in the
+# verifier).
+_ELEMENTS = {
+    MapType.SOCKMAP: ReturnKind.SOCKET,
+    MapType.SOCKHASH: ReturnKind.SOCKET,
+    MapType.XSKMAP: ReturnKind.XDP_SOCK,
+    MapType.ARRAY_OF_MAPS: ReturnKind.MAP,
+    MapType.HASH_OF_MAPS: ReturnKind.MAP,
+}
+
+
+def _with_map(name: str, prototype: Prototype, map_type: MapType) -> Prototype:
+    """``prototype`` as it is for maps of ``map_type`` (resolve_map_arg_type() in the verifier)."""
+    args, returns = prototype.args, prototype.returns
+    if returns.kind is ReturnKind.MAP_VALUE and map_type in _ELEMENTS:
+        kind = _ELEMENTS[map_type]
+        returns = replace(returns, kind=kind, acquires=kind is ReturnKind.SOCKET)
+    value = None
+    if map_type in (MapType.SOCKMAP, MapType.SOCKHASH):
+        value = ArgKind.BTF_ID_SOCK_COMMON  # the socket to put into the map
+    elif map_type is MapType.BLOOM_FILTER and name == "map_peek_elem":
+        value = ArgKind.MAP_VALUE  # what to look for: read, where others are written
+    if value is not None:
+        values = (ArgKind.MAP_VALUE, ArgKind.UNINIT_MAP_VALUE)
+        args = tuple(replace(arg, kind=value) if arg.kind in values else arg for arg in args)
+    return replace(prototype, args=args, returns=returns)
 
 
 _NOTATION = re.compile(r"(?P<kind>[A-Z_]+?(?:_COMMON)?)(?P<marks>[?!+r]*)(?::(?P<detail>\w+))?")
@@ -288,16 +321,9 @@ def _returned(notation: str, c_type: str) -> Return:
     assert match is not None, notation
     bits, signed = _WIDTHS.get(c_type, (64, False))
     marks = match["marks"]
-    return Return(
-        ReturnKind[match["kind"]],
-        c_type,
-        bits,
-        signed,
-        "?" in marks,
-        "+" in marks,
-        "r" in marks,
-        match["detail"] or "",
-    )
+    # The kernel's prototype of set_hash_invalid has a result where C, and so every user, sees none.
+    kind = ReturnKind.VOID if c_type == "void" else ReturnKind[match["kind"]]
+    return Return(kind, c_type, bits, signed, "?" in marks, "+" in marks, "r" in marks, match["detail"] or "")
 
 
 def _conditions(text: str, program_types: frozenset[ProgType]) -> tuple[Condition, ...]:

@@ -245,7 +245,7 @@ ATTACHED = {("get_func_ip", "TRACING"): ("TRACE_FENTRY", "TRACE_FEXIT", "MODIFY_
 DEMANDS: dict[str, tuple[Fact, ...]] = {"override_return": (("ATTACH_TARGET", "error_injection"),)}
 
 
-# Map types that no helper takes; those whose values may hold timers (map_check_btf() in kernel/bpf/syscall.c);
+# Map types that no helper takes; those whose values may hold timers (map_check_btf() in the kernel);
 # those that bpf_for_each_map_elem() knows (``map_for_each_callback`` of their operations).
 NOT_FOR_HELPERS = {"UNSPEC", "STRUCT_OPS", "ARENA"}
 TIMERS = {"ARRAY", "HASH", "LRU_HASH"}

@@ -44,7 +44,7 @@ CLASSES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("ProgLoadFlag", "IntFlag", ("BPF_F_",), "``prog_flags`` of ``BPF_PROG_LOAD``."),
 )
 # Classes whose members also exist under their C names at module level, because programs use them.
-SPELLED_OUT = ("XdpAction", "TcAction", "SkAction", "MapUpdateFlag")
+SPELLED_OUT = ("XdpAction", "TcAction", "SkAction", "MapUpdateFlag", "MapCreateFlag", "ProgLoadFlag")
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -212,6 +212,8 @@ def stubs() -> str:
         returns = widest["returns"]
         kind = re.match(r"\w*", returns)[0]  # type: ignore[index]  # matches even the empty text
         result = STUB_RETURNS.get(kind, "Any | None" if "?" in returns else "Any")
+        if row["returns"] == "void":
+            result = "None"
         licence = " GPL only." if all(p["gpl"] for p in mine) else ""
         out.append(f"def {row['name']}({', '.join(parameters)}) -> {result}:\n")
         out.append(f'    """Helper {row["id"]}, since Linux {row["since"]}.{licence}"""\n\n')

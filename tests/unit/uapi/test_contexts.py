@@ -1,4 +1,5 @@
-"""Every field of the contexts, for every program type and width, read and written, asked of the running kernel."""
+"""Every field of the contexts, for every program type and width, read and written, asked of the running
+kernel."""
 
 from __future__ import annotations
 
