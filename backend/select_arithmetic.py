@@ -192,13 +192,15 @@ def zero_extend(sel: Selection, op: ops.Zext) -> VReg:
 
 def sign_extend(sel: Selection, op: ops.Sext) -> VReg:
     """``Sext``: nothing where the sign is known to be zero."""
+    if op.type == I32 and op.bits == 32:
+        return truncate(sel, op)
     source = sel.reg(op.operand)
-    if sel.facts.known[op.operand] < op.bits or (op.type == I32 and op.bits == 32):
+    if sel.facts.known[op.operand] < op.bits:
         return source
     return sel.sign_extend(source, op.bits, wide=op.type == I64)
 
 
-def truncate(sel: Selection, op: ops.Trunc) -> VReg:
+def truncate(sel: Selection, op: ops.Trunc | ops.Sext) -> VReg:
     """``Trunc``: nothing where 32-bit instructions will ignore the upper half."""
     source = sel.reg(op.operand)
     return source if sel.alu32 or sel.facts.known[op.operand] <= 32 else sel.zero_upper(source)

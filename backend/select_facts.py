@@ -150,7 +150,7 @@ class Widths:
                 return max((self[v] for v in op.incoming.values()), default=0)
             case ops.Binary():
                 return min(clean, self._binary(op, clean))
-            case ops.Trunc(operand=operand):
+            case ops.Trunc(operand=operand) | ops.Sext(bits=32, operand=operand, type=IntTy(bits=32)):
                 return self[operand] if facts.target.isa >= Isa.V3 else min(self[operand], 32)
             case ops.Zext(bits=bits, operand=operand):
                 return min(bits, self[operand])
