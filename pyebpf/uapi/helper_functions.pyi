@@ -6,28 +6,240 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-Context: TypeAlias = object  # the program's context
-Map: TypeAlias = object  # a map, declared at module level
-Memory: TypeAlias = object  # bytes, a struct or an array, read or written by the helper
-Address: TypeAlias = object  # any address, also of user memory; the helper checks it
-Callback: TypeAlias = Callable[..., int]
+__all__ = [
+    "map_lookup_elem",
+    "map_update_elem",
+    "map_delete_elem",
+    "probe_read",
+    "ktime_get_ns",
+    "trace_printk",
+    "get_prandom_u32",
+    "get_smp_processor_id",
+    "skb_store_bytes",
+    "l3_csum_replace",
+    "l4_csum_replace",
+    "tail_call",
+    "clone_redirect",
+    "get_current_pid_tgid",
+    "get_current_uid_gid",
+    "get_current_comm",
+    "get_cgroup_classid",
+    "skb_vlan_push",
+    "skb_vlan_pop",
+    "skb_get_tunnel_key",
+    "skb_set_tunnel_key",
+    "perf_event_read",
+    "redirect",
+    "get_route_realm",
+    "perf_event_output",
+    "skb_load_bytes",
+    "get_stackid",
+    "csum_diff",
+    "skb_get_tunnel_opt",
+    "skb_set_tunnel_opt",
+    "skb_change_proto",
+    "skb_change_type",
+    "skb_under_cgroup",
+    "get_hash_recalc",
+    "get_current_task",
+    "probe_write_user",
+    "current_task_under_cgroup",
+    "skb_change_tail",
+    "skb_pull_data",
+    "csum_update",
+    "set_hash_invalid",
+    "get_numa_node_id",
+    "skb_change_head",
+    "xdp_adjust_head",
+    "probe_read_str",
+    "get_socket_cookie",
+    "get_socket_uid",
+    "set_hash",
+    "setsockopt",
+    "skb_adjust_room",
+    "redirect_map",
+    "sk_redirect_map",
+    "sock_map_update",
+    "xdp_adjust_meta",
+    "perf_event_read_value",
+    "perf_prog_read_value",
+    "getsockopt",
+    "override_return",
+    "sock_ops_cb_flags_set",
+    "msg_redirect_map",
+    "msg_apply_bytes",
+    "msg_cork_bytes",
+    "msg_pull_data",
+    "bind",
+    "xdp_adjust_tail",
+    "skb_get_xfrm_state",
+    "get_stack",
+    "skb_load_bytes_relative",
+    "fib_lookup",
+    "sock_hash_update",
+    "msg_redirect_hash",
+    "sk_redirect_hash",
+    "lwt_push_encap",
+    "lwt_seg6_store_bytes",
+    "lwt_seg6_adjust_srh",
+    "lwt_seg6_action",
+    "rc_repeat",
+    "rc_keydown",
+    "skb_cgroup_id",
+    "get_current_cgroup_id",
+    "get_local_storage",
+    "sk_select_reuseport",
+    "skb_ancestor_cgroup_id",
+    "sk_lookup_tcp",
+    "sk_lookup_udp",
+    "sk_release",
+    "map_push_elem",
+    "map_pop_elem",
+    "map_peek_elem",
+    "msg_push_data",
+    "msg_pop_data",
+    "rc_pointer_rel",
+    "spin_lock",
+    "spin_unlock",
+    "sk_fullsock",
+    "tcp_sock",
+    "skb_ecn_set_ce",
+    "get_listener_sock",
+    "skc_lookup_tcp",
+    "tcp_check_syncookie",
+    "sysctl_get_name",
+    "sysctl_get_current_value",
+    "sysctl_get_new_value",
+    "sysctl_set_new_value",
+    "strtol",
+    "strtoul",
+    "sk_storage_get",
+    "sk_storage_delete",
+    "send_signal",
+    "tcp_gen_syncookie",
+    "skb_output",
+    "probe_read_user",
+    "probe_read_kernel",
+    "probe_read_user_str",
+    "probe_read_kernel_str",
+    "tcp_send_ack",
+    "send_signal_thread",
+    "jiffies64",
+    "read_branch_records",
+    "get_ns_current_pid_tgid",
+    "xdp_output",
+    "get_netns_cookie",
+    "get_current_ancestor_cgroup_id",
+    "sk_assign",
+    "ktime_get_boot_ns",
+    "seq_printf",
+    "seq_write",
+    "sk_cgroup_id",
+    "sk_ancestor_cgroup_id",
+    "ringbuf_output",
+    "ringbuf_reserve",
+    "ringbuf_submit",
+    "ringbuf_discard",
+    "ringbuf_query",
+    "csum_level",
+    "skc_to_tcp6_sock",
+    "skc_to_tcp_sock",
+    "skc_to_tcp_timewait_sock",
+    "skc_to_tcp_request_sock",
+    "skc_to_udp6_sock",
+    "get_task_stack",
+    "load_hdr_opt",
+    "store_hdr_opt",
+    "reserve_hdr_opt",
+    "inode_storage_get",
+    "inode_storage_delete",
+    "d_path",
+    "copy_from_user",
+    "snprintf_btf",
+    "seq_printf_btf",
+    "skb_cgroup_classid",
+    "redirect_neigh",
+    "per_cpu_ptr",
+    "this_cpu_ptr",
+    "redirect_peer",
+    "task_storage_get",
+    "task_storage_delete",
+    "get_current_task_btf",
+    "bprm_opts_set",
+    "ktime_get_coarse_ns",
+    "ima_inode_hash",
+    "sock_from_file",
+    "check_mtu",
+    "for_each_map_elem",
+    "sys_bpf",
+    "btf_find_by_name_kind",
+    "sys_close",
+    "timer_init",
+    "timer_set_callback",
+    "timer_start",
+    "timer_cancel",
+    "get_func_ip",
+    "get_attach_cookie",
+    "task_pt_regs",
+    "get_branch_snapshot",
+    "trace_vprintk",
+    "skc_to_unix_sock",
+    "kallsyms_lookup_name",
+    "find_vma",
+    "strncmp",
+    "get_func_arg",
+    "get_func_ret",
+    "get_func_arg_cnt",
+    "get_retval",
+    "set_retval",
+    "xdp_get_buff_len",
+    "xdp_load_bytes",
+    "xdp_store_bytes",
+    "copy_from_user_task",
+    "skb_set_tstamp",
+    "ima_file_hash",
+    "kptr_xchg",
+    "map_lookup_percpu_elem",
+    "skc_to_mptcp_sock",
+    "dynptr_from_mem",
+    "ringbuf_reserve_dynptr",
+    "ringbuf_submit_dynptr",
+    "ringbuf_discard_dynptr",
+    "dynptr_read",
+    "dynptr_write",
+    "dynptr_data",
+    "tcp_raw_gen_syncookie_ipv4",
+    "tcp_raw_gen_syncookie_ipv6",
+    "tcp_raw_check_syncookie_ipv4",
+    "tcp_raw_check_syncookie_ipv6",
+    "ktime_get_tai_ns",
+    "user_ringbuf_drain",
+    "cgrp_storage_get",
+    "cgrp_storage_delete",
+]
 
-def map_lookup_elem(map: Map, key: Memory) -> Any | None:
+_Context: TypeAlias = object  # the program's context
+_Map: TypeAlias = object  # a map, declared at module level
+_Memory: TypeAlias = object  # bytes, a struct or an array, read or written by the helper
+_Address: TypeAlias = object  # any address, also of user memory; the helper checks it
+_Callback: TypeAlias = Callable[..., int]
+
+def map_lookup_elem(map: _Map, key: _Memory) -> Any | None:
     """Helper 1, since Linux 3.19."""
 
-def map_update_elem(map: Map, key: Memory, value: Memory, flags: int) -> int:
+def map_update_elem(map: _Map, key: _Memory, value: _Memory, flags: int) -> int:
     """Helper 2, since Linux 3.19."""
 
-def map_delete_elem(map: Map, key: Memory) -> int:
+def map_delete_elem(map: _Map, key: _Memory) -> int:
     """Helper 3, since Linux 3.19."""
 
-def probe_read(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 4, since Linux 4.1. GPL only."""
 
 def ktime_get_ns() -> int:
     """Helper 5, since Linux 4.1."""
 
-def trace_printk(fmt: Memory, fmt_size: int, *args: int) -> int:
+def trace_printk(fmt: _Memory, fmt_size: int, *args: int) -> int:
     """Helper 6, since Linux 4.1. GPL only."""
 
 def get_prandom_u32() -> int:
@@ -36,19 +248,19 @@ def get_prandom_u32() -> int:
 def get_smp_processor_id() -> int:
     """Helper 8, since Linux 4.1."""
 
-def skb_store_bytes(skb: Context, offset: int, from_: Memory, len: int, flags: int) -> int:
+def skb_store_bytes(skb: _Context, offset: int, from_: _Memory, len: int, flags: int) -> int:
     """Helper 9, since Linux 4.1."""
 
-def l3_csum_replace(skb: Context, offset: int, from_: int, to: int, size: int) -> int:
+def l3_csum_replace(skb: _Context, offset: int, from_: int, to: int, size: int) -> int:
     """Helper 10, since Linux 4.1."""
 
-def l4_csum_replace(skb: Context, offset: int, from_: int, to: int, flags: int) -> int:
+def l4_csum_replace(skb: _Context, offset: int, from_: int, to: int, flags: int) -> int:
     """Helper 11, since Linux 4.1."""
 
-def tail_call(ctx: Context, prog_array_map: Map, index: int) -> None:
+def tail_call(ctx: _Context, prog_array_map: _Map, index: int) -> None:
     """Helper 12, since Linux 4.2."""
 
-def clone_redirect(skb: Context, ifindex: int, flags: int) -> int:
+def clone_redirect(skb: _Context, ifindex: int, flags: int) -> int:
     """Helper 13, since Linux 4.2."""
 
 def get_current_pid_tgid() -> int:
@@ -57,307 +269,307 @@ def get_current_pid_tgid() -> int:
 def get_current_uid_gid() -> int:
     """Helper 15, since Linux 4.2."""
 
-def get_current_comm(buf: Memory, size_of_buf: int) -> int:
+def get_current_comm(buf: _Memory, size_of_buf: int) -> int:
     """Helper 16, since Linux 4.2."""
 
-def get_cgroup_classid(skb: Context) -> int:
+def get_cgroup_classid(skb: _Context) -> int:
     """Helper 17, since Linux 4.3."""
 
-def skb_vlan_push(skb: Context, vlan_proto: int, vlan_tci: int) -> int:
+def skb_vlan_push(skb: _Context, vlan_proto: int, vlan_tci: int) -> int:
     """Helper 18, since Linux 4.3."""
 
-def skb_vlan_pop(skb: Context) -> int:
+def skb_vlan_pop(skb: _Context) -> int:
     """Helper 19, since Linux 4.3."""
 
-def skb_get_tunnel_key(skb: Context, key: Memory, size: int, flags: int) -> int:
+def skb_get_tunnel_key(skb: _Context, key: _Memory, size: int, flags: int) -> int:
     """Helper 20, since Linux 4.3."""
 
-def skb_set_tunnel_key(skb: Context, key: Memory, size: int, flags: int) -> int:
+def skb_set_tunnel_key(skb: _Context, key: _Memory, size: int, flags: int) -> int:
     """Helper 21, since Linux 4.3."""
 
-def perf_event_read(map: Map, flags: int) -> int:
+def perf_event_read(map: _Map, flags: int) -> int:
     """Helper 22, since Linux 4.3. GPL only."""
 
 def redirect(ifindex: int, flags: int) -> int:
     """Helper 23, since Linux 4.4."""
 
-def get_route_realm(skb: Context) -> int:
+def get_route_realm(skb: _Context) -> int:
     """Helper 24, since Linux 4.4."""
 
-def perf_event_output(ctx: Context, map: Map, flags: int, data: Memory, size: int) -> int:
+def perf_event_output(ctx: _Context, map: _Map, flags: int, data: _Memory, size: int) -> int:
     """Helper 25, since Linux 4.4. GPL only."""
 
-def skb_load_bytes(skb: Context, offset: int, to: Memory, len: int) -> int:
+def skb_load_bytes(skb: _Context, offset: int, to: _Memory, len: int) -> int:
     """Helper 26, since Linux 4.5."""
 
-def get_stackid(ctx: Context, map: Map, flags: int) -> int:
+def get_stackid(ctx: _Context, map: _Map, flags: int) -> int:
     """Helper 27, since Linux 4.6."""
 
-def csum_diff(from_: Memory | None, from_size: int, to: Memory | None, to_size: int, seed: int) -> int:
+def csum_diff(from_: _Memory | None, from_size: int, to: _Memory | None, to_size: int, seed: int) -> int:
     """Helper 28, since Linux 4.6."""
 
-def skb_get_tunnel_opt(skb: Context, opt: Memory, size: int) -> int:
+def skb_get_tunnel_opt(skb: _Context, opt: _Memory, size: int) -> int:
     """Helper 29, since Linux 4.6."""
 
-def skb_set_tunnel_opt(skb: Context, opt: Memory, size: int) -> int:
+def skb_set_tunnel_opt(skb: _Context, opt: _Memory, size: int) -> int:
     """Helper 30, since Linux 4.6."""
 
-def skb_change_proto(skb: Context, proto: int, flags: int) -> int:
+def skb_change_proto(skb: _Context, proto: int, flags: int) -> int:
     """Helper 31, since Linux 4.8."""
 
-def skb_change_type(skb: Context, type: int) -> int:
+def skb_change_type(skb: _Context, type: int) -> int:
     """Helper 32, since Linux 4.8."""
 
-def skb_under_cgroup(skb: Context, map: Map, index: int) -> int:
+def skb_under_cgroup(skb: _Context, map: _Map, index: int) -> int:
     """Helper 33, since Linux 4.8."""
 
-def get_hash_recalc(skb: Context) -> int:
+def get_hash_recalc(skb: _Context) -> int:
     """Helper 34, since Linux 4.8."""
 
 def get_current_task() -> int:
     """Helper 35, since Linux 4.8. GPL only."""
 
-def probe_write_user(dst: Address, src: Memory, len: int) -> int:
+def probe_write_user(dst: _Address, src: _Memory, len: int) -> int:
     """Helper 36, since Linux 4.8. GPL only."""
 
-def current_task_under_cgroup(map: Map, index: int) -> int:
+def current_task_under_cgroup(map: _Map, index: int) -> int:
     """Helper 37, since Linux 4.9."""
 
-def skb_change_tail(skb: Context, len: int, flags: int) -> int:
+def skb_change_tail(skb: _Context, len: int, flags: int) -> int:
     """Helper 38, since Linux 4.9."""
 
-def skb_pull_data(skb: Context, len: int) -> int:
+def skb_pull_data(skb: _Context, len: int) -> int:
     """Helper 39, since Linux 4.9."""
 
-def csum_update(skb: Context, csum: int) -> int:
+def csum_update(skb: _Context, csum: int) -> int:
     """Helper 40, since Linux 4.9."""
 
-def set_hash_invalid(skb: Context) -> None:
+def set_hash_invalid(skb: _Context) -> None:
     """Helper 41, since Linux 4.9."""
 
 def get_numa_node_id() -> int:
     """Helper 42, since Linux 4.10."""
 
-def skb_change_head(skb: Context, len: int, flags: int) -> int:
+def skb_change_head(skb: _Context, len: int, flags: int) -> int:
     """Helper 43, since Linux 4.10."""
 
-def xdp_adjust_head(xdp_md: Context, delta: int) -> int:
+def xdp_adjust_head(xdp_md: _Context, delta: int) -> int:
     """Helper 44, since Linux 4.10."""
 
-def probe_read_str(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read_str(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 45, since Linux 4.11. GPL only."""
 
-def get_socket_cookie(sk: Context) -> int:
+def get_socket_cookie(sk: _Context) -> int:
     """Helper 46, since Linux 4.12."""
 
-def get_socket_uid(skb: Context) -> int:
+def get_socket_uid(skb: _Context) -> int:
     """Helper 47, since Linux 4.12."""
 
-def set_hash(skb: Context, hash: int) -> int:
+def set_hash(skb: _Context, hash: int) -> int:
     """Helper 48, since Linux 4.13."""
 
-def setsockopt(bpf_socket: Context, level: int, optname: int, optval: Memory, optlen: int) -> int:
+def setsockopt(bpf_socket: _Context, level: int, optname: int, optval: _Memory, optlen: int) -> int:
     """Helper 49, since Linux 4.13."""
 
-def skb_adjust_room(skb: Context, len_diff: int, mode: int, flags: int) -> int:
+def skb_adjust_room(skb: _Context, len_diff: int, mode: int, flags: int) -> int:
     """Helper 50, since Linux 4.13."""
 
-def redirect_map(map: Map, key: int, flags: int) -> int:
+def redirect_map(map: _Map, key: int, flags: int) -> int:
     """Helper 51, since Linux 4.14."""
 
-def sk_redirect_map(skb: Context, map: Map, key: int, flags: int) -> int:
+def sk_redirect_map(skb: _Context, map: _Map, key: int, flags: int) -> int:
     """Helper 52, since Linux 4.14."""
 
-def sock_map_update(skops: Context, map: Map, key: Memory, flags: int) -> int:
+def sock_map_update(skops: _Context, map: _Map, key: _Memory, flags: int) -> int:
     """Helper 53, since Linux 4.14."""
 
-def xdp_adjust_meta(xdp_md: Context, delta: int) -> int:
+def xdp_adjust_meta(xdp_md: _Context, delta: int) -> int:
     """Helper 54, since Linux 4.15."""
 
-def perf_event_read_value(map: Map, flags: int, buf: Memory, buf_size: int) -> int:
+def perf_event_read_value(map: _Map, flags: int, buf: _Memory, buf_size: int) -> int:
     """Helper 55, since Linux 4.15. GPL only."""
 
-def perf_prog_read_value(ctx: Context, buf: Memory, buf_size: int) -> int:
+def perf_prog_read_value(ctx: _Context, buf: _Memory, buf_size: int) -> int:
     """Helper 56, since Linux 4.15. GPL only."""
 
-def getsockopt(bpf_socket: Context, level: int, optname: int, optval: Memory, optlen: int) -> int:
+def getsockopt(bpf_socket: _Context, level: int, optname: int, optval: _Memory, optlen: int) -> int:
     """Helper 57, since Linux 4.15."""
 
-def override_return(regs: Context, rc: int) -> int:
+def override_return(regs: _Context, rc: int) -> int:
     """Helper 58, since Linux 4.16. GPL only."""
 
-def sock_ops_cb_flags_set(bpf_sock: Context, argval: int) -> int:
+def sock_ops_cb_flags_set(bpf_sock: _Context, argval: int) -> int:
     """Helper 59, since Linux 4.16."""
 
-def msg_redirect_map(msg: Context, map: Map, key: int, flags: int) -> int:
+def msg_redirect_map(msg: _Context, map: _Map, key: int, flags: int) -> int:
     """Helper 60, since Linux 4.17."""
 
-def msg_apply_bytes(msg: Context, bytes: int) -> int:
+def msg_apply_bytes(msg: _Context, bytes: int) -> int:
     """Helper 61, since Linux 4.17."""
 
-def msg_cork_bytes(msg: Context, bytes: int) -> int:
+def msg_cork_bytes(msg: _Context, bytes: int) -> int:
     """Helper 62, since Linux 4.17."""
 
-def msg_pull_data(msg: Context, start: int, end: int, flags: int) -> int:
+def msg_pull_data(msg: _Context, start: int, end: int, flags: int) -> int:
     """Helper 63, since Linux 4.17."""
 
-def bind(ctx: Context, addr: Memory, addr_len: int) -> int:
+def bind(ctx: _Context, addr: _Memory, addr_len: int) -> int:
     """Helper 64, since Linux 4.17."""
 
-def xdp_adjust_tail(xdp_md: Context, delta: int) -> int:
+def xdp_adjust_tail(xdp_md: _Context, delta: int) -> int:
     """Helper 65, since Linux 4.18."""
 
-def skb_get_xfrm_state(skb: Context, index: int, xfrm_state: Memory, size: int, flags: int) -> int:
+def skb_get_xfrm_state(skb: _Context, index: int, xfrm_state: _Memory, size: int, flags: int) -> int:
     """Helper 66, since Linux 4.18."""
 
-def get_stack(ctx: Context, buf: Memory, size: int, flags: int) -> int:
+def get_stack(ctx: _Context, buf: _Memory, size: int, flags: int) -> int:
     """Helper 67, since Linux 4.18. GPL only."""
 
-def skb_load_bytes_relative(skb: Context, offset: int, to: Memory, len: int, start_header: int) -> int:
+def skb_load_bytes_relative(skb: _Context, offset: int, to: _Memory, len: int, start_header: int) -> int:
     """Helper 68, since Linux 4.18."""
 
-def fib_lookup(ctx: Context, params: Memory, plen: int, flags: int) -> int:
+def fib_lookup(ctx: _Context, params: _Memory, plen: int, flags: int) -> int:
     """Helper 69, since Linux 4.18. GPL only."""
 
-def sock_hash_update(skops: Context, map: Map, key: Memory, flags: int) -> int:
+def sock_hash_update(skops: _Context, map: _Map, key: _Memory, flags: int) -> int:
     """Helper 70, since Linux 4.18."""
 
-def msg_redirect_hash(msg: Context, map: Map, key: Memory, flags: int) -> int:
+def msg_redirect_hash(msg: _Context, map: _Map, key: _Memory, flags: int) -> int:
     """Helper 71, since Linux 4.18."""
 
-def sk_redirect_hash(skb: Context, map: Map, key: Memory, flags: int) -> int:
+def sk_redirect_hash(skb: _Context, map: _Map, key: _Memory, flags: int) -> int:
     """Helper 72, since Linux 4.18."""
 
-def lwt_push_encap(skb: Context, type: int, hdr: Memory, len: int) -> int:
+def lwt_push_encap(skb: _Context, type: int, hdr: _Memory, len: int) -> int:
     """Helper 73, since Linux 4.18."""
 
-def lwt_seg6_store_bytes(skb: Context, offset: int, from_: Memory, len: int) -> int:
+def lwt_seg6_store_bytes(skb: _Context, offset: int, from_: _Memory, len: int) -> int:
     """Helper 74, since Linux 4.18."""
 
-def lwt_seg6_adjust_srh(skb: Context, offset: int, delta: int) -> int:
+def lwt_seg6_adjust_srh(skb: _Context, offset: int, delta: int) -> int:
     """Helper 75, since Linux 4.18."""
 
-def lwt_seg6_action(skb: Context, action: int, param: Memory, param_len: int) -> int:
+def lwt_seg6_action(skb: _Context, action: int, param: _Memory, param_len: int) -> int:
     """Helper 76, since Linux 4.18."""
 
-def rc_repeat(ctx: Context) -> int:
+def rc_repeat(ctx: _Context) -> int:
     """Helper 77, since Linux 4.18. GPL only."""
 
-def rc_keydown(ctx: Context, protocol: int, scancode: int, toggle: int) -> int:
+def rc_keydown(ctx: _Context, protocol: int, scancode: int, toggle: int) -> int:
     """Helper 78, since Linux 4.18. GPL only."""
 
-def skb_cgroup_id(skb: Context) -> int:
+def skb_cgroup_id(skb: _Context) -> int:
     """Helper 79, since Linux 4.18."""
 
 def get_current_cgroup_id() -> int:
     """Helper 80, since Linux 4.18."""
 
-def get_local_storage(map: Map, flags: int) -> Any:
+def get_local_storage(map: _Map, flags: int) -> Any:
     """Helper 81, since Linux 4.19."""
 
-def sk_select_reuseport(reuse: Context, map: Map, key: Memory, flags: int) -> int:
+def sk_select_reuseport(reuse: _Context, map: _Map, key: _Memory, flags: int) -> int:
     """Helper 82, since Linux 4.19."""
 
-def skb_ancestor_cgroup_id(skb: Context, ancestor_level: int) -> int:
+def skb_ancestor_cgroup_id(skb: _Context, ancestor_level: int) -> int:
     """Helper 83, since Linux 4.19."""
 
-def sk_lookup_tcp(ctx: Context, tuple: Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
+def sk_lookup_tcp(ctx: _Context, tuple: _Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
     """Helper 84, since Linux 4.20."""
 
-def sk_lookup_udp(ctx: Context, tuple: Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
+def sk_lookup_udp(ctx: _Context, tuple: _Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
     """Helper 85, since Linux 4.20."""
 
-def sk_release(sock: Memory) -> int:
+def sk_release(sock: _Memory) -> int:
     """Helper 86, since Linux 4.20."""
 
-def map_push_elem(map: Map, value: Memory, flags: int) -> int:
+def map_push_elem(map: _Map, value: _Memory, flags: int) -> int:
     """Helper 87, since Linux 4.20."""
 
-def map_pop_elem(map: Map, value: Memory) -> int:
+def map_pop_elem(map: _Map, value: _Memory) -> int:
     """Helper 88, since Linux 4.20."""
 
-def map_peek_elem(map: Map, value: Memory) -> int:
+def map_peek_elem(map: _Map, value: _Memory) -> int:
     """Helper 89, since Linux 4.20."""
 
-def msg_push_data(msg: Context, start: int, len: int, flags: int) -> int:
+def msg_push_data(msg: _Context, start: int, len: int, flags: int) -> int:
     """Helper 90, since Linux 4.20."""
 
-def msg_pop_data(msg: Context, start: int, len: int, flags: int) -> int:
+def msg_pop_data(msg: _Context, start: int, len: int, flags: int) -> int:
     """Helper 91, since Linux 5.0."""
 
-def rc_pointer_rel(ctx: Context, rel_x: int, rel_y: int) -> int:
+def rc_pointer_rel(ctx: _Context, rel_x: int, rel_y: int) -> int:
     """Helper 92, since Linux 5.0. GPL only."""
 
-def spin_lock(lock: Memory) -> None:
+def spin_lock(lock: _Memory) -> None:
     """Helper 93, since Linux 5.1."""
 
-def spin_unlock(lock: Memory) -> None:
+def spin_unlock(lock: _Memory) -> None:
     """Helper 94, since Linux 5.1."""
 
-def sk_fullsock(sk: Memory) -> Any | None:
+def sk_fullsock(sk: _Memory) -> Any | None:
     """Helper 95, since Linux 5.1."""
 
-def tcp_sock(sk: Memory) -> Any | None:
+def tcp_sock(sk: _Memory) -> Any | None:
     """Helper 96, since Linux 5.1."""
 
-def skb_ecn_set_ce(skb: Context) -> int:
+def skb_ecn_set_ce(skb: _Context) -> int:
     """Helper 97, since Linux 5.1."""
 
-def get_listener_sock(sk: Memory) -> Any | None:
+def get_listener_sock(sk: _Memory) -> Any | None:
     """Helper 98, since Linux 5.1."""
 
-def skc_lookup_tcp(ctx: Context, tuple: Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
+def skc_lookup_tcp(ctx: _Context, tuple: _Memory, tuple_size: int, netns: int, flags: int) -> Any | None:
     """Helper 99, since Linux 5.2."""
 
-def tcp_check_syncookie(sk: Memory, iph: Memory, iph_len: int, th: Memory, th_len: int) -> int:
+def tcp_check_syncookie(sk: _Memory, iph: _Memory, iph_len: int, th: _Memory, th_len: int) -> int:
     """Helper 100, since Linux 5.2. GPL only."""
 
-def sysctl_get_name(ctx: Context, buf: Memory, buf_len: int, flags: int) -> int:
+def sysctl_get_name(ctx: _Context, buf: _Memory, buf_len: int, flags: int) -> int:
     """Helper 101, since Linux 5.2."""
 
-def sysctl_get_current_value(ctx: Context, buf: Memory, buf_len: int) -> int:
+def sysctl_get_current_value(ctx: _Context, buf: _Memory, buf_len: int) -> int:
     """Helper 102, since Linux 5.2."""
 
-def sysctl_get_new_value(ctx: Context, buf: Memory, buf_len: int) -> int:
+def sysctl_get_new_value(ctx: _Context, buf: _Memory, buf_len: int) -> int:
     """Helper 103, since Linux 5.2."""
 
-def sysctl_set_new_value(ctx: Context, buf: Memory, buf_len: int) -> int:
+def sysctl_set_new_value(ctx: _Context, buf: _Memory, buf_len: int) -> int:
     """Helper 104, since Linux 5.2."""
 
-def strtol(buf: Memory, buf_len: int, flags: int, res: Memory) -> int:
+def strtol(buf: _Memory, buf_len: int, flags: int, res: _Memory) -> int:
     """Helper 105, since Linux 5.2."""
 
-def strtoul(buf: Memory, buf_len: int, flags: int, res: Memory) -> int:
+def strtoul(buf: _Memory, buf_len: int, flags: int, res: _Memory) -> int:
     """Helper 106, since Linux 5.2."""
 
-def sk_storage_get(map: Map, sk: Memory, value: Memory | None, flags: int) -> Any | None:
+def sk_storage_get(map: _Map, sk: _Memory, value: _Memory | None, flags: int) -> Any | None:
     """Helper 107, since Linux 5.2."""
 
-def sk_storage_delete(map: Map, sk: Memory) -> int:
+def sk_storage_delete(map: _Map, sk: _Memory) -> int:
     """Helper 108, since Linux 5.2."""
 
 def send_signal(sig: int) -> int:
     """Helper 109, since Linux 5.3."""
 
-def tcp_gen_syncookie(sk: Memory, iph: Memory, iph_len: int, th: Memory, th_len: int) -> int:
+def tcp_gen_syncookie(sk: _Memory, iph: _Memory, iph_len: int, th: _Memory, th_len: int) -> int:
     """Helper 110, since Linux 5.4. GPL only."""
 
-def skb_output(ctx: Memory, map: Map, flags: int, data: Memory, size: int) -> int:
+def skb_output(ctx: _Memory, map: _Map, flags: int, data: _Memory, size: int) -> int:
     """Helper 111, since Linux 5.5. GPL only."""
 
-def probe_read_user(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read_user(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 112, since Linux 5.5. GPL only."""
 
-def probe_read_kernel(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read_kernel(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 113, since Linux 5.5. GPL only."""
 
-def probe_read_user_str(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read_user_str(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 114, since Linux 5.5. GPL only."""
 
-def probe_read_kernel_str(dst: Memory, size: int, unsafe_ptr: Address) -> int:
+def probe_read_kernel_str(dst: _Memory, size: int, unsafe_ptr: _Address) -> int:
     """Helper 115, since Linux 5.5. GPL only."""
 
-def tcp_send_ack(tp: Memory, rcv_nxt: int) -> int:
+def tcp_send_ack(tp: _Memory, rcv_nxt: int) -> int:
     """Helper 116, since Linux 5.6."""
 
 def send_signal_thread(sig: int) -> int:
@@ -366,205 +578,205 @@ def send_signal_thread(sig: int) -> int:
 def jiffies64() -> int:
     """Helper 118, since Linux 5.6."""
 
-def read_branch_records(ctx: Context, buf: Memory | None, size: int, flags: int) -> int:
+def read_branch_records(ctx: _Context, buf: _Memory | None, size: int, flags: int) -> int:
     """Helper 119, since Linux 5.7. GPL only."""
 
-def get_ns_current_pid_tgid(dev: int, ino: int, nsdata: Memory, size: int) -> int:
+def get_ns_current_pid_tgid(dev: int, ino: int, nsdata: _Memory, size: int) -> int:
     """Helper 120, since Linux 5.7."""
 
-def xdp_output(ctx: Memory, map: Map, flags: int, data: Memory, size: int) -> int:
+def xdp_output(ctx: _Memory, map: _Map, flags: int, data: _Memory, size: int) -> int:
     """Helper 121, since Linux 5.7. GPL only."""
 
-def get_netns_cookie(ctx: Context | None) -> int:
+def get_netns_cookie(ctx: _Context | None) -> int:
     """Helper 122, since Linux 5.7."""
 
 def get_current_ancestor_cgroup_id(ancestor_level: int) -> int:
     """Helper 123, since Linux 5.7."""
 
-def sk_assign(ctx: Context, sk: Memory, flags: int) -> int:
+def sk_assign(ctx: _Context, sk: _Memory, flags: int) -> int:
     """Helper 124, since Linux 5.7."""
 
 def ktime_get_boot_ns() -> int:
     """Helper 125, since Linux 5.8."""
 
-def seq_printf(m: Memory, fmt: Memory, fmt_size: int, data: Memory | None, data_len: int) -> int:
+def seq_printf(m: _Memory, fmt: _Memory, fmt_size: int, data: _Memory | None, data_len: int) -> int:
     """Helper 126, since Linux 5.8. GPL only."""
 
-def seq_write(m: Memory, data: Memory, len: int) -> int:
+def seq_write(m: _Memory, data: _Memory, len: int) -> int:
     """Helper 127, since Linux 5.8. GPL only."""
 
-def sk_cgroup_id(sk: Memory) -> int:
+def sk_cgroup_id(sk: _Memory) -> int:
     """Helper 128, since Linux 5.8."""
 
-def sk_ancestor_cgroup_id(sk: Memory, ancestor_level: int) -> int:
+def sk_ancestor_cgroup_id(sk: _Memory, ancestor_level: int) -> int:
     """Helper 129, since Linux 5.8."""
 
-def ringbuf_output(ringbuf: Map, data: Memory, size: int, flags: int) -> int:
+def ringbuf_output(ringbuf: _Map, data: _Memory, size: int, flags: int) -> int:
     """Helper 130, since Linux 5.8."""
 
-def ringbuf_reserve(ringbuf: Map, size: int, flags: int) -> Any | None:
+def ringbuf_reserve(ringbuf: _Map, size: int, flags: int) -> Any | None:
     """Helper 131, since Linux 5.8."""
 
-def ringbuf_submit(data: Memory, flags: int) -> None:
+def ringbuf_submit(data: _Memory, flags: int) -> None:
     """Helper 132, since Linux 5.8."""
 
-def ringbuf_discard(data: Memory, flags: int) -> None:
+def ringbuf_discard(data: _Memory, flags: int) -> None:
     """Helper 133, since Linux 5.8."""
 
-def ringbuf_query(ringbuf: Map, flags: int) -> int:
+def ringbuf_query(ringbuf: _Map, flags: int) -> int:
     """Helper 134, since Linux 5.8."""
 
-def csum_level(skb: Context, level: int) -> int:
+def csum_level(skb: _Context, level: int) -> int:
     """Helper 135, since Linux 5.8."""
 
-def skc_to_tcp6_sock(sk: Memory) -> Any | None:
+def skc_to_tcp6_sock(sk: _Memory) -> Any | None:
     """Helper 136, since Linux 5.9."""
 
-def skc_to_tcp_sock(sk: Memory) -> Any | None:
+def skc_to_tcp_sock(sk: _Memory) -> Any | None:
     """Helper 137, since Linux 5.9."""
 
-def skc_to_tcp_timewait_sock(sk: Memory) -> Any | None:
+def skc_to_tcp_timewait_sock(sk: _Memory) -> Any | None:
     """Helper 138, since Linux 5.9."""
 
-def skc_to_tcp_request_sock(sk: Memory) -> Any | None:
+def skc_to_tcp_request_sock(sk: _Memory) -> Any | None:
     """Helper 139, since Linux 5.9."""
 
-def skc_to_udp6_sock(sk: Memory) -> Any | None:
+def skc_to_udp6_sock(sk: _Memory) -> Any | None:
     """Helper 140, since Linux 5.9."""
 
-def get_task_stack(task: Memory, buf: Memory, size: int, flags: int) -> int:
+def get_task_stack(task: _Memory, buf: _Memory, size: int, flags: int) -> int:
     """Helper 141, since Linux 5.9."""
 
-def load_hdr_opt(skops: Context, searchby_res: Memory, len: int, flags: int) -> int:
+def load_hdr_opt(skops: _Context, searchby_res: _Memory, len: int, flags: int) -> int:
     """Helper 142, since Linux 5.10."""
 
-def store_hdr_opt(skops: Context, from_: Memory, len: int, flags: int) -> int:
+def store_hdr_opt(skops: _Context, from_: _Memory, len: int, flags: int) -> int:
     """Helper 143, since Linux 5.10."""
 
-def reserve_hdr_opt(skops: Context, len: int, flags: int) -> int:
+def reserve_hdr_opt(skops: _Context, len: int, flags: int) -> int:
     """Helper 144, since Linux 5.10."""
 
-def inode_storage_get(map: Map, inode: Memory, value: Memory | None, flags: int) -> Any | None:
+def inode_storage_get(map: _Map, inode: _Memory, value: _Memory | None, flags: int) -> Any | None:
     """Helper 145, since Linux 5.10."""
 
-def inode_storage_delete(map: Map, inode: Memory) -> int:
+def inode_storage_delete(map: _Map, inode: _Memory) -> int:
     """Helper 146, since Linux 5.10."""
 
-def d_path(path: Memory, buf: Memory, sz: int) -> int:
+def d_path(path: _Memory, buf: _Memory, sz: int) -> int:
     """Helper 147, since Linux 5.10."""
 
-def copy_from_user(dst: Memory, size: int, user_ptr: Address) -> int:
+def copy_from_user(dst: _Memory, size: int, user_ptr: _Address) -> int:
     """Helper 148, since Linux 5.10."""
 
-def snprintf_btf(str: Memory, str_size: int, ptr: Memory, btf_ptr_size: int, flags: int) -> int:
+def snprintf_btf(str: _Memory, str_size: int, ptr: _Memory, btf_ptr_size: int, flags: int) -> int:
     """Helper 149, since Linux 5.10."""
 
-def seq_printf_btf(m: Memory, ptr: Memory, ptr_size: int, flags: int) -> int:
+def seq_printf_btf(m: _Memory, ptr: _Memory, ptr_size: int, flags: int) -> int:
     """Helper 150, since Linux 5.10. GPL only."""
 
-def skb_cgroup_classid(skb: Context) -> int:
+def skb_cgroup_classid(skb: _Context) -> int:
     """Helper 151, since Linux 5.10."""
 
-def redirect_neigh(ifindex: int, params: Memory | None, plen: int, flags: int) -> int:
+def redirect_neigh(ifindex: int, params: _Memory | None, plen: int, flags: int) -> int:
     """Helper 152, since Linux 5.10."""
 
-def per_cpu_ptr(percpu_ptr: Memory, cpu: int) -> Any | None:
+def per_cpu_ptr(percpu_ptr: _Memory, cpu: int) -> Any | None:
     """Helper 153, since Linux 5.10."""
 
-def this_cpu_ptr(percpu_ptr: Memory) -> Any:
+def this_cpu_ptr(percpu_ptr: _Memory) -> Any:
     """Helper 154, since Linux 5.10."""
 
 def redirect_peer(ifindex: int, flags: int) -> int:
     """Helper 155, since Linux 5.10."""
 
-def task_storage_get(map: Map, task: Memory, value: Memory | None, flags: int) -> Any | None:
+def task_storage_get(map: _Map, task: _Memory, value: _Memory | None, flags: int) -> Any | None:
     """Helper 156, since Linux 5.11."""
 
-def task_storage_delete(map: Map, task: Memory) -> int:
+def task_storage_delete(map: _Map, task: _Memory) -> int:
     """Helper 157, since Linux 5.11."""
 
 def get_current_task_btf() -> Any:
     """Helper 158, since Linux 5.11. GPL only."""
 
-def bprm_opts_set(bprm: Memory, flags: int) -> int:
+def bprm_opts_set(bprm: _Memory, flags: int) -> int:
     """Helper 159, since Linux 5.11."""
 
 def ktime_get_coarse_ns() -> int:
     """Helper 160, since Linux 5.11."""
 
-def ima_inode_hash(inode: Memory, dst: Memory, size: int) -> int:
+def ima_inode_hash(inode: _Memory, dst: _Memory, size: int) -> int:
     """Helper 161, since Linux 5.11."""
 
-def sock_from_file(file: Memory) -> Any | None:
+def sock_from_file(file: _Memory) -> Any | None:
     """Helper 162, since Linux 5.11."""
 
-def check_mtu(ctx: Context, ifindex: int, mtu_len: Memory, len_diff: int, flags: int) -> int:
+def check_mtu(ctx: _Context, ifindex: int, mtu_len: _Memory, len_diff: int, flags: int) -> int:
     """Helper 163, since Linux 5.12. GPL only."""
 
-def for_each_map_elem(map: Map, callback_fn: Callback, callback_ctx: Memory | None, flags: int) -> int:
+def for_each_map_elem(map: _Map, callback_fn: _Callback, callback_ctx: _Memory | None, flags: int) -> int:
     """Helper 164, since Linux 5.13."""
 
-def snprintf(str: Memory | None, str_size: int, fmt: bytes, data: Memory | None, data_len: int) -> int:
+def snprintf(str: _Memory | None, str_size: int, fmt: bytes, data: _Memory | None, data_len: int) -> int:
     """Helper 165, since Linux 5.13. GPL only."""
 
-def sys_bpf(cmd: int, attr: Memory, attr_size: int) -> int:
+def sys_bpf(cmd: int, attr: _Memory, attr_size: int) -> int:
     """Helper 166, since Linux 5.14."""
 
-def btf_find_by_name_kind(name: Memory, name_sz: int, kind: int, flags: int) -> int:
+def btf_find_by_name_kind(name: _Memory, name_sz: int, kind: int, flags: int) -> int:
     """Helper 167, since Linux 5.14."""
 
 def sys_close(fd: int) -> int:
     """Helper 168, since Linux 5.14."""
 
-def timer_init(timer: Memory, map: Map, flags: int) -> int:
+def timer_init(timer: _Memory, map: _Map, flags: int) -> int:
     """Helper 169, since Linux 5.15. GPL only."""
 
-def timer_set_callback(timer: Memory, callback_fn: Callback) -> int:
+def timer_set_callback(timer: _Memory, callback_fn: _Callback) -> int:
     """Helper 170, since Linux 5.15. GPL only."""
 
-def timer_start(timer: Memory, nsecs: int, flags: int) -> int:
+def timer_start(timer: _Memory, nsecs: int, flags: int) -> int:
     """Helper 171, since Linux 5.15. GPL only."""
 
-def timer_cancel(timer: Memory) -> int:
+def timer_cancel(timer: _Memory) -> int:
     """Helper 172, since Linux 5.15. GPL only."""
 
-def get_func_ip(ctx: Context) -> int:
+def get_func_ip(ctx: _Context) -> int:
     """Helper 173, since Linux 5.15."""
 
-def get_attach_cookie(ctx: Context) -> int:
+def get_attach_cookie(ctx: _Context) -> int:
     """Helper 174, since Linux 5.15."""
 
-def task_pt_regs(task: Memory) -> Any:
+def task_pt_regs(task: _Memory) -> Any:
     """Helper 175, since Linux 5.15. GPL only."""
 
-def get_branch_snapshot(entries: Memory, size: int) -> int:
+def get_branch_snapshot(entries: _Memory, size: int) -> int:
     """Helper 176, since Linux 5.16. GPL only."""
 
-def trace_vprintk(fmt: Memory, fmt_size: int, data: Memory | None, data_len: int) -> int:
+def trace_vprintk(fmt: _Memory, fmt_size: int, data: _Memory | None, data_len: int) -> int:
     """Helper 177, since Linux 5.16. GPL only."""
 
-def skc_to_unix_sock(sk: Memory) -> Any | None:
+def skc_to_unix_sock(sk: _Memory) -> Any | None:
     """Helper 178, since Linux 5.16."""
 
-def kallsyms_lookup_name(name: Memory, name_sz: int, flags: int, res: Memory) -> int:
+def kallsyms_lookup_name(name: _Memory, name_sz: int, flags: int, res: _Memory) -> int:
     """Helper 179, since Linux 5.16."""
 
-def find_vma(task: Memory, addr: int, callback_fn: Callback, callback_ctx: Memory | None, flags: int) -> int:
+def find_vma(task: _Memory, addr: int, callback_fn: _Callback, callback_ctx: _Memory | None, flags: int) -> int:
     """Helper 180, since Linux 5.17."""
 
-def loop(nr_loops: int, callback_fn: Callback, callback_ctx: Memory | None, flags: int) -> int:
+def loop(nr_loops: int, callback_fn: _Callback, callback_ctx: _Memory | None, flags: int) -> int:
     """Helper 181, since Linux 5.17."""
 
-def strncmp(s1: Memory, s1_sz: int, s2: bytes) -> int:
+def strncmp(s1: _Memory, s1_sz: int, s2: bytes) -> int:
     """Helper 182, since Linux 5.17."""
 
-def get_func_arg(ctx: Context, n: int, value: Memory) -> int:
+def get_func_arg(ctx: _Context, n: int, value: _Memory) -> int:
     """Helper 183, since Linux 5.17."""
 
-def get_func_ret(ctx: Context, value: Memory) -> int:
+def get_func_ret(ctx: _Context, value: _Memory) -> int:
     """Helper 184, since Linux 5.17."""
 
-def get_func_arg_cnt(ctx: Context) -> int:
+def get_func_arg_cnt(ctx: _Context) -> int:
     """Helper 185, since Linux 5.17."""
 
 def get_retval() -> int:
@@ -573,74 +785,74 @@ def get_retval() -> int:
 def set_retval(retval: int) -> int:
     """Helper 187, since Linux 5.18."""
 
-def xdp_get_buff_len(xdp_md: Context) -> int:
+def xdp_get_buff_len(xdp_md: _Context) -> int:
     """Helper 188, since Linux 5.18."""
 
-def xdp_load_bytes(xdp_md: Context, offset: int, buf: Memory, len: int) -> int:
+def xdp_load_bytes(xdp_md: _Context, offset: int, buf: _Memory, len: int) -> int:
     """Helper 189, since Linux 5.18."""
 
-def xdp_store_bytes(xdp_md: Context, offset: int, buf: Memory, len: int) -> int:
+def xdp_store_bytes(xdp_md: _Context, offset: int, buf: _Memory, len: int) -> int:
     """Helper 190, since Linux 5.18."""
 
-def copy_from_user_task(dst: Memory, size: int, user_ptr: Address, tsk: Memory, flags: int) -> int:
+def copy_from_user_task(dst: _Memory, size: int, user_ptr: _Address, tsk: _Memory, flags: int) -> int:
     """Helper 191, since Linux 5.18. GPL only."""
 
-def skb_set_tstamp(skb: Context, tstamp: int, tstamp_type: int) -> int:
+def skb_set_tstamp(skb: _Context, tstamp: int, tstamp_type: int) -> int:
     """Helper 192, since Linux 5.18."""
 
-def ima_file_hash(file: Memory, dst: Memory, size: int) -> int:
+def ima_file_hash(file: _Memory, dst: _Memory, size: int) -> int:
     """Helper 193, since Linux 5.18."""
 
-def kptr_xchg(dst: Memory, ptr: Memory | None) -> Any | None:
+def kptr_xchg(dst: _Memory, ptr: _Memory | None) -> Any | None:
     """Helper 194, since Linux 5.19."""
 
-def map_lookup_percpu_elem(map: Map, key: Memory, cpu: int) -> Any | None:
+def map_lookup_percpu_elem(map: _Map, key: _Memory, cpu: int) -> Any | None:
     """Helper 195, since Linux 5.19."""
 
-def skc_to_mptcp_sock(sk: Memory) -> Any | None:
+def skc_to_mptcp_sock(sk: _Memory) -> Any | None:
     """Helper 196, since Linux 5.19."""
 
-def dynptr_from_mem(data: Memory, size: int, flags: int, ptr: Memory) -> int:
+def dynptr_from_mem(data: _Memory, size: int, flags: int, ptr: _Memory) -> int:
     """Helper 197, since Linux 5.19."""
 
-def ringbuf_reserve_dynptr(ringbuf: Map, size: int, flags: int, ptr: Memory) -> int:
+def ringbuf_reserve_dynptr(ringbuf: _Map, size: int, flags: int, ptr: _Memory) -> int:
     """Helper 198, since Linux 5.19."""
 
-def ringbuf_submit_dynptr(ptr: Memory, flags: int) -> None:
+def ringbuf_submit_dynptr(ptr: _Memory, flags: int) -> None:
     """Helper 199, since Linux 5.19."""
 
-def ringbuf_discard_dynptr(ptr: Memory, flags: int) -> None:
+def ringbuf_discard_dynptr(ptr: _Memory, flags: int) -> None:
     """Helper 200, since Linux 5.19."""
 
-def dynptr_read(dst: Memory, len: int, src: Memory, offset: int, flags: int) -> int:
+def dynptr_read(dst: _Memory, len: int, src: _Memory, offset: int, flags: int) -> int:
     """Helper 201, since Linux 5.19."""
 
-def dynptr_write(dst: Memory, offset: int, src: Memory, len: int, flags: int) -> int:
+def dynptr_write(dst: _Memory, offset: int, src: _Memory, len: int, flags: int) -> int:
     """Helper 202, since Linux 5.19."""
 
-def dynptr_data(ptr: Memory, offset: int, len: int) -> Any | None:
+def dynptr_data(ptr: _Memory, offset: int, len: int) -> Any | None:
     """Helper 203, since Linux 5.19."""
 
-def tcp_raw_gen_syncookie_ipv4(iph: Memory, th: Memory, th_len: int) -> int:
+def tcp_raw_gen_syncookie_ipv4(iph: _Memory, th: _Memory, th_len: int) -> int:
     """Helper 204, since Linux 6.0. GPL only."""
 
-def tcp_raw_gen_syncookie_ipv6(iph: Memory, th: Memory, th_len: int) -> int:
+def tcp_raw_gen_syncookie_ipv6(iph: _Memory, th: _Memory, th_len: int) -> int:
     """Helper 205, since Linux 6.0. GPL only."""
 
-def tcp_raw_check_syncookie_ipv4(iph: Memory, th: Memory) -> int:
+def tcp_raw_check_syncookie_ipv4(iph: _Memory, th: _Memory) -> int:
     """Helper 206, since Linux 6.0. GPL only."""
 
-def tcp_raw_check_syncookie_ipv6(iph: Memory, th: Memory) -> int:
+def tcp_raw_check_syncookie_ipv6(iph: _Memory, th: _Memory) -> int:
     """Helper 207, since Linux 6.0. GPL only."""
 
 def ktime_get_tai_ns() -> int:
     """Helper 208, since Linux 6.1."""
 
-def user_ringbuf_drain(map: Map, callback_fn: Callback, ctx: Memory | None, flags: int) -> int:
+def user_ringbuf_drain(map: _Map, callback_fn: _Callback, ctx: _Memory | None, flags: int) -> int:
     """Helper 209, since Linux 6.1."""
 
-def cgrp_storage_get(map: Map, cgroup: Memory | None, value: Memory | None, flags: int) -> Any | None:
+def cgrp_storage_get(map: _Map, cgroup: _Memory | None, value: _Memory | None, flags: int) -> Any | None:
     """Helper 210, since Linux 6.2."""
 
-def cgrp_storage_delete(map: Map, cgroup: Memory | None) -> int:
+def cgrp_storage_delete(map: _Map, cgroup: _Memory | None) -> int:
     """Helper 211, since Linux 6.2."""

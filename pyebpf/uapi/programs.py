@@ -97,8 +97,9 @@ _PREFIXES: dict[type[enum.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT
 DROP = 0
 """The verdict of a socket filter that keeps nothing."""
 
+DROP = 0
 KEEP = 0xFFFF_FFFF
-"""A socket filter returns how many bytes to keep: this many keeps every packet whole."""
+"""A socket filter returns how many bytes to keep: this many keeps every packet whole, none drops it."""
 
 FRAGS = KindOption("frags", "xdp.frags", ProgLoadFlag.XDP_HAS_FRAGS, (5, 18))
 

@@ -165,15 +165,17 @@ def helper_table() -> str:
 
 
 STUB_TYPES = {
-    "CTX": "Context",
-    "MAP": "Map",
-    "FUNC": "Callback",
+    "CTX": "_Context",
+    "MAP": "_Map",
+    "FUNC": "_Callback",
     "SCALAR": "int",
     "CONST_SIZE": "int",
     "CONST_SIZE_OR_ZERO": "int",
     "ALLOC_SIZE": "int",
     "CONST_STR": "bytes",
 }
+# Helpers whose names pyebpf gives to functions of its own, which do the same more safely.
+OWN_NAMES = {"loop", "snprintf"}
 STUB_RETURNS = {"INTEGER": "int", "VOID": "None"}
 
 
@@ -181,9 +183,9 @@ def stub_parameter(declaration: str, constraint: str) -> str:
     """A parameter of the stub: ``declaration`` is C's, ``constraint`` what the verifier asks of it."""
     c_type, name = re.fullmatch(r"(.*?)(\w+)", declaration).groups()  # type: ignore[union-attr]  # C declares by name
     kind = re.match(r"\w*", constraint)[0]  # type: ignore[index]  # matches even the empty text
-    python = STUB_TYPES.get(kind, "Memory")
+    python = STUB_TYPES.get(kind, "_Memory")
     if kind == "SCALAR" and c_type.endswith("*"):
-        python = "Address"
+        python = "_Address"
     if "?" in constraint and python != "int":
         python += " | None"
     return f"{name}_: {python}" if keyword.iskeyword(name) else f"{name}: {python}"
@@ -191,18 +193,22 @@ def stub_parameter(declaration: str, constraint: str) -> str:
 
 def stubs() -> str:
     """The text of ``helper_functions.pyi``."""
+    helpers = table("helpers.tsv")
     prototypes = table("prototypes.tsv")
     out = [
         HEADER.format(source="input/{helpers,prototypes}.tsv"),
         '"""Signatures of the BPF helpers for editors and type checkers, one to one with the C ones."""\n\n',
         "from collections.abc import Callable\nfrom typing import Any, TypeAlias\n\n",
-        "Context: TypeAlias = object  # the program's context\n",
-        "Map: TypeAlias = object  # a map, declared at module level\n",
-        "Memory: TypeAlias = object  # bytes, a struct or an array, read or written by the helper\n",
-        "Address: TypeAlias = object  # any address, also of user memory; the helper checks it\n",
-        "Callback: TypeAlias = Callable[..., int]\n\n",
+        "__all__ = [\n",
+        *(f'    "{row["name"]}",\n' for row in helpers if row["name"] not in OWN_NAMES),
+        "]\n\n",
+        "_Context: TypeAlias = object  # the program's context\n",
+        "_Map: TypeAlias = object  # a map, declared at module level\n",
+        "_Memory: TypeAlias = object  # bytes, a struct or an array, read or written by the helper\n",
+        "_Address: TypeAlias = object  # any address, also of user memory; the helper checks it\n",
+        "_Callback: TypeAlias = Callable[..., int]\n\n",
     ]
-    for row in table("helpers.tsv"):
+    for row in helpers:
         mine = [p for p in prototypes if p["helper"] == row["name"]]
         widest = max(mine, key=lambda p: len(p["arguments"].split()))
         constraints = widest["arguments"].split()
