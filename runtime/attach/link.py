@@ -137,7 +137,7 @@ class OtherLink(Link):
 
     def __init__(self, program: LoadedProgram, target: str, undo: Callable[[], None]) -> None:
         super().__init__(program, target)
-        self._finalizer = weakref.finalize(self, undo)
+        self._finalizer = weakref.finalize(self, _undo_in, os.getpid(), undo)
 
     @property
     def attached(self) -> bool:
@@ -151,6 +151,12 @@ class OtherLink(Link):
     def close(self) -> None:
         """Undo the attachment: there is no pin that could hold it."""
         self._finalizer()
+
+
+def _undo_in(process: int, undo: Callable[[], None]) -> None:
+    """Undo an attachment, but not when a fork of the process that made it exits."""
+    if os.getpid() == process:
+        undo()
 
 
 def create_link(

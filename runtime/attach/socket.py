@@ -25,14 +25,19 @@ class HasSocket(Protocol):
     def fileno(self) -> int: ...
 
 
-def _cookie(number: int) -> bytes | None:
-    """What identifies the socket behind a descriptor for as long as the machine runs; ``None`` if it is no
-    socket."""
-    with socket.socket(fileno=os.dup(number)) as other:
-        try:
-            return other.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
-        except OSError:
-            return None
+def _same_socket(number: int) -> socket.socket:
+    """Another object for the socket behind a descriptor. Raises ``OSError`` if there is none."""
+    duplicate = os.dup(number)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+
+
+def _cookie(sock: socket.socket) -> bytes:
+    """What identifies a socket for as long as the machine runs."""
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
 
 
 def attach_socket(program: LoadedProgram, sock: HasSocket) -> Link:
@@ -43,22 +48,20 @@ def attach_socket(program: LoadedProgram, sock: HasSocket) -> Link:
     """
     number = sock.fileno()
     subject = f"to socket {number}"
-    with socket.socket(fileno=os.dup(number)) as other:
-        try:
-            other.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, struct.pack("=i", program.fd))
-        except OSError as found:
-            raise error(
-                found.errno or errno.EINVAL, Phase.ATTACH, f"{program.name!r} {subject}", need=Need.NOTHING
-            ) from None
-    cookie = _cookie(number)
+    try:
+        with _same_socket(number) as same:
+            same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_BPF, struct.pack("=i", program.fd))
+            cookie = _cookie(same)
+    except OSError as found:
+        code = found.errno or errno.EINVAL
+        raise error(code, Phase.ATTACH, f"{program.name!r} {subject}", need=Need.NOTHING) from None
 
     def undo() -> None:
         # By now the number may belong to another socket, or to nothing.
         try:
-            if _cookie(number) != cookie:
-                return
-            with socket.socket(fileno=os.dup(number)) as other:
-                other.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, struct.pack("=i", 0))
+            with _same_socket(number) as same:
+                if _cookie(same) == cookie:
+                    same.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, struct.pack("=i", 0))
         except OSError as found:
             if found.errno not in (errno.EBADF, errno.ENOTSOCK, errno.ENOENT):
                 raise error(found.errno or errno.EINVAL, Phase.DETACH, subject) from None
