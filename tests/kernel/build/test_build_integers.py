@@ -93,7 +93,9 @@ def test_unsigned_by_signed(op: str) -> None:
 
 @pytest.mark.parametrize("op", ["==", "!=", "<", "<=", ">", ">="])
 def test_comparisons_of_every_mix(op: str) -> None:
-    sides = [(e, False) for e in (0, 1, (1 << 63) - 1, -1, -(1 << 63))] + [(e, True) for e in U_EDGES[:2] + U_EDGES[4:]]
+    sides = [(e, False) for e in (0, 1, (1 << 63) - 1, -1, -(1 << 63))] + [
+        (e, True) for e in U_EDGES[:2] + U_EDGES[4:]
+    ]
     for chunk in batched(list(product(sides, sides)), 64):
         case = Case()
         inputs = Inputs(case)
@@ -132,4 +134,6 @@ def test_logarithms() -> None:
     case = Case()
     inputs = Inputs(case)
     numbers = [0, 1, 2, 3, 4, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, 1 << 47, (1 << 64) - 1]
-    _run([(tree.Log2(span=t.AT, operand=inputs.get(n, True), type=Int(False, 0, 63)),) for n in numbers], case)
+    _run(
+        [(tree.Log2(span=t.AT, operand=inputs.get(n, True), type=Int(False, 0, 63)),) for n in numbers], case
+    )

@@ -1,4 +1,5 @@
-"""Typed trees by hand, briefly: what the front end's inference makes of Python source, for tests of the lowering."""
+"""Typed trees by hand, briefly: what the front end's inference makes of Python source, for tests of the
+lowering."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def put(variable: tree.Local, value: tree.Expr) -> tree.SetLocal:
     return tree.SetLocal(span=AT, local=variable, value=value)
 
 
-def arith(op: str, left: tree.Expr, right: tree.Expr, type_: Int = I64_T, may_be_zero: bool = False) -> tree.Arith:
+def arith(
+    op: str, left: tree.Expr, right: tree.Expr, type_: Int = I64_T, may_be_zero: bool = False
+) -> tree.Arith:
     """``left op right``."""
     return tree.Arith(
         span=AT, op=tree.ArithOp(op), left=left, right=right, type=type_, may_be_zero=may_be_zero
@@ -89,7 +92,9 @@ def field_of(base: tree.Expr, name: str) -> tree.FieldOf:
     assert isinstance(base.type, Ref) and isinstance(base.type.layout, lay.StructType)
     found = base.type.layout.field(name)
     assert found is not None
-    return tree.FieldOf(span=AT, base=base, field=found, type=Ref(found.layout, base.type.origin, base.type.shared))
+    return tree.FieldOf(
+        span=AT, base=base, field=found, type=Ref(found.layout, base.type.origin, base.type.shared)
+    )
 
 
 def element(base: tree.Expr, index: tree.Expr, checked: bool = True) -> tree.ElementOf:
@@ -107,7 +112,9 @@ def slice_of(base: tree.Expr, start: int, stop: int) -> tree.SliceOf:
     assert isinstance(base.type, Ref)
     of = base.type.layout
     part = (
-        lay.ArrayType(of.element, stop - start) if isinstance(of, lay.ArrayType) else lay.BytesType(stop - start)
+        lay.ArrayType(of.element, stop - start)
+        if isinstance(of, lay.ArrayType)
+        else lay.BytesType(stop - start)
     )
     return tree.SliceOf(span=AT, base=base, start=start, stop=stop, type=Ref(part, base.type.origin))
 
@@ -124,7 +131,9 @@ def new(struct: lay.StructType, label: str = "", **values: tree.Expr) -> tree.Ne
     )
 
 
-def new_array(layout: lay.ArrayType | lay.BytesType, *items: tree.Expr, label: str = "array") -> tree.NewArray:
+def new_array(
+    layout: lay.ArrayType | lay.BytesType, *items: tree.Expr, label: str = "array"
+) -> tree.NewArray:
     """An array of its own."""
     return tree.NewArray(span=AT, layout=layout, items=items, type=ref(layout), label=label)
 
@@ -154,7 +163,9 @@ def update(
     )
 
 
-def hash_map(name: str, key: lay.Layout, value: lay.Layout, *, default: int | None = None, entries: int = 8) -> MapDecl:
+def hash_map(
+    name: str, key: lay.Layout, value: lay.Layout, *, default: int | None = None, entries: int = 8
+) -> MapDecl:
     """A hash table."""
     return MapDecl(MapType.HASH, key, value, entries, default=default, name=name)
 
@@ -169,11 +180,17 @@ def lookup(decl: MapDecl, key: tree.Expr, missing: tree.Missing = tree.Missing.R
     assert decl.value is not None
     found = Ref(decl.value, Origin.MAP_VALUE, True, decl)
     return tree.MapLookup(
-        span=AT, map=decl, key=key, missing=missing, type=Maybe(found) if missing is tree.Missing.NULL else found
+        span=AT,
+        map=decl,
+        key=key,
+        missing=missing,
+        type=Maybe(found) if missing is tree.Missing.NULL else found,
     )
 
 
-def map_update(decl: MapDecl, key: tree.Expr, value: tree.Expr, *, checked: bool = True, flags: int = 0) -> tree.MapUpdate:
+def map_update(
+    decl: MapDecl, key: tree.Expr, value: tree.Expr, *, checked: bool = True, flags: int = 0
+) -> tree.MapUpdate:
     """``decl[key] = value``."""
     return tree.MapUpdate(
         span=AT, map=decl, key=key, value=value, flags=num(flags), checked=checked, type=I64_T
@@ -186,7 +203,12 @@ def do(value: tree.Expr) -> tree.Evaluate:
 
 
 def for_range(
-    variable: tree.Local, start: tree.Expr, stop: tree.Expr, *body: tree.Stmt, step: int = 1, orelse: tree.Body = ()
+    variable: tree.Local,
+    start: tree.Expr,
+    stop: tree.Expr,
+    *body: tree.Stmt,
+    step: int = 1,
+    orelse: tree.Body = (),
 ) -> tree.ForRange:
     """``for variable in range(start, stop, step)``."""
     return tree.ForRange(
@@ -199,7 +221,9 @@ def while_(test: tree.Expr, *body: tree.Stmt, orelse: tree.Body = ()) -> tree.Wh
     return tree.While(span=AT, test=test, body=body, orelse=orelse, trips=1000)
 
 
-def try_(*body: tree.Stmt, handlers: tuple[tree.Handler, ...] = (), orelse: tree.Body = (), final: tree.Body = ()) -> tree.Try:
+def try_(
+    *body: tree.Stmt, handlers: tuple[tree.Handler, ...] = (), orelse: tree.Body = (), final: tree.Body = ()
+) -> tree.Try:
     """``try``."""
     return tree.Try(span=AT, body=body, handlers=handlers, orelse=orelse, final=final)
 
