@@ -53,7 +53,8 @@ def _setns(path: str) -> None:
 
 @dataclass(frozen=True)
 class Veth:
-    """Two namespaces joined by a veth pair: ``veth0`` 10.99.0.1 in ``near``, ``veth1`` 10.99.0.2 in ``far``."""
+    """Two namespaces joined by a veth pair: ``veth0`` 10.99.0.1 in ``near``, ``veth1`` 10.99.0.2 in
+    ``far``."""
 
     near: str
     far: str
@@ -82,7 +83,8 @@ class Veth:
         return self.run(self.near, function)
 
     def udp(self, namespace: str, address: str = "", port: int = 0) -> socket.socket:
-        """A UDP socket of ``namespace``, bound if ``address`` is given; receiving times out after 0.3 seconds."""
+        """A UDP socket of ``namespace``, bound if ``address`` is given; receiving times out after 0.3
+        seconds."""
 
         def make() -> socket.socket:
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,5 @@
-"""Attaching on real hooks: sockets, XDP, tc and sockmaps, each way that kernels offer, and what stays behind."""
+"""Attaching on real hooks: sockets, XDP, tc and sockmaps, each way that kernels offer, and what stays
+behind."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ import pytest
 from pyebpf.object import MapSpec, ProgramSpec
 from pyebpf.runtime.attach.link import BpfLink, Link, OtherLink
 from pyebpf.runtime.attach.netlink import RTM_SETLINK, Netlink, attribute, attributes, interface_index
-from pyebpf.runtime.attach.sockmap import attach_sockmap
 from pyebpf.runtime.attach.socket import attach_socket
+from pyebpf.runtime.attach.sockmap import attach_sockmap
 from pyebpf.runtime.attach.tc import TcMethod, attach_tc
 from pyebpf.runtime.attach.xdp import XdpMethod, XdpMode, attach_xdp
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
@@ -29,7 +30,7 @@ from pyebpf.runtime.maps import ArrayMap
 from pyebpf.runtime.open_pinned import open_pinned
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType, LinkType, MapType, ProgType, SkAction, TcAction, XdpAction
-from tests.kernel.runtime.objects import an_object, array_of_u64, counts_in, load_one, returns
+from tests.kernel.runtime.objects import an_object, load_one, returns
 from tests.kernel.runtime.places import Veth, open_fds, pin_directory, veth_pair
 
 ROOT = Path(__file__).parents[3]

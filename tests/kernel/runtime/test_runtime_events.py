@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,8 @@ PAIR = struct_type("pair", [("low", U32), ("high", U32)])
 
 
 def counting_ring(size: int = 4096) -> tuple[MapSpec, DataSection, list[Insn], tuple[Relocation, ...]]:
-    """A program that outputs 1, 2, 3, … and returns what the helper said; the number is taken only on success."""
+    """A program that outputs 1, 2, 3, … and returns what the helper said; the number is taken only on
+    success."""
     section = DataSection(".bss", bytearray(8), [Variable("sent", 0, 8, layout=U64)])
     insns = [
         address(6),
@@ -221,7 +223,7 @@ def test_a_closed_ring_gives_its_memory_back() -> None:
     with counter() as (ring, program_):
         program_.run(FRAME)
         assert list(ring.poll(0)) == [1]
-        maps = open("/proc/self/maps").read()
+        maps = Path("/proc/self/maps").read_text()
         assert "bpf-map" in maps or "bpf_map" in maps
         ring.close()
         ring.close()
@@ -263,12 +265,10 @@ def test_the_trace_pipe_ends_with_the_time_and_closes() -> None:
 
 
 def test_a_missing_trace_file_system_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pathlib import Path
-
     from pyebpf.runtime import trace
 
     monkeypatch.setattr(trace, "_ROOTS", (Path("/sys/kernel/no_such_place"),))
     with pytest.raises(
-        BpfError, match="not mounted at /sys/kernel/no_such_place.*mounting it failed: ENOENT"
+        BpfError, match=r"not mounted at /sys/kernel/no_such_place.*mounting it failed: ENOENT"
     ):
         list(trace_print(0))

@@ -380,7 +380,7 @@ def test_a_failed_load_takes_its_pins_away() -> None:
 def test_what_the_loader_cannot_do_is_refused() -> None:
     core = program([mov(0, 0), exit_])
     core.core = (CoreRelocation(0, 0, btf.Struct("task_struct", 0), "0:1"),)
-    with pytest.raises(UnsupportedObject, match="CO-RE.*task_struct"):
+    with pytest.raises(UnsupportedObject, match=r"CO-RE.*task_struct"):
         load(an_object(core))
     spec = an_object(returns(0))
     spec.externs["CONFIG_HZ"] = Extern("CONFIG_HZ", ".kconfig", btf.INT)
