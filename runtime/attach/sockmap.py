@@ -10,6 +10,7 @@ from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attrs import ProgAttach
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.map_kinds import SockMap
+from pyebpf.runtime.maps import Map
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf
@@ -20,7 +21,7 @@ _DEFAULTS: Final = {ProgType.SK_SKB: AttachType.SK_SKB_VERDICT, ProgType.SK_MSG:
 
 def attach_sockmap(
     program: LoadedProgram,
-    sockets: SockMap,
+    sockets: Map,
     *,
     attach_type: AttachType | None = None,
     link: bool | None = None,
@@ -32,6 +33,8 @@ def attach_sockmap(
     kernel has it (6.10). Raises ``BpfError``.
     """
     chosen = attach_type or program.attach_type or _DEFAULTS.get(program.type)
+    if not isinstance(sockets, SockMap):
+        raise TypeError(f"{sockets.name!r} is a {sockets.type.name}, not a map of sockets")
     if chosen is None:
         raise TypeError(
             f"{program.name!r} is a {program.type.name} program, which does not attach to a sockmap"

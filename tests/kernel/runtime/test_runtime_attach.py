@@ -27,7 +27,7 @@ from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.load import load
 from pyebpf.runtime.map_kinds import SockMap
 from pyebpf.runtime.maps import ArrayMap
-from pyebpf.runtime.open_pinned import open_pinned
+from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType, LinkType, MapType, ProgType, SkAction, TcAction, XdpAction
 from tests.kernel.runtime.objects import an_object, load_one, returns

@@ -29,7 +29,7 @@ from pyebpf.runtime.load import load
 from pyebpf.runtime.map_create import MapBtf, create_map
 from pyebpf.runtime.map_kinds import FdMap, ProgArray, Queue, SockMap, Stack
 from pyebpf.runtime.maps import ArrayMap, HashMap, LpmTrie, Map, PerCpuArray, PerCpuHash
-from pyebpf.runtime.open_pinned import open_pinned
+from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.prog_load import load_btf
 from pyebpf.uapi.constants import MapCreateFlag, MapType, MapUpdateFlag
 from tests.kernel.runtime.objects import FRAME, an_object, counts_in, load_one, returns
@@ -449,7 +449,7 @@ def reopened(path: str) -> Iterator[str]:
     """What another process finds at ``path``."""
     code = f"""
         from pyebpf.layout import U32, U64
-        from pyebpf.runtime.open_pinned import open_pinned
+        from pyebpf.runtime.pinned import open_pinned
         with open_pinned({path!r}, key=U32, value=U64) as found:
             print(type(found).__name__, dict(found.items()))
     """
