@@ -18,6 +18,7 @@ from pyebpf.object import MapSpec, Pinning
 from pyebpf.uapi.constants import MapType
 
 SLOT_SIZE: Final = 8
+SLOT_VALUE_SIZE: Final = 4  # of maps whose values are maps or programs
 _POINTER_SIZE: Final = 8
 _WORD: Final = 0xFFFF_FFFF
 
@@ -148,6 +149,8 @@ def _read(name: str, type_: btf.Type | None, *, inner: bool) -> Definition:
             numbers[member.name] = _number(name, member)
         elif member.name == "values" and not inner and slots_offset is None:
             slots_offset, inner_map = member.offset, _inner(name, member)
+            if numbers.setdefault("value_size", SLOT_VALUE_SIZE) != SLOT_VALUE_SIZE:
+                raise ElfError(f"map {name!r}: values of {numbers['value_size']} bytes, expected 4")
         else:
             raise ElfError(f"map {name!r}: unknown member {member.name!r}")
     if "type" not in numbers:

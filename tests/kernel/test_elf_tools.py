@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pyebpf.backend.elf import read_object, write_object
-from pyebpf.object import ObjectSpec
+from pyebpf.object import ObjectSpec, Pinning
+from tests.unit.elf.clang import compile_c
 from tests.unit.elf.samples import externs, full, minimal, tables
 
 BPF_FILESYSTEM = Path("/sys/fs/bpf")
@@ -112,6 +113,30 @@ def test_llvm_reads_everything(sample: Sample, tmp_path: Path) -> None:
     assert "warning" not in run("llvm-readelf", "-aW", path)
     for name in sample().programs:
         assert f"<{name}>:" in run("llvm-objdump", "-dr", path)
+
+
+@pytest.mark.parametrize("name", ["data", "calls", "tables", "kernel"])
+def test_what_clang_made_loads_the_same_after_rewriting(name: str, tmp_path: Path, pins: Path) -> None:
+    theirs = compile_c(name)
+    spec = read_object(theirs)
+    for entry in spec.maps.values():
+        entry.pinning = Pinning.NONE  # bpftool would leave the pin behind
+    (tmp_path / "ours.o").write_bytes(write_object(spec))
+    (tmp_path / "theirs.o").write_bytes(theirs)
+    tags: list[str] = []
+    for path in ("ours.o", "theirs.o"):
+        run("bpftool", "prog", "load", tmp_path / path, pins)
+        tags.append(json.loads(run("bpftool", "--json", "prog", "show", "pinned", pins))["tag"])
+        pins.unlink()
+        (BPF_FILESYSTEM / "hashed").unlink(missing_ok=True)
+    assert tags[0] == tags[1]
+
+
+def test_tables_of_operations_register(tmp_path: Path, pins: Path) -> None:
+    spec = read_object(compile_c("operations", '-DOPERATIONS=".struct_ops"'))
+    (tmp_path / "sample.o").write_bytes(write_object(spec))
+    run("bpftool", "struct_ops", "register", tmp_path / "sample.o")
+    run("bpftool", "struct_ops", "unregister", "name", "mine")
 
 
 def test_ip_and_tc_attach(tmp_path: Path, pins: Path) -> None:
