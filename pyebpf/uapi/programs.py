@@ -1,9 +1,9 @@
 """The kinds of programs: one row per decorator, with all that compiler, object and loader need to know of it.
 
 A row says how a program of the kind is loaded, what its argument is, what it may return and what it may do to
-the packet. A new kind is a new row in ``KINDS``; nothing else lists them. ELF sections are those of libbpf:
-``section`` is the one that all loaders in use take, ``precise_section`` the one that also carries the attach
-type, for loaders that know it.
+the packet. A new kind is a new row in ``KINDS``; nothing else lists them. ``section`` is the ELF section that
+all loaders in use know: where only newer ones have a section that carries the attach type (``tcx/ingress``,
+``sk_skb/verdict``) it is the older, general one (``pyebpf.uapi.sections`` has them all).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ NO_FLAGS = ProgLoadFlag(0)
 
 
 class PacketAccess(enum.Enum):
-    """What a program may do through pointers into the packet (``may_access_direct_pkt_data`` in the
-    verifier)."""
+    """What a program may do through pointers into the packet (may_access_direct_pkt_data() in the verifier)."""
 
     NONE = "none"
     READ = "read"
@@ -45,8 +44,7 @@ class ProgramKind:
     for none. ``error_verdict`` is what a program returns for an error that nobody handled. ``return_range``
     are the least and the greatest result that the verifier accepts, None where it accepts any;
     ``verdict_enum`` and ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells
-    whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release, ``sections`` are other ELF
-    sections that mean this kind.
+    whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release.
     """
 
     name: str
@@ -62,8 +60,6 @@ class ProgramKind:
     verdicts: tuple[tuple[str, int], ...] = ()
     return_range: tuple[int, int] | None = None
     load_flags: ProgLoadFlag = NO_FLAGS
-    precise_section: str | None = None
-    sections: tuple[str, ...] = ()
     options: tuple[KindOption, ...] = ()
 
     def with_option(self, keyword: str) -> ProgramKind:
@@ -79,7 +75,6 @@ class ProgramKind:
                     section=option.section,
                     load_flags=self.load_flags | option.load_flags,
                     since=max(self.since, option.since),
-                    sections=(),
                     options=tuple(o for o in self.options if o is not option),
                 )
         raise LookupError(f"{self.name} has no option {keyword}")
@@ -141,26 +136,21 @@ TC = ProgramKind(
     test_run=True,
     since=(4, 1),
     verdict_enum=TcAction,
-    sections=("tc",),
 )
 
 TC_INGRESS = replace(
     TC,
     name="tc_ingress",
     attach_type=AttachType.TCX_INGRESS,
-    precise_section="tcx/ingress",
-    sections=("tc/ingress",),
 )
 
 TC_EGRESS = replace(
     TC,
     name="tc_egress",
     attach_type=AttachType.TCX_EGRESS,
-    precise_section="tcx/egress",
-    sections=("tc/egress",),
 )
 
-ACTION = replace(TC, name="action", prog_type=ProgType.SCHED_ACT, section="action", sections=())
+ACTION = replace(TC, name="action", prog_type=ProgType.SCHED_ACT, section="action")
 
 SK_SKB_STREAM_PARSER = ProgramKind(
     name="sk_skb_stream_parser",
@@ -193,7 +183,6 @@ SK_SKB_VERDICT = replace(
     name="sk_skb_verdict",
     attach_type=AttachType.SK_SKB_VERDICT,
     section="sk_skb",
-    precise_section="sk_skb/verdict",
     since=(5, 13),
 )
 
@@ -213,18 +202,3 @@ KINDS: tuple[ProgramKind, ...] = (
 def kind_by_name(name: str) -> ProgramKind | None:
     """The row of a decorator, if there is one."""
     return next((kind for kind in KINDS if kind.name == name), None)
-
-
-def kind_by_section(section: str) -> ProgramKind | None:
-    """The row that an ELF section stands for, options included; None for sections of other kinds.
-
-    Where kinds share a section (tc programs for either direction), the first row is meant.
-    """
-    section = section.removeprefix("?")  # libbpf's mark for programs that are not loaded by default
-    for kind in KINDS:
-        if section in (kind.section, kind.precise_section, *kind.sections):
-            return kind
-        for option in kind.options:
-            if section == option.section:
-                return kind.with_option(option.keyword)
-    return None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyebpf.uapi.tools.kernel_c import Functions, Reader, strip_comments
+from pyebpf.uapi.tools.kernel_c import Functions, strip_comments
+from pyebpf.uapi.tools.kernel_switch import Reader
 
 Release = tuple[int, int]
 

@@ -5,24 +5,53 @@ from __future__ import annotations
 import enum
 import socket
 
+import pytest
+
 from pyebpf.uapi import constants, releases
 from pyebpf.uapi.constants import AttachType, BpfCmd, LinkType, MapType, ProgType
 
+KNOWN: list[tuple[int, int]] = [
+    (ProgType.SOCKET_FILTER, 1),
+    (ProgType.NETFILTER, 32),
+    (MapType.HASH, 1),
+    (MapType.RINGBUF, 27),
+    (MapType.ARENA, 33),
+    (AttachType.XDP, 37),
+    (AttachType.TCX_INGRESS, 46),
+    (AttachType.TRACE_UPROBE_SESSION, 57),
+    (LinkType.XDP, 6),
+    (LinkType.TCX, 11),
+    (BpfCmd.PROG_LOAD, 5),
+    (BpfCmd.PROG_TEST_RUN, 10),
+    (BpfCmd.PROG_BIND_MAP, 35),
+    (constants.XDP_REDIRECT, 4),
+    (constants.TC_ACT_UNSPEC, -1),
+    (constants.TC_ACT_SHOT, 2),
+    (constants.SK_PASS, 1),
+    (constants.MapCreateFlag.NO_PREALLOC, 1),
+    (constants.BPF_F_MMAPABLE, 0x400),
+    (constants.MapUpdateFlag.NOEXIST, 1),
+    (constants.BPF_F_LOCK, 4),
+    (constants.ProgLoadFlag.SLEEPABLE, 0x10),
+    (constants.BPF_F_XDP_HAS_FRAGS, 0x20),
+    (constants.BPF_F_CURRENT_CPU, 0xFFFFFFFF),
+    (constants.BPF_F_CURRENT_NETNS, -1),
+    (constants.BPF_RINGBUF_BUSY_BIT, 1 << 31),
+    (constants.BPF_RINGBUF_DISCARD_BIT, 1 << 30),
+    (constants.ETH_HLEN, 14),
+    (constants.ETH_P_IP, 0x0800),
+    (constants.ETH_P_IPV6, 0x86DD),
+]
 
-def test_known_values() -> None:
-    assert ProgType.SOCKET_FILTER == 1 and ProgType.NETFILTER == 32 and len(ProgType) == 33
-    assert MapType.HASH == 1 and MapType.RINGBUF == 27 and MapType.ARENA == 33
-    assert AttachType.XDP == 37 and AttachType.TCX_INGRESS == 46 and AttachType.TRACE_UPROBE_SESSION == 57
-    assert LinkType.XDP == 6 and LinkType.TCX == 11
-    assert BpfCmd.PROG_LOAD == 5 and BpfCmd.PROG_TEST_RUN == 10 and BpfCmd.PROG_BIND_MAP == 35
-    assert constants.XDP_PASS is constants.XdpAction.PASS and constants.XDP_REDIRECT == 4
-    assert constants.TC_ACT_UNSPEC == -1 and constants.TC_ACT_SHOT == 2 and constants.SK_PASS == 1
-    assert constants.BPF_F_CURRENT_CPU == 0xFFFFFFFF and constants.BPF_F_CURRENT_NETNS == -1
-    assert constants.BPF_RINGBUF_BUSY_BIT == 1 << 31 and constants.BPF_RINGBUF_DISCARD_BIT == 1 << 30
-    assert constants.ETH_HLEN == 14 and constants.ETH_P_IP == 0x0800 and constants.ETH_P_IPV6 == 0x86DD
-    assert constants.MapCreateFlag.NO_PREALLOC == 1 and constants.MapCreateFlag.MMAPABLE == 0x400
-    assert constants.MapUpdateFlag.NOEXIST == 1 and constants.BPF_F_LOCK == 4
-    assert constants.ProgLoadFlag.SLEEPABLE == 0x10 and constants.ProgLoadFlag.XDP_HAS_FRAGS == 0x20
+
+@pytest.mark.parametrize(("constant", "value"), KNOWN)
+def test_known_values(constant: int, value: int) -> None:
+    assert constant == value
+
+
+def test_names_are_the_members() -> None:
+    assert constants.XDP_PASS is constants.XdpAction.PASS
+    assert MapType(19).name == "CGROUP_STORAGE" and len(ProgType) == 33
 
 
 def test_against_the_socket_module() -> None:

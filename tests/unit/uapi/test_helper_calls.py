@@ -250,7 +250,8 @@ def test_calls_made_from_the_row_are_accepted(
     maker = Maker(prog_type, create_map)
     wrong, accepted = [], 0
     for helper, terms in helpers_of(prog_type):
-        for map_type in sorted(helper.map_types & MAPS.keys()) or [None]:
+        map_types: list[MapType | None] = [*sorted(helper.map_types & MAPS.keys())] or [None]
+        for map_type in map_types:
             if unreleasable(helper, prog_type, map_type):
                 continue
             log = load_program(prog_type, maker.program(helper, map_type))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pyebpf.uapi import releases
-from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
+from pyebpf.uapi.constants import ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
 from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, FieldKind
 from pyebpf.uapi.programs import (
     KEEP,
@@ -16,8 +16,8 @@ from pyebpf.uapi.programs import (
     PacketAccess,
     ProgramKind,
     kind_by_name,
-    kind_by_section,
 )
+from pyebpf.uapi.sections import section_kind
 
 Load = Callable[..., str | None]
 
@@ -49,11 +49,13 @@ def test_rows_are_consistent(kind: ProgramKind) -> None:
     assert kind.since >= releases.PROG_TYPES[kind.prog_type]
     assert not (kind.verdict_enum and kind.verdicts)
     assert kind.context is (XDP_MD if kind.prog_type is ProgType.XDP else SK_BUFF)
-    for section in (kind.precise_section, *kind.sections):
-        if section is not None:
-            assert kind_by_section(section) is kind
-    found = kind_by_section(kind.section)
+    found = section_kind(kind.section)
     assert found is not None and found.prog_type is kind.prog_type
+    assert found.attach_type in (None, kind.attach_type)
+    for option in kind.options:
+        row = section_kind(option.section)
+        assert row is not None and (row.prog_type, row.attach_type) == (kind.prog_type, kind.attach_type)
+        assert row.flags == option.load_flags
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -94,22 +96,16 @@ def test_error_verdicts() -> None:
     assert verdicts == {"sk_skb_stream_parser": -74}
 
 
-def test_sections() -> None:
-    def meaning(section: str) -> tuple[str, AttachType | None] | None:
-        kind = kind_by_section(section)
-        return None if kind is None else (kind.name, kind.attach_type)
-
-    assert meaning("socket") == ("socket_filter", None)
-    assert meaning("xdp") == ("xdp", AttachType.XDP)
-    assert meaning("tc") == meaning("classifier") == meaning("?tc") == ("tc", None)
-    assert meaning("tc/ingress") == meaning("tcx/ingress") == ("tc_ingress", AttachType.TCX_INGRESS)
-    assert meaning("tcx/egress") == ("tc_egress", AttachType.TCX_EGRESS)
-    assert meaning("action") == ("action", None)
-    assert meaning("sk_skb/stream_parser") == ("sk_skb_stream_parser", AttachType.SK_SKB_STREAM_PARSER)
-    assert meaning("sk_skb/verdict") == ("sk_skb_verdict", AttachType.SK_SKB_VERDICT)
-    assert meaning("kprobe/do_exit") is None and meaning("xdp/foo") is None
-    frags = kind_by_section("xdp.frags")
-    assert frags is not None and frags.load_flags == ProgLoadFlag.XDP_HAS_FRAGS and frags.since == (5, 18)
+def test_options() -> None:
+    xdp = kind_by_name("xdp")
+    assert xdp is not None
+    frags = xdp.with_option("frags")
+    assert (frags.section, frags.load_flags, frags.since) == (
+        "xdp.frags",
+        ProgLoadFlag.XDP_HAS_FRAGS,
+        (5, 18),
+    )
+    assert frags.name == "xdp" and not frags.options
 
 
 def test_verdict_names() -> None:
