@@ -19,7 +19,7 @@ NO_FLAGS = ProgLoadFlag(0)
 
 
 class PacketAccess(enum.Enum):
-    """What a program may do through pointers into the packet (may_access_direct_pkt_data() in the verifier)."""
+    """What a program may do through pointers into the packet: ``may_access_direct_pkt_data()``."""
 
     NONE = "none"
     READ = "read"
