@@ -14,8 +14,10 @@ from pyebpf.declare import MapDecl
 from pyebpf.frontend import tree
 from pyebpf.frontend.build import build
 from pyebpf.ir.verify import verify
+from pyebpf.runtime.events import RingBuf
 from pyebpf.runtime.load import load
 from pyebpf.target import Isa, Target
+from pyebpf.uapi.constants import MapType
 from tests.differential.evaluator import Context, Evaluator
 from tests.unit.build import trees as t
 
@@ -60,6 +62,7 @@ class Outcome:
     verdict: int
     packet: bytes
     maps: dict[str, dict[bytes, bytes]]
+    records: dict[str, list[bytes]] = field(default_factory=dict)
 
 
 def evaluate(unit: tree.Unit, frame: bytes, runs: int) -> Outcome:
@@ -75,10 +78,11 @@ def evaluate(unit: tree.Unit, frame: bytes, runs: int) -> Outcome:
     maps = {
         decl.name or "": {k: bytes(v) for k, v in evaluator.map(decl).values.items()}
         for decl in unit.maps
-        if decl.key is not None
+        if decl.key is not None and decl.type is not MapType.PROG_ARRAY
     }
     # Where the kernel took the Ethernet header off, it gives back zeros in its place.
-    return Outcome(verdict, bytes(strip) + bytes(context.packet), maps)
+    records = {d.name or "": evaluator.map(d).records for d in unit.maps if d.type is MapType.RINGBUF}
+    return Outcome(verdict, bytes(strip) + bytes(context.packet), maps, records)
 
 
 def compiled(unit: tree.Unit, frame: bytes, runs: int, target: Target = KERNEL) -> Outcome:
@@ -94,11 +98,15 @@ def compiled(unit: tree.Unit, frame: bytes, runs: int, target: Target = KERNEL) 
         for _ in range(runs):
             result = loaded.programs[unit.programs[0].name].run(frame)
             verdict, packet = result.verdict, result.data
-        maps = {}
+        maps, records = {}, {}
         for decl in unit.maps:
-            if decl.key is not None:
-                maps[decl.name or ""] = dict(loaded.maps[decl.name or ""]._raw_pairs())
-        return Outcome(verdict, packet, maps)
+            name = decl.name or ""
+            live = loaded.maps[name]
+            if isinstance(live, RingBuf):
+                records[name] = list(live.poll(0))
+            elif decl.key is not None and decl.type is not MapType.PROG_ARRAY:
+                maps[name] = dict(live._raw_pairs())
+        return Outcome(verdict, packet, maps, records)
 
 
 def check(
@@ -111,4 +119,5 @@ def check(
         assert outcome.verdict == expected.verdict, target
         assert outcome.maps == expected.maps, target
         assert outcome.packet == expected.packet, target
+        assert outcome.records == expected.records, target
     return expected
