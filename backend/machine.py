@@ -14,6 +14,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pyebpf.backend.insn import LD_IMM64, Class
 from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Function
 from pyebpf.object import RelocKind
@@ -123,6 +124,12 @@ class MachineInsn:
     commutative: bool = False
     span: Span | None = None
     comment: str = ""
+
+    @property
+    def slots(self) -> int:
+        """How many 8-byte slots of code it takes: 2 for ``ld_imm64`` and for the address of a frame slot."""
+        is_address = self.frame is not None and self.opcode & 0x07 in (Class.ALU, Class.ALU64)
+        return 2 if self.opcode == LD_IMM64 or is_address else 1
 
     def uses(self) -> Iterator[Operand]:
         """The operands that it reads."""

@@ -1,0 +1,275 @@
+"""Which values are in registers where: spilling and live-range splitting, before any register is chosen.
+
+``plan`` walks the blocks in reverse postorder and decides, for every instruction, which values stay in registers
+across it, so that everywhere at most ten are, and across an instruction that clobbers registers or demands certain
+ones only as many as the rest can hold (four at a call). It evicts the value whose next use is farthest (Belady's
+MIN, extended to control flow after Braun and Hack, "Register spilling and live-range splitting for SSA-form
+programs", CC 2009), rematerialisable values before all others, and those that are in memory already before those
+that would need a store. A value that is not in a register is reloaded (or made anew) in front of its next use and
+stays from then on.
+
+Rematerialisable values never stay across an instruction that clobbers: to make one again costs an instruction, as
+would the copy out of a preserved register.
+
+Since the input is SSA, one store after the definition serves all reloads: no store is needed anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
+from pyebpf.backend.liveness import LOOP_EXIT_DISTANCE, NEVER, Liveness
+from pyebpf.diagnostics import InternalError
+
+_PREFER_REMAT: Final = 1 << 40
+_PRESERVED: Final = 4
+
+
+@dataclass(eq=False, slots=True)
+class SpillPlan:
+    """By block index: the values in registers at the start (``entry``) and end (``exit``), and for every site those
+    that stay in registers across it (``kept``; its definitions come on top). ``spilled``: the values that are stored
+    to the frame."""
+
+    entry: list[list[int]]
+    exit: list[set[int]]
+    kept: list[list[list[int]]]
+    spilled: set[int]
+
+
+def plan(flow: Flow, liveness: Liveness) -> SpillPlan:
+    """Decide for ``flow`` what is in registers where.
+
+    Raises ``InternalError`` if one instruction alone needs more registers than there are.
+    """
+    return _Planner(flow, liveness).run()
+
+
+class _Planner:
+    """The state of one run of ``plan``."""
+
+    def __init__(self, flow: Flow, liveness: Liveness) -> None:
+        self.flow = flow
+        self.liveness = liveness
+        count = len(flow.blocks)
+        self.plan = SpillPlan(
+            [[] for _ in range(count)], [set() for _ in range(count)], [[] for _ in range(count)], set()
+        )
+        self.done = [False] * count
+        self.pressure = _Pressure(flow, liveness)
+
+    def run(self) -> SpillPlan:
+        for block in self.flow.blocks:
+            self.plan.entry[block.index] = self._entry(block)
+            self._walk(block)
+            self.done[block.index] = True
+        self._reload_on_edges()
+        return self.plan
+
+    # ------------------------------------------------------------ within a block
+
+    def _walk(self, block: FlowBlock) -> None:
+        index = block.index
+        remat, spilled = self.flow.remat, self.plan.spilled
+        entry = self.plan.entry[index]
+        distance = self.liveness.distance_in[index]
+        next_use = {v: distance[v] for v in entry}  # of the values in registers, in order of arrival
+        kept_lists = self.plan.kept[index]
+        for i, site in enumerate(block.sites):
+            after = site.after
+            keep: list[int] = []
+            for value, position in next_use.items():
+                if after.get(value, position) < NEVER:
+                    keep.append(value)
+            for value in site.uses:
+                if value not in next_use:
+                    if value not in remat:
+                        spilled.add(value)
+                    if after[value] < NEVER and not _only_fixed(site, value):
+                        keep.append(value)
+            if site.clobbers:
+                keep = [v for v in keep if v not in remat]
+            if len(keep) + len(site.defs) + max(len(site.uses), site.forbidden.bit_count()) > REGISTERS:
+                keep = self._evict(block, i, site, keep, next_use)
+            next_use = {v: after.get(v, next_use.get(v, NEVER)) for v in keep}
+            for value in site.defs:
+                if after[value] < NEVER:
+                    next_use[value] = after[value]
+            kept_lists.append(keep)
+        self.plan.exit[index] = set(next_use)
+
+    def _evict(
+        self, block: FlowBlock, i: int, site: Site, keep: list[int], next_use: dict[int, int]
+    ) -> list[int]:
+        """``keep`` without the values that cannot stay, the ones needed last going first."""
+        after, remat, spilled = site.after, self.flow.remat, self.plan.spilled
+
+        def cost(value: int) -> int:
+            distance = after.get(value, next_use.get(value, NEVER)) - i
+            if value in remat:
+                return distance + _PREFER_REMAT
+            return distance * 2 if value in spilled else distance
+
+        keep = sorted(keep, key=cost)
+        while (shortage := demand(site, keep)) > 0:
+            if not keep:
+                raise InternalError(
+                    f"an instruction needs {shortage} registers more than there are",
+                    phase=PHASE,
+                    function=self.flow.function.name,
+                    span=site.insn.span,
+                )
+            keep.pop()
+        return keep
+
+    # ------------------------------------------------------------ at the start of a block
+
+    def _entry(self, block: FlowBlock) -> list[int]:
+        """The values that are in registers at the start of ``block``."""
+        live = self.liveness.live_in[block.index]
+        if not block.preds:
+            return [v for v in block.params if live >> v & 1]
+        known = [p for p in block.preds if self.done[p]]
+        if len(known) < len(block.preds):
+            return self._loop_entry(block, known)
+        if len(known) == 1 and not block.params:
+            return [v for v in self.plan.exit[known[0]] if live >> v & 1]
+        counts: dict[int, int] = {}
+        for p in known:
+            for value in self.plan.exit[p]:
+                if live >> value & 1:
+                    counts[value] = counts.get(value, 0) + 1
+        sure = [v for v, n in counts.items() if n == len(known)]
+        maybe = [v for v, n in counts.items() if n < len(known) and v not in self.flow.remat]
+        sure += [v for v in block.params if live >> v & 1]
+        return self._choose(block, sure, maybe, REGISTERS)
+
+    def _choose(self, block: FlowBlock, sure: Iterable[int], maybe: Collection[int], limit: int) -> list[int]:
+        """``sure`` as far as they fit, then of ``maybe`` those that survive until they are used."""
+        distance = self.liveness.distance_in[block.index]
+        remat = self.flow.remat
+        chosen = sorted(sure, key=lambda v: (v in remat, distance[v]))[:limit]
+        call = self.liveness.clobber_in[block.index]
+        for value in sorted(maybe, key=distance.__getitem__):
+            if len(chosen) < (limit if distance[value] <= call else min(limit, _PRESERVED)):
+                chosen.append(value)
+        return chosen
+
+    def _loop_entry(self, block: FlowBlock, known: list[int]) -> list[int]:
+        """The same for the header of a loop: what the loop uses, then what can pass through it untouched."""
+        live = self.liveness.live_in[block.index]
+        distance = self.liveness.distance_in[block.index]
+        remat = self.flow.remat
+        pressure = self.pressure.of_loop(block.index)
+        values = [v for v in distance if live >> v & 1]
+        used = [v for v in values if distance[v] < LOOP_EXIT_DISTANCE and v not in remat]
+        through = [v for v in values if distance[v] >= LOOP_EXIT_DISTANCE and v not in remat]
+        if not pressure.across:  # no calls in the loop
+            chosen = self._choose(block, used, (), REGISTERS)
+            room = REGISTERS - pressure.total
+            if room < 0:  # something must go: first what the loop does not use
+                through = sorted(through, key=distance.__getitem__)[: max(0, len(through) + room)]
+            elif room > 0:
+                constants = [v for v in values if v in remat and distance[v] < LOOP_EXIT_DISTANCE]
+                chosen += sorted(constants, key=distance.__getitem__)[
+                    : min(room, REGISTERS - len(chosen) - len(through))
+                ]
+            return chosen + [v for v in through if self._in_any(v, known)][: REGISTERS - len(chosen)]
+        call = self.liveness.clobber_in[block.index]
+        near = [v for v in used if distance[v] <= call]
+        far = [v for v in used if distance[v] > call]
+        over = max(pressure.total - REGISTERS, pressure.across - _PRESERVED)
+        if over > 0:
+            through = sorted(through, key=distance.__getitem__)[: max(0, len(through) - over)]
+        chosen = sorted(near, key=distance.__getitem__)[:REGISTERS]
+        rest = sorted(far, key=distance.__getitem__) + [v for v in through if self._in_any(v, known)]
+        for value in rest:
+            if over <= 0 or len(chosen) < _PRESERVED:
+                chosen.append(value)
+        return chosen[:REGISTERS]
+
+    def _in_any(self, value: int, preds: Iterable[int]) -> bool:
+        return any(value in self.plan.exit[p] for p in preds)
+
+    # ------------------------------------------------------------ between blocks
+
+    def _reload_on_edges(self) -> None:
+        """Find the values that edges load from memory, because they arrive in a register and leave in none."""
+        remat, spilled = self.flow.remat, self.plan.spilled
+        for block in self.flow.blocks:
+            leaving = self.plan.exit[block.index]
+            for edge in block.edges:
+                target = self.flow.blocks[edge.target]
+                live = self.liveness.live_in[edge.target]
+                params = set(target.params)
+                needed = [v for v in self.plan.entry[edge.target] if v not in params]
+                needed += [a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1]
+                spilled.update(v for v in needed if v not in leaving and v not in remat)
+
+
+def _only_fixed(site: Site, value: int) -> bool:
+    """Whether ``site`` uses ``value`` in fixed registers only, so that a reload goes straight there."""
+    return all(v != value for _, v in site.plain) and all(v != value for _, _, _, v in site.ties)
+
+
+def demand(site: Site, keep: Collection[int]) -> int:
+    """How many registers too few there are if ``keep`` stay in registers across ``site``; not positive if it fits."""
+    fixed = {register: value for _, value, register in site.fixed_uses}
+    plain = {v for _, v in site.plain}
+    early = sum(1 for _, _, e in site.plain_defs if e)
+    kept = set(keep)
+    # Values that stay may sit in the fixed register they are used in, if it survives.
+    lost = site.clobbers
+    for _, _, register in site.fixed_defs:
+        lost |= 1 << register
+    placed = {v for register, v in fixed.items() if v in kept and not lost >> register & 1}
+    tied = {v for _, _, _, v in site.ties}
+    readable = kept | set(fixed.values()) | tied
+    reading = len(kept) - len(placed) + len(fixed) + len(plain - readable) + len(site.ties) + early
+    writing = len(kept) + len(site.defs)
+    surviving = len(kept) - len(placed) + bin(site.forbidden).count("1")
+    if site.clobbers:
+        surviving += len(site.ties) + early
+    return max(reading, writing, surviving) - REGISTERS
+
+
+@dataclass(frozen=True, slots=True)
+class _LoopPressure:
+    """The most values live at once anywhere in a loop (``total``) and across its clobbering instructions (``across``)."""
+
+    total: int
+    across: int
+
+
+class _Pressure:
+    """Register pressure of loops, without rematerialisable values."""
+
+    def __init__(self, flow: Flow, liveness: Liveness) -> None:
+        self._flow = flow
+        self._counted = ~flow.remat_mask
+        self._liveness = liveness
+        self._blocks: dict[int, _LoopPressure] = {}
+
+    def of_loop(self, header: int) -> _LoopPressure:
+        """The pressure of the loop with this header (a block that is the target of a back edge)."""
+        blocks = [self._of_block(i) for i in self._flow.loops[header].body]
+        return _LoopPressure(max(b.total for b in blocks), max(b.across for b in blocks))
+
+    def _of_block(self, index: int) -> _LoopPressure:
+        if index not in self._blocks:
+            block = self._flow.blocks[index]
+            live = self._liveness.live_out[index] & self._counted
+            total, across = live.bit_count(), 0
+            for site in reversed(block.sites):
+                for value in site.defs:
+                    live &= ~(1 << value)
+                if site.clobbers:
+                    across = max(across, live.bit_count(), 1)
+                for value in site.uses:
+                    live |= 1 << value & self._counted
+                total = max(total, live.bit_count())
+            self._blocks[index] = _LoopPressure(total, across)
+        return self._blocks[index]

@@ -1,0 +1,49 @@
+"""Allocate random functions and judge each result.
+
+python -m tests.unit.allocate.fuzz --count 10000 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pyebpf.backend import allocation_check, frame
+from pyebpf.backend.allocate import allocate
+from pyebpf.backend.machine_text import print_machine
+from tests.unit.allocate.generator import random_function
+from tests.unit.allocate.simulate import compare
+
+
+def try_seed(seed: int) -> int:
+    """Allocate the random function with this seed; the number of its instructions. Raises if the result is wrong."""
+    function = random_function(seed)
+    before = allocation_check.snapshot(function)
+    allocate(function)
+    allocation_check.check(before, function)
+    frame.layout(function)
+    compare(before, function, seed)
+    return sum(len(b.insns) for b in before.blocks)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    start = time.perf_counter()
+    insns = 0
+    for seed in range(options.seed, options.seed + options.count):
+        try:
+            insns += try_seed(seed)
+        except Exception:
+            print(f"seed {seed} fails:")
+            print(print_machine(random_function(seed)))
+            raise
+    seconds = time.perf_counter() - start
+    print(f"{options.count} functions, {insns} instructions: all right, {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
