@@ -1,8 +1,9 @@
-"""Constructs that reach out of the program: ring buffers, tail calls, helpers, printing, functions of other kinds."""
+"""Constructs that reach out of the program: ring buffers, tail calls, helpers, printing, other functions."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,12 @@ def helper(name: str, *args: tree.Expr, type_: object = I64, checked: bool = Fal
     row = helper_by_name(name)
     assert row is not None
     return tree.HelperCall(span=t.AT, helper=row, args=args, checked=checked, type=type_)  # type: ignore[arg-type]
+
+
+def find_socket(case: Case, type_: object, checked: bool = False) -> tree.HelperCall:
+    addresses = t.new_array(lay.BytesType(12))
+    rest = (t.num(12), t.num(-1), t.num(0))
+    return helper("skc_lookup_tcp", case.ctx, addresses, *rest, type_=type_, checked=checked)
 
 
 @pytest.mark.parametrize("way", range(6))
@@ -188,23 +195,14 @@ def test_helpers() -> None:
     outcome = compiled(unit, FRAME, 1)
     assert shown(outcome.maps, 0) == os.getpid() << 32 | os.getpid()
     assert shown(outcome.maps, 1) == 0
-    assert shown(outcome.maps, 2) == len(open("/proc/self/comm").read().strip())
+    assert shown(outcome.maps, 2) == len(Path("/proc/self/comm").read_text().strip())
     assert shown(outcome.maps, 3) == 14
 
 
 def test_checked_null_raises() -> None:
     case = Case("tc", error_verdict=70)
     s = t.local("s", Pointer(Handle.SOCKET))
-    found = helper(
-        "skc_lookup_tcp",
-        case.ctx,
-        t.new_array(lay.BytesType(12)),
-        t.num(12),
-        t.num(-1),
-        t.num(0),
-        type_=Pointer(Handle.SOCKET),
-        checked=True,
-    )
+    found = find_socket(case, Pointer(Handle.SOCKET), checked=True)
     unit = case.program.unit(t.put(s, found), t.do(helper("sk_release", t.get(s))), t.ret(t.num(1)))
     assert compiled(unit, FRAME, 1).verdict == 70
 
