@@ -6,6 +6,7 @@ Each keeps phis in step with predecessors, so that no pass touches ``Phi.incomin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.cfg import reverse_postorder
@@ -15,11 +16,14 @@ from pyebpf.ir.ops import (
     CompareBranch,
     Function,
     Jump,
+    NonNull,
     Op,
     Phi,
+    PtrAdd,
     Terminator,
     Value,
 )
+from pyebpf.ir.types import PtrTy
 
 
 def substitute(function: Function, mapping: Mapping[Value, Value]) -> None:
@@ -121,3 +125,19 @@ def place_after_phis(block: Block, op: Op) -> None:
     """Insert ``op`` behind the phis of ``block``."""
     place = next((i for i, o in enumerate(block.ops) if not isinstance(o, Phi)), len(block.ops))
     block.ops.insert(place, op)
+
+
+def refine_pointers(function: Function) -> None:
+    """Make the types of derived pointers agree with their bases again, after a value was replaced by one of a
+    more exact type (a pointer to ``MEM`` turned out to point to the stack)."""
+    for block in reverse_postorder(function):
+        for op in block.ops:
+            match op:
+                case NonNull(type=PtrTy(), pointer=Value(type=PtrTy() as base)):
+                    op.type = replace(base, nullable=False)
+                case PtrAdd(type=PtrTy() as old, base=Value(type=PtrTy() as base)) if (
+                    old.space is not base.space
+                ):
+                    op.type = replace(old, space=base.space)
+                case _:
+                    pass

@@ -1,0 +1,234 @@
+"""Global value numbering: an expression that was computed on every way here is not computed again.
+
+::
+
+    %1 = load.4 ptr<packet> %ctx + 0         %1 = load.4 ptr<packet> %ctx + 0
+    %2 = add i64 %x, %y                      %2 = add i64 %x, %y
+    store.8 %slot + 0, %2             →      store.8 %slot + 0, %2
+    %3 = load.4 ptr<packet> %ctx + 0         %5 = load.1 i64 %1 + 4
+    %4 = add i64 %y, %x
+    %5 = load.1 i64 %3 + %4
+
+Walks the dominator tree with the expressions available so far. Loads take part as long as nothing may have
+changed their memory: a region is unchanged since the immediate dominator unless the block is in the iterated
+dominance frontier of the blocks that change it, as in SSA construction for memory. A load of what was just
+stored is the stored value. Pointers to packets and context fields are loaded anew after a helper that changes
+the packet, because such a helper changes the context's region.
+
+Merging makes checks count for more: what was compared and what is used become one value. Constants, maps and
+addresses in the frame are not merged, because making them again is cheaper than a register.
+
+Requires: ``simplify`` before, which puts operands in order. Invalidates: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Final
+
+from pyebpf.backend.passes.addresses import place_of
+from pyebpf.backend.passes.evaluate import possible_bits
+from pyebpf.backend.passes.memory import Memory, Region, context_changers
+from pyebpf.ir import ops
+from pyebpf.ir.cfg import Dominators, iterated_frontier
+from pyebpf.ir.edit import substitute
+from pyebpf.ir.ops import Alloca, BinOp, Block, Const, Function, Load, Module, Op, Store, Value
+from pyebpf.ir.types import I64, PtrTy
+from pyebpf.uapi.helpers import helper_by_name
+
+_COMMUTATIVE: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})
+_SAME_EACH_TIME: Final = frozenset(
+    row.id
+    for row in map(
+        helper_by_name,
+        ("get_current_pid_tgid", "get_current_uid_gid", "get_current_task", "get_smp_processor_id"),
+    )
+    if row is not None
+)
+"""Helpers that give the same result all through one run of a program."""
+
+_Available = dict[Region, dict[Hashable, Value]]
+"""For each region the loads whose value is known: what was read, and the value."""
+
+
+def run(module: Module) -> bool:
+    """Number the values of every function. Returns whether anything changed."""
+    changers = context_changers(module)
+    changes = [_Numbering(f, Memory(f, module, changers)).run() for f in module.functions.values()]
+    return any(changes)
+
+
+class _Numbering:
+    def __init__(self, function: Function, memory: Memory) -> None:
+        self.function = function
+        self.memory = memory
+        self.replaced: dict[Value, Value] = {}
+        self.number: dict[Hashable, int] = {}
+        self.expressions: dict[Hashable, Value] = {}
+
+    def run(self) -> bool:
+        dominators = Dominators(self.function)
+        forgets = self.forgotten(dominators)
+        at_end: dict[Block, _Available] = {}
+        stack: list[tuple[Block, list[Hashable] | None]] = [(self.function.entry, None)]
+        while stack:
+            block, undo = stack.pop()
+            if undo is not None:
+                for key in undo:
+                    del self.expressions[key]
+                continue
+            parent = dominators.idom.get(block)
+            inherited: _Available = at_end[parent] if parent else {}
+            self.available: _Available = {
+                region: dict(known)
+                for region, known in inherited.items()
+                if block not in forgets.get(region, ())
+            }
+            self.undo: list[Hashable] = []
+            self.block(block)
+            at_end[block] = self.available
+            stack.append((block, self.undo))
+            stack.extend((child, None) for child in reversed(dominators.children[block]))
+        substitute(self.function, self.replaced)
+        return bool(self.replaced)
+
+    def forgotten(self, dominators: Dominators) -> dict[Region, set[Block]]:
+        """For each region the blocks at whose start it may be another than at the end of the dominator."""
+        writers: dict[Region, list[Block]] = {}
+        for block in dominators.order:
+            for region in {r for op in block.ops for r in self.memory.clobbers(op)}:
+                writers.setdefault(region, []).append(block)
+        if not writers:
+            return {}
+        frontiers = dominators.frontiers()
+        return {region: set(iterated_frontier(frontiers, blocks)) for region, blocks in writers.items()}
+
+    def block(self, block: Block) -> None:
+        out: list[Op] = []
+        for op in block.ops:
+            op.map_operands(self.resolve)
+            leader = self.leader(op, block, out)
+            if leader is None:
+                out.append(op)
+            else:
+                self.replaced[op] = leader
+        block.ops = out
+
+    def resolve(self, value: Value) -> Value:
+        return self.replaced.get(value, value)
+
+    def leader(self, op: Op, block: Block, out: list[Op]) -> Value | None:
+        """The value that makes ``op`` superfluous, if there is one; what ``op`` does to memory is noted."""
+        if isinstance(op, Load):
+            return self.load(op, out)
+        key = self.key(op, block)
+        if key is None:
+            self.effects(op)
+            return None
+        known = self.expressions.get(key)
+        if known is None:
+            self.expressions[key] = op
+            self.undo.append(key)
+        return known
+
+    # ------------------------------------------------------------ expressions
+
+    def id(self, value: Value) -> int:
+        """A number that values have in common only if they are equal."""
+        key: Hashable
+        match value:
+            case Const():
+                key = (value.type, value.value)
+            case ops.MapRef():
+                key = ("map", value.map)
+            case _:
+                key = value
+        return self.number.setdefault(key, len(self.number))
+
+    def key(self, op: Op, block: Block) -> Hashable | None:
+        """What makes two operations equal; None for those that are not merged."""
+        match op:
+            case ops.Binary():
+                pair = (self.id(op.left), self.id(op.right))
+                if op.op in _COMMUTATIVE and pair[0] > pair[1]:
+                    pair = (pair[1], pair[0])
+                return (op.op, op.type, pair)
+            case ops.Cmp():
+                return (op.pred, self.id(op.left), self.id(op.right))
+            case ops.Zext() | ops.Sext() | ops.ByteSwap():
+                return (type(op), op.bits, self.id(op.operand))
+            case ops.Neg() | ops.Trunc():
+                return (type(op), self.id(op.operand))
+            case ops.NonNull():
+                return (ops.NonNull, self.id(op.pointer))
+            case ops.GlobalRef():
+                return (op.section, op.variable)
+            case ops.PtrAdd():
+                place = place_of(op)
+                if isinstance(place.root, Alloca) and place.offset is not None:
+                    return None
+                return (ops.PtrAdd, op.type, self.id(op.base), self.id(op.offset))
+            case ops.Phi():
+                inputs = tuple((b, self.id(self.resolve(v))) for b, v in op.incoming.items())
+                return (block, op.type, frozenset(inputs))
+            case ops.CallHelper() if op.helper in _SAME_EACH_TIME:
+                return (op.helper, op.type)
+            case _:
+                return None
+
+    # ------------------------------------------------------------ memory
+
+    def load(self, op: Load, out: list[Op]) -> Value | None:
+        region = self.memory.region(op.pointer)
+        pointer = self.id(op.pointer)
+        if region is None:
+            key = (Load, pointer, op.offset, op.width, op.signed, op.type)
+            known = self.expressions.get(key)
+            if known is None:
+                self.expressions[key] = op
+                self.undo.append(key)
+            return known
+        known_here = self.available.setdefault(region, {})
+        value = known_here.get((pointer, op.offset, op.width, op.signed, op.type))
+        if value is None and op.type == I64 and not op.signed:
+            # What a store left, if it is wider than what it wrote, has to be cut.
+            stored = known_here.get((pointer, op.offset, op.width))
+            if stored is not None:
+                value = stored
+                if possible_bits(stored) >> op.width * 8:
+                    cut = ops.Zext(op.width * 8, stored, type=I64, span=op.span, name=op.name)
+                    out.append(cut)
+                    value = cut
+        if value is None:
+            value = op
+        known_here[(pointer, op.offset, op.width, op.signed, op.type)] = value
+        return None if value is op else value
+
+    def effects(self, op: Op) -> None:
+        match op:
+            case Store():
+                self.store(op)
+            case _:
+                for region in self.memory.clobbers(op):
+                    self.available.pop(region, None)
+
+    def store(self, op: Store) -> None:
+        """Forget what the store may have changed; through the same pointer, bytes beside it stay known."""
+        pointer = self.id(op.pointer)
+        home = self.memory.region(op.pointer)
+        for region in self.memory.clobbers(op):
+            known = self.available.get(region, {})
+            self.available[region] = {
+                key: value
+                for key, value in known.items()
+                if isinstance(key, tuple)
+                and key[0] == pointer
+                and (key[1] + key[2] <= op.offset or op.offset + op.width <= key[1])
+            }
+        if home is None:
+            return
+        here = self.available.setdefault(home, {})
+        if isinstance(op.value.type, PtrTy):
+            here[(pointer, op.offset, op.width, False, op.value.type)] = op.value
+        elif op.value.type == I64:
+            here[(pointer, op.offset, op.width)] = op.value
