@@ -34,17 +34,11 @@ class ProgramDecorator(Generic[P]):
     def __call__(
         self, *, on_error: int | None = ..., name: str | None = ..., **options: bool
     ) -> Callable[[Function], P]: ...
-    def __call__(
-        self,
-        func: Function | None = None,
-        /,
-        *,
-        on_error: int | None = None,
-        name: str | None = None,
-        **options: bool,
-    ) -> P | Callable[[Function], P]:
+    def __call__(self, func: Function | None = None, /, **keywords: Any) -> P | Callable[[Function], P]:
+        on_error: int | None = keywords.pop("on_error", None)
+        name: str | None = keywords.pop("name", None)
         kind = self.kind
-        for keyword, wanted in options.items():
+        for keyword, wanted in keywords.items():
             if not any(option.keyword == keyword for option in self.kind.options):
                 raise TypeError(f"@bpf.{self.kind.name} has no option {keyword!r}")
             if wanted:

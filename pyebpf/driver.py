@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pyebpf import declare
-from pyebpf.codes import Code
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
-from pyebpf.diagnostics import CompileError, Diagnostic, Label
+from pyebpf.diagnostics import CompileError
 from pyebpf.frontend import tree
 from pyebpf.ir.ops import Module
 from pyebpf.object import ObjectSpec
@@ -125,7 +124,8 @@ def compile_programs(
     ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
     Raises ``CompileError`` with every diagnostic.
     """
-    from pyebpf.backend.codegen import StackTooLarge, compile_module
+    from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
+    from pyebpf.backend.elf_text import describe_object, object_types
     from pyebpf.backend.pipeline import optimize
     from pyebpf.frontend.build import build
     from pyebpf.frontend.infer import analyze
@@ -150,18 +150,35 @@ def compile_programs(
     optimize(module, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check)
     try:
         spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
-    except StackTooLarge as error:
-        raise CompileError([stack_diagnostic(error)]) from None
+    except (StackTooLarge, CallsTooDeep) as error:
+        from pyebpf.limits import limit_diagnostic
+
+        raise CompileError([limit_diagnostic(error, module)]) from None
     compiled = Compiled(target, unit, module, spec, texts)
     if "asm" in wanted:
         texts["asm"] = compiled.listing
     if "btf" in wanted:
         texts["btf"] = object_types(spec)
     if "elf" in wanted:
-        from pyebpf.backend.elf import describe_object
-
         texts["elf"] = describe_object(compiled.elf())
     return compiled
+
+
+def dump_object(data: bytes, name: str, stage: str) -> str:
+    """What an object file holds: ``asm``, ``btf`` or ``elf``. Raises ``ElfError`` for a file that cannot be read."""
+    from pyebpf.backend.elf import read_object
+    from pyebpf.backend.elf_text import describe_object, object_types
+    from pyebpf.backend.listing import listing
+
+    match stage:
+        case "elf":
+            return describe_object(data)
+        case "btf":
+            return object_types(read_object(data, name))
+        case "asm":
+            return listing(read_object(data, name))
+        case _:
+            raise ValueError(f"an object has no stage {stage!r}; it has asm, btf and elf")
 
 
 def stage_names() -> list[str]:

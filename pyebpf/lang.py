@@ -136,7 +136,7 @@ class Struct:
         return tuple(self.__dict__[f.name] for f in type(self).__bpf__.fields)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._values() == cast("Struct", other)._values()
+        return type(other) is type(self) and isinstance(other, Struct) and self._values() == other._values()
 
     def __hash__(self) -> int:
         return hash(self._values())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from pyebpf.program import Program
-    from pyebpf.runtime import events
+    from pyebpf.runtime import events, map_kinds
     from pyebpf.runtime import maps as live_maps
 
 K = TypeVar("K")
@@ -33,7 +33,7 @@ class _Declared:
     __bpf__: MapDecl
 
     @property
-    def live(self) -> live_maps.Map[Any, Any]:
+    def live(self) -> live_maps.Map:
         """The kernel's map; made now if no program has been loaded with it yet."""
         from pyebpf.session import live_map
 
@@ -65,7 +65,16 @@ class _Declared:
         return f"<{type(self).__name__}[{types}] {decl.name or '(unnamed)'} of {decl.max_entries}>"
 
 
-class _Keyed(_Declared, Generic[K, V]):
+class _Indexed(_Declared):
+    """Maps that user space reads and writes by key."""
+
+    @property
+    def live(self) -> live_maps.MappingMap:
+        """The kernel's map; made now if no program has been loaded with it yet."""
+        return cast("live_maps.MappingMap", super().live)
+
+
+class _Keyed(_Indexed, Generic[K, V]):
     """Maps with keys and values."""
 
     KEY_IS_INDEX: ClassVar[bool] = False
@@ -125,7 +134,7 @@ class _Keyed(_Declared, Generic[K, V]):
         return key in self.live
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self.live)
+        return cast("Iterator[K]", iter(self.live))
 
     def __len__(self) -> int:
         return len(self.live)
@@ -191,7 +200,7 @@ class PerCpuArray(_Keyed[K, V]):
 
     def total(self, key: K) -> int:
         """The sum over all CPUs of an integer value."""
-        return sum(cast("Iterable[int]", self.live[key]))
+        return int(sum(self.live[key]))
 
 
 class PerCpuHash(_Keyed[K, V]):
@@ -201,7 +210,7 @@ class PerCpuHash(_Keyed[K, V]):
 
     def total(self, key: K) -> int:
         """The sum over all CPUs of an integer value."""
-        return sum(cast("Iterable[int]", self.live[key]))
+        return int(sum(self.live[key]))
 
 
 class LpmTrie(_Keyed[K, V]):
@@ -211,7 +220,7 @@ class LpmTrie(_Keyed[K, V]):
     FLAGS = int(MapCreateFlag.NO_PREALLOC)
 
 
-class ProgArray(_Declared):
+class ProgArray(_Indexed):
     """Programs by index, for tail calls: ``return progs[i](ctx)`` in a program, ``progs[i] = other`` in user space."""
 
     TYPE = MapType.PROG_ARRAY
@@ -232,7 +241,7 @@ class ProgArray(_Declared):
         return index in self.live
 
 
-class SockMap(_Declared):
+class SockMap(_Indexed):
     """Sockets by index; sk_skb programs attach to it. ``BPF_MAP_TYPE_SOCKMAP``."""
 
     TYPE = MapType.SOCKMAP
@@ -249,6 +258,11 @@ class SockMap(_Declared):
 
 class _Sequence(_Declared, Generic[V]):
     """Queues and stacks."""
+
+    @property
+    def live(self) -> map_kinds.Queue:
+        """The kernel's map; made now if no program has been loaded with it yet."""
+        return cast("map_kinds.Queue", super().live)
 
     if not TYPE_CHECKING:
 
@@ -326,7 +340,4 @@ class RingBuf(_Declared):
 
     def poll(self, of: type[V], timeout: float | None = 0) -> Iterator[V]:
         """Every record that is there, decoded as ``of``; waits up to ``timeout`` seconds (``None``: for ever) for the first."""
-        from pyebpf.driver import ring_consumer
-
-        consumer: events.RingBuffer = ring_consumer(self.__bpf__)
-        return cast("Iterator[V]", consumer.poll(timeout, layout_of(of)))
+        return cast("events.RingBuf", self.live).poll(timeout, layout_of(of))
