@@ -32,7 +32,7 @@ class ProgramDecorator(Generic[P]):
     def __call__(self, func: Function, /) -> P: ...
     @overload
     def __call__(
-        self, *, on_error: int | None = ..., name: str | None = ..., **options: bool
+        self, func: None = ..., /, *, on_error: int | None = ..., name: str | None = ..., **options: bool
     ) -> Callable[[Function], P]: ...
     def __call__(self, func: Function | None = None, /, **keywords: Any) -> P | Callable[[Function], P]:
         on_error: int | None = keywords.pop("on_error", None)

@@ -147,7 +147,7 @@ def compile_programs(
     place(unit)
     module = build(unit, target)
     keep("ssa", lambda: print_module(module))
-    optimize(module, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check)
+    optimize(module, target=target, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check)
     try:
         spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
     except (StackTooLarge, CallsTooDeep) as error:
