@@ -42,13 +42,18 @@ def build(unit: tree.Unit, target: Target) -> Module:
         data.add_global(variable)
     functions = reachable([*unit.programs, *unit.functions])
     frames = frames_of(functions)
+    aligned = alignments(frames)
     for function in functions:
-        module.functions[function.name] = _function(function, frames, data, target)
+        module.functions[function.name] = _function(function, frames, aligned, data, target)
     return module
 
 
 def _function(
-    source: tree.Function, frames: dict[tree.Function, Frame], data: DataBuilder, target: Target
+    source: tree.Function,
+    frames: dict[tree.Function, Frame],
+    aligned: dict[tree.Local, int],
+    data: DataBuilder,
+    target: Target,
 ) -> Function:
     frame = frames[source]
     params = [Param(i, type=t, name=name, span=source.span) for i, (name, t, _) in enumerate(frame.params)]
@@ -66,8 +71,8 @@ def _function(
     )
     builder = Builder(function, source.span)
     alike = frame.calling in (Calling.ENTRY, Calling.CALLBACK)
-    state = State(source, frames, data, target, builder, Exits(builder, errors_alike=alike), _LOWERING)
-    state.alignments = alignments(source)
+    exits = Exits(builder, errors_alike=alike)
+    state = State(source, frames, data, target, builder, exits, _LOWERING, aligned)
     build_calls.enter(state)
     state.run(source.body)
     _fall_off(state)

@@ -1,4 +1,4 @@
-"""How well the references in variables are aligned: the worst of what is assigned to each.
+"""How well the references in variables are aligned: the worst of what is assigned to each, calls included.
 
 A reference to a byte string says nothing about alignment by its layout, but most refer to an object of its
 own, which is aligned to 8, or to a field at a known offset. Knowing it, copies and comparisons go by 8 bytes.
@@ -7,9 +7,11 @@ own, which is aligned to 8, or to a field at a known offset. Knowing it, copies 
 from __future__ import annotations
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_frame import nodes
-from pyebpf.frontend.types import Maybe, Ref
-from pyebpf.layout import ArrayType
+from pyebpf.frontend.build_data import variable_align
+from pyebpf.frontend.build_frame import Calling, Frame, nodes, result_in_record
+from pyebpf.frontend.types import Maybe, Ref, Type
+from pyebpf.ir.ops import FunctionRole
+from pyebpf.layout import ArrayType, Layout
 
 BEST = 8
 
@@ -18,6 +20,12 @@ def _common(align: int, offset: int) -> int:
     while offset % align:
         align //= 2
     return align
+
+
+def _layout(type_: Type) -> Layout | None:
+    """The layout behind a reference, which may be optional."""
+    of = type_.of if isinstance(type_, Maybe) else type_
+    return of.layout if isinstance(of, Ref) else None
 
 
 def _of(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
@@ -48,30 +56,39 @@ def _of(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
             return _common(_of(base, known), start * size)
         case tree.Conditional(then=then, otherwise=otherwise):
             return min(_of(then, known), _of(otherwise, known))
-        case tree.FunctionCall(function=function) if isinstance(function.result, Ref):
-            return BEST if function.result.origin.value == "local" else function.result.layout.align
+        case tree.FunctionCall(function=function) if result_in_record(function):
+            return BEST
+        case tree.GlobalVar(decl=decl):
+            return variable_align(decl.layout)
         case _:
-            type_ = expr.type.of if isinstance(expr.type, Maybe) else expr.type
-            return type_.layout.align if isinstance(type_, Ref) else 1
+            layout = _layout(expr.type)
+            return layout.align if layout is not None else 1
 
 
-def alignments(function: tree.Function) -> dict[tree.Local, int]:
-    """The alignment in bytes of the references that each reference variable of ``function`` holds."""
+def alignments(frames: dict[tree.Function, Frame]) -> dict[tree.Local, int]:
+    """The alignment in bytes of what the reference variables of all functions refer to."""
     assigned: list[tuple[tree.Local, tree.Expr]] = []
     known: dict[tree.Local, int] = {}
-    outside = {*function.params, *function.captures}
-    for node in nodes(function.body):
-        match node:
-            case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
-                assigned.append((local, value))
-            case tree.Reserve(local=local):
-                known[local] = BEST
-            case _:
-                pass
-    for local in (*outside, *(local for local, _ in assigned)):
-        type_ = local.type.of if isinstance(local.type, Maybe) else local.type
-        if isinstance(type_, Ref):
-            known[local] = type_.layout.align if local in outside or local.boxed else BEST
+    for function, frame in frames.items():
+        for node in nodes(function.body):
+            match node:
+                case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
+                    assigned.append((local, value))
+                case tree.FunctionCall(function=callee, args=args):
+                    assigned.extend(zip(callee.params, args, strict=True))
+                case tree.LoopCall(body=body, state=state) if state is not None:
+                    assigned.extend(zip(body.params[1:], (state,), strict=True))
+                case tree.Reserve(local=local):
+                    known[local] = BEST
+                case _:
+                    pass
+        from_kernel = frame.calling is Calling.CALLBACK or frame.role is FunctionRole.GLOBAL
+        for local in function.params if from_kernel else ():
+            if (layout := _layout(local.type)) is not None:
+                known[local] = layout.align
+    for local, _ in assigned:
+        if _layout(local.type) is not None:
+            known.setdefault(local, BEST)
     changed = True
     while changed:
         changed = False

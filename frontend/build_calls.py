@@ -114,8 +114,12 @@ def tail_call(f: State, node: tree.TailCall) -> None:
 
 
 def _fill_record(f: State, callee: tree.Function, layout: RecordLayout, record: Place) -> None:
+    """Prepare the record: no exception, the captured variables. Fields are stored as they are loaded, so that
+    the record goes away where the callee is inlined."""
     if layout.exception is not None:
-        f.b.store(record.pointer, layout.exception, 8, f.b.const(0))
+        f.b.store(record.pointer, layout.exception + CODE, 4, f.b.const(0))
+        if tree.Exc.OS in callee.raises:
+            f.b.store(record.pointer, layout.exception + ERRNO, 4, f.b.const(0))
     for local, offset in layout.captures:
         home = f.local(local)
         held = f.b.load(home.pointer, home.offset, 8, type=ir_type(local.type), name=local.name)

@@ -57,6 +57,11 @@ def encode(value: Any, layout: Layout, target: Target) -> bytes:
             assert_never(layout)
 
 
+def variable_align(layout: Layout) -> int:
+    """Where variables are placed: long ones at multiples of 8, so that they can be copied and compared so."""
+    return 8 if layout.size >= 8 else layout.align
+
+
 def map_spec(decl: MapDecl) -> MapSpec:
     """The map as it is to be created."""
     if decl.name is None:
@@ -89,7 +94,7 @@ class DataBuilder:
             raise InternalError("a variable without a name", phase=PHASE)
         contents = encode(decl.initial, decl.layout, self._target)
         section = decl.section or (".rodata" if decl.constant else ".data" if any(contents) else ".bss")
-        self._place(section, decl.name, contents, decl.layout, decl.layout.align, static=False)
+        self._place(section, decl.name, contents, decl.layout, variable_align(decl.layout), static=False)
         self._globals[decl] = (section, decl.name)
 
     def global_ref(self, decl: GlobalDecl, builder: Builder) -> GlobalRef:

@@ -13,6 +13,7 @@ from pyebpf.frontend import (
     build_refs,
     tree,
 )
+from pyebpf.frontend.build_data import variable_align
 from pyebpf.frontend.build_state import Number, Operand, Place, State
 from pyebpf.frontend.build_types import ir_type, pointer_type
 from pyebpf.frontend.types import Bool, Int
@@ -79,7 +80,7 @@ def expression(f: State, node: tree.Expr) -> Operand:
             assert isinstance(layout, IntType)
             return build_memory.load_int(f, f.place(node.ref), layout, _hint(node.ref))
         case tree.GlobalVar():
-            return Place(f.data.global_ref(node.decl, f.b), 0, node.decl.layout.align)
+            return Place(f.data.global_ref(node.decl, f.b), 0, variable_align(node.decl.layout))
         case tree.LengthOfBytes():
             return build_refs.length_of_bytes(f, node)
         # maps, packets, calls

@@ -110,8 +110,8 @@ class State:
     b: Builder
     exits: Exits
     lowering: Lowering
+    alignments: dict[tree.Local, int]
     storage: dict[tree.Local, Place] = field(default_factory=dict)
-    alignments: dict[tree.Local, int] = field(default_factory=dict)
     record: Value | None = None  # the hidden parameter
     visited: dict[Block, None] = field(default_factory=dict)  # in the order of the source
     slots: dict[tuple[tree.Node, str], Alloca] = field(default_factory=dict)
