@@ -82,9 +82,9 @@ def _check_function(spec: ObjectSpec, function: FunctionSpec) -> None:
     starts = set(instruction_slots(code))
     if max(starts) + (2 if code[max(starts) * SLOT_BYTES] == LD_IMM64 else 1) != len(code) // SLOT_BYTES:
         raise _bug("the last instruction is cut off", name)
-    _check_order("relocations", (r.slot for r in function.relocations), starts, name, strict=True)
-    _check_order("line information", (line.slot for line in function.lines), starts, name, strict=True)
-    _check_order("CO-RE records", (c.slot for c in function.core), starts, name, strict=True)
+    _check_order("relocations", (r.slot for r in function.relocations), starts, name)
+    _check_order("line information", (line.slot for line in function.lines), starts, name)
+    _check_order("CO-RE records", (c.slot for c in function.core), starts, name)
     for relocation in function.relocations:
         _check_relocation(spec, function, relocation)
     if function.type is not None:
@@ -93,7 +93,7 @@ def _check_function(spec: ObjectSpec, function: FunctionSpec) -> None:
             raise _bug(f"the type {function.type!r} has a parameter without name or type", name)
 
 
-def _check_order(what: str, slots: Iterable[int], starts: set[int], name: str, *, strict: bool) -> None:
+def _check_order(what: str, slots: Iterable[int], starts: set[int], name: str) -> None:
     last = -1
     for slot in slots:
         if slot not in starts:
