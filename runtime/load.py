@@ -7,6 +7,7 @@ everything made so far is closed and pins made now are removed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -20,8 +21,10 @@ from typing import Final, Self
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
 from pyebpf.object import MapSpec, ObjectSpec, Relocation, RelocKind
+from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
 from pyebpf.runtime.data import LoadedData, datasec, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_btf import kernel_function
 from pyebpf.runtime.linker import Linked, MapAddress, link
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create, wants_btf
@@ -116,6 +119,25 @@ def load_object(
     return load(read_object(contents), maps=maps, log_level=log_level, pin_directory=pin_directory)
 
 
+def _load_types(data: bytes) -> Fd | None:
+    """Load type information as it is, else without the kinds that this kernel lacks, else not at all."""
+    try:
+        return load_btf(data)
+    except PermissionDenied:
+        raise
+    except BpfError as error:
+        refused = error
+    unknown = unknown_kinds()
+    if unknown:
+        names = ", ".join(sorted(kind.name for kind in unknown))
+        with contextlib.suppress(BpfError):
+            fd = load_btf(simplify(data, unknown))
+            warnings.warn(f"this kernel has no BTF kinds {names}: left out", LoadWarning, stacklevel=4)
+            return fd
+    warnings.warn(f"loading goes on without type information: {refused}", LoadWarning, stacklevel=4)
+    return None
+
+
 @dataclass(slots=True)
 class _Loading:
     """One run of ``load``: each method is a step and leaves what the next ones need."""
@@ -169,16 +191,10 @@ class _Loading:
         warning."""
         if not self.encoder.ids:
             return
-        try:
-            fd = load_btf(self.encoder.finish())
-        except PermissionDenied:
-            raise
-        except BpfError as error:
-            warnings.warn(f"loading goes on without type information: {error}", LoadWarning, stacklevel=3)
-            return
-        # Maps and programs hold references of their own.
-        self.made.enter_context(fd)
-        self.types = MapBtf(fd, self.encoder.ids)
+        fd = _load_types(self.encoder.finish())
+        if fd is not None:
+            self.made.enter_context(fd)
+            self.types = MapBtf(fd, self.encoder.ids)
 
     def make_maps(self, pin_directory: str | os.PathLike[str] | None) -> None:
         """Maps first, then data sections, then the inner maps' slots."""

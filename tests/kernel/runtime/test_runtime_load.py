@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 from pyebpf import btf
 from pyebpf.backend.insn import CALL, CallKind, Insn, ldx
+from pyebpf.btf.decode import Spec
+from pyebpf.btf.encode import encode
 from pyebpf.layout import I32, U64
 from pyebpf.object import (
     CoreRelocation,
@@ -28,17 +31,21 @@ from pyebpf.object import (
     Variable,
 )
 from pyebpf.runtime.attach.socket import attach_socket
+from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
 from pyebpf.runtime.errors import (
     BpfError,
+    LoadWarning,
     NotSupported,
     ObjectError,
     Phase,
     UnsupportedObject,
     VerifierError,
 )
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import statistics
-from pyebpf.runtime.load import load
+from pyebpf.runtime.load import load, load_object
 from pyebpf.runtime.maps import ArrayMap, HashMap
+from pyebpf.runtime.prog_load import load_btf
 from pyebpf.uapi.constants import MapType, ProgLoadFlag, ProgType
 from tests.kernel.runtime.objects import (
     BPF_LOOP,
@@ -532,3 +539,113 @@ def test_eperm_names_what_is_missing() -> None:
     only = unprivileged("XDP", *with_bpf)
     assert only[0] == "loaded"
     assert "lacks CAP_NET_ADMIN" in only[1]
+
+
+def test_type_information_is_simplified_for_older_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyebpf.runtime import load as module
+
+    tagged = btf.Struct("tagged", 16, (btf.Member("p", btf.Ptr(btf.TypeTag("user", btf.INT)), 0),))
+    wide = btf.Enum64("wide", 8, (btf.Enumerator("a", 1), btf.Enumerator("b", 1 << 40)))
+    roots: list[btf.Type] = [
+        btf.Typedef("t", btf.INT, (btf.Tag("a tag"),)),
+        tagged,
+        wide,
+        btf.Struct("s", 8, (btf.Member("e", wide, 0),)),
+    ]
+    encoded = encode(roots)
+    assert unknown_kinds() == frozenset()
+    newer = frozenset({btf.Kind.DECL_TAG, btf.Kind.TYPE_TAG, btf.Kind.ENUM64})
+    simple = simplify(encoded.data, newer)
+    before, after = Spec(encoded.data), Spec(simple)
+    replaced = {
+        btf.Kind.DECL_TAG: btf.Kind.INT,
+        btf.Kind.TYPE_TAG: btf.Kind.CONST,
+        btf.Kind.ENUM64: btf.Kind.UNION,
+    }
+    for number in range(1, len(before)):
+        kind = before.kind(number)
+        assert after.kind(number) == replaced.get(kind, kind)
+    load_btf(simple).close()
+
+    refused = BpfError(errno.EINVAL, Phase.BTF_LOAD)
+    seen: list[bytes] = []
+
+    def older(data: bytes) -> Fd:
+        seen.append(data)
+        if len(seen) == 1:
+            raise refused
+        return load_btf(data)
+
+    monkeypatch.setattr(module, "load_btf", older)
+    monkeypatch.setattr(module, "unknown_kinds", lambda: newer)
+    with (
+        pytest.warns(LoadWarning, match="no BTF kinds DECL_TAG, ENUM64, TYPE_TAG"),
+        load_one(returns(0)) as made,
+    ):
+        assert made.programs["prog"].info().btf_id > 0
+    seen.clear()
+    monkeypatch.setattr(module, "unknown_kinds", lambda: frozenset())
+    with pytest.warns(LoadWarning, match="without type information.*EINVAL"), load_one(returns(3)) as made:
+        assert made.programs["prog"].info().btf_id == 0
+        assert made.programs["prog"].run(FRAME).verdict == 3
+
+
+def test_an_object_of_clang_is_loaded_and_run(tmp_path: Path) -> None:
+    source = tmp_path / "theirs.c"
+    source.write_text(textwrap.dedent(CLANG_SOURCE))
+    compiler = shutil.which("clang") or "clang-14"
+    built = tmp_path / "theirs.o"
+    subprocess.run([compiler, "-O2", "-g", "-target", "bpf", "-c", source, "-o", built], check=True)
+    for given in (built, built.read_bytes()):
+        with load_object(given) as loaded:
+            result = loaded.programs["count"].run(FRAME, repeat=3)
+            assert result.verdict == 7
+            counts = loaded.maps["counts"]
+            assert isinstance(counts, ArrayMap)
+            assert (counts[1].packets, counts[1].bytes) == (3, 3 * (len(FRAME) - 14))
+            assert loaded.data[".bss"].read("total") == 3
+            assert loaded.data[".data"].read("step") == 1
+            loaded.data[".data"].write("step", 10)
+            loaded.programs["count"].run(FRAME)
+            assert loaded.data[".bss"].read("total") == 13
+            assert loaded.data[".rodata"].read("verdict") == 7
+            assert loaded.programs["count"].info().btf_id > 0
+
+
+CLANG_SOURCE = """
+    #define SEC(name) __attribute__((section(name), used))
+    typedef unsigned int u32;
+    typedef unsigned long long u64;
+    struct __sk_buff { u32 len; };
+    struct counter { u64 packets, bytes; };
+    struct {
+        int (*type)[2];
+        int (*max_entries)[4];
+        u32 *key;
+        struct counter *value;
+    } counts SEC(".maps");
+    static void *(*lookup)(void *map, const void *key) = (void *)1;
+    u64 total = 0;
+    u64 step = 1;
+    const volatile int verdict = 7;
+
+    static __attribute__((noinline)) int note(u32 key, u32 size)
+    {
+        struct counter *found = lookup(&counts, &key);
+        if (!found)
+            return 1;
+        __sync_fetch_and_add(&found->packets, 1);
+        __sync_fetch_and_add(&found->bytes, size);
+        return 0;
+    }
+
+    SEC("socket") int count(struct __sk_buff *skb)
+    {
+        __sync_fetch_and_add(&total, step);
+        if (note(1, skb->len))
+            return -1;
+        return verdict;
+    }
+
+    char LICENSE[] SEC("license") = "GPL";
+"""
