@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pyebpf import layout as lay
 from pyebpf.backend.codegen import compile_module
 from pyebpf.backend.passes import dead_code, mem2reg
+from pyebpf.backend.pipeline import optimize
 from pyebpf.declare import MapDecl
 from pyebpf.frontend import tree
 from pyebpf.frontend.build import build
@@ -85,14 +86,18 @@ def evaluate(unit: tree.Unit, frame: bytes, runs: int) -> Outcome:
     return Outcome(verdict, bytes(strip) + bytes(context.packet), maps, records)
 
 
-def compiled(unit: tree.Unit, frame: bytes, runs: int, target: Target = KERNEL) -> Outcome:
-    """The kernel."""
+def compiled(
+    unit: tree.Unit, frame: bytes = FRAME, runs: int = 1, target: Target = KERNEL, *, optimized: bool = True
+) -> Outcome:
+    """The kernel. Not ``optimized``: only variables become values, so that the lowering itself is seen."""
     module = build(unit, target)
     verify(module)
-    for function in module.functions.values():
-        mem2reg.run(function)
-        dead_code.run(function)
-    verify(module)
+    if optimized:
+        optimize(module, target=target, check=True)
+    else:
+        for function in module.functions.values():
+            mem2reg.run(function)
+            dead_code.run(function)
     with load(compile_module(module, target)) as loaded:
         verdict, packet = 0, b""
         for _ in range(runs):
@@ -109,15 +114,14 @@ def compiled(unit: tree.Unit, frame: bytes, runs: int, target: Target = KERNEL) 
         return Outcome(verdict, packet, maps, records)
 
 
-def check(
-    unit: tree.Unit, *, frame: bytes = FRAME, runs: int = 1, targets: tuple[Target, ...] = (KERNEL,)
-) -> Outcome:
+def check(unit: tree.Unit, *, frame: bytes = FRAME, runs: int = 1, target: Target = KERNEL) -> Outcome:
     """Run ``unit`` both ways, compare, and give the outcome."""
     expected = evaluate(unit, frame, runs)
-    for target in targets:
-        outcome = compiled(unit, frame, runs, target)
-        assert outcome.verdict == expected.verdict, target
-        assert outcome.maps == expected.maps, target
-        assert outcome.packet == expected.packet, target
-        assert outcome.records == expected.records, target
+    for optimized in (False, True):
+        how = "optimized" if optimized else "as lowered"
+        outcome = compiled(unit, frame, runs, target, optimized=optimized)
+        assert outcome.verdict == expected.verdict, how
+        assert outcome.maps == expected.maps, how
+        assert outcome.packet == expected.packet, how
+        assert outcome.records == expected.records, how
     return expected

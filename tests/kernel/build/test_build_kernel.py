@@ -11,7 +11,7 @@ from pyebpf.declare import GlobalDecl, MapDecl
 from pyebpf.frontend import tree
 from pyebpf.frontend.types import BOOL, I64, U64, Int, Maybe, Origin, Ref
 from pyebpf.uapi.constants import MapType
-from tests.kernel.build.running import FRAME, Case, check
+from tests.kernel.build.running import Case, check, compiled
 from tests.unit.build import trees as t
 
 PAIR = lay.struct_type("Pair", [("a", lay.U32), ("b", lay.U64), ("c", lay.BE16), ("d", lay.I8)])
@@ -642,8 +642,6 @@ def test_context_fields() -> None:
     def field(row: object, index: int = 0) -> tree.Expr:
         return tree.ContextField(span=t.AT, context=case.ctx, row=row, index=index, type=word)  # type: ignore[arg-type]
 
-    from tests.kernel.build.running import compiled
-
     unit = case.program.unit(
         tree.StoreContext(span=t.AT, context=case.ctx, row=mark, index=0, value=t.num(77)),
         tree.StoreContext(span=t.AT, context=case.ctx, row=cb, index=2, value=t.num(5)),
@@ -651,6 +649,6 @@ def test_context_fields() -> None:
         case.show(1, t.arith("+", field(mark), field(cb, 2))),
         t.ret(t.num(0)),
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     values = [int.from_bytes(outcome.maps["out"][k.to_bytes(4, "little")], "little") for k in range(2)]
     assert values == [100, 82]

@@ -14,7 +14,7 @@ from pyebpf.frontend.types import I64, U64, Handle, Int, Maybe, Origin, Pointer,
 from pyebpf.runtime.trace import trace_print
 from pyebpf.uapi.constants import MapType
 from pyebpf.uapi.helpers import helper_by_name
-from tests.kernel.build.running import FRAME, Case, check, compiled
+from tests.kernel.build.running import Case, check, compiled
 from tests.unit.build import trees as t
 
 EVENT = lay.struct_type("Event", [("kind", lay.U32), ("name", lay.BytesType(12)), ("value", lay.U64)])
@@ -102,7 +102,7 @@ def test_ring_buffer_output_and_full_buffer() -> None:
         reserve(2),
         t.ret(t.num(1)),
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     assert [shown(outcome.maps, k) for k in range(3)] == [0, 2, 1]
     assert outcome.records["ring"][0] == b"\x03\0\0\0xyz" + bytes(17)
     assert outcome.records["ring"][1] == bytes(3000)
@@ -117,7 +117,7 @@ def test_tail_call_into_an_empty_slot(index: int) -> None:
     unit = case.program.unit(
         t.try_(jump, handlers=(t.catch(tree.Exc.KEY, body=(case.show(0, t.num(7)), t.ret(t.num(4)))),))
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     assert (outcome.verdict, shown(outcome.maps, 0)) == (4, 7)
 
 
@@ -150,13 +150,13 @@ def test_xdp_metadata() -> None:
     unit = case.program.unit(
         case.show(0, helper("xdp_adjust_meta", case.ctx, t.num(-4))), t.store(meta, t.num(5)), t.ret(t.num(2))
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     assert (outcome.verdict, shown(outcome.maps, 0)) == (2, 0)
     case = Case(error_verdict=70)
     meta = tree.PacketView(
         span=t.AT, context=case.ctx, offset=t.num(0), type=Ref(lay.U32, Origin.PACKET), meta=True
     )
-    assert compiled(case.program.unit(t.store(meta, t.num(5)), t.ret(t.num(2))), FRAME, 1).verdict == 70
+    assert compiled(case.program.unit(t.store(meta, t.num(5)), t.ret(t.num(2)))).verdict == 70
 
 
 def test_helpers() -> None:
@@ -192,7 +192,7 @@ def test_helpers() -> None:
         ),
         t.ret(t.num(1)),
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     assert shown(outcome.maps, 0) == os.getpid() << 32 | os.getpid()
     assert shown(outcome.maps, 1) == 0
     assert shown(outcome.maps, 2) == len(Path("/proc/self/comm").read_text().strip())
@@ -204,7 +204,7 @@ def test_checked_null_raises() -> None:
     s = t.local("s", Pointer(Handle.SOCKET))
     found = find_socket(case, Pointer(Handle.SOCKET), checked=True)
     unit = case.program.unit(t.put(s, found), t.do(helper("sk_release", t.get(s))), t.ret(t.num(1)))
-    assert compiled(unit, FRAME, 1).verdict == 70
+    assert compiled(unit).verdict == 70
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -225,7 +225,7 @@ def test_printing(count: int) -> None:
         t.do(tree.Print(span=t.AT, format=b"pyebpf-build " + text, args=tuple(args[:count]))), t.ret(t.num(1))
     )
     lines = trace_print(0.2)
-    compiled(unit, FRAME, 1)
+    compiled(unit)
     wanted = " ".join(["abcdef", "-7", "const", "3", "10000000000"][:count])
     assert any(line.endswith(f"pyebpf-build {wanted}") for line in lines)
 
@@ -285,5 +285,5 @@ def test_callback_of_another_helper() -> None:
         case.show(61, t.read(t.field_of(t.get(e), "value"))),
         t.ret(t.num(0)),
     )
-    outcome = compiled(unit, FRAME, 1)
+    outcome = compiled(unit)
     assert (shown(outcome.maps, 60), shown(outcome.maps, 61)) == (3, 30)
