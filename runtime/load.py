@@ -31,11 +31,12 @@ from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create, wants_
 from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.prog_load import DebugInfo, debug_info, load_btf, load_program
 from pyebpf.runtime.program import LoadedProgram, RunResult
-from pyebpf.uapi.constants import MapType
+from pyebpf.uapi.constants import MapType, ProgType
 
 __all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
 
 _KCONFIG: Final = ".kconfig"
+_NEED_KERNEL_TYPES: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})
 
 
 @dataclass(slots=True)
@@ -164,6 +165,12 @@ class _Loading:
             raise ObjectError(f"the object has no map {name!r} that a map could be given for")
         for name in self.given_data.keys() - self.spec.data.keys():
             raise ObjectError(f"the object has no data section {name!r} that one could be given for")
+        for program in self.spec.programs.values():
+            if program.autoload and program.prog_type in _NEED_KERNEL_TYPES:
+                raise UnsupportedObject(
+                    f"program {program.name!r} ({program.prog_type.name}) is for a place in the kernel that is "
+                    "found by its type information, which this loader does not do"
+                )
         for extern in self.spec.externs.values():
             if not isinstance(extern.type, btf.Func):
                 what = "kernel configuration value" if extern.section == _KCONFIG else "kernel variable"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pyebpf.backend.insn import Insn, ldx
 from pyebpf.object import MapSpec, ProgramSpec
 from pyebpf.runtime.attach.link import BpfLink, Link, OtherLink
 from pyebpf.runtime.attach.netlink import RTM_SETLINK, Netlink, attribute, attributes, interface_index
@@ -30,7 +31,7 @@ from pyebpf.runtime.maps import ArrayMap
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType, LinkType, MapType, ProgType, SkAction, TcAction, XdpAction
-from tests.kernel.runtime.objects import an_object, load_one, returns
+from tests.kernel.runtime.objects import an_object, exit_, load_one, program, returns
 from tests.kernel.runtime.places import Veth, open_fds, pin_directory, veth_pair
 
 ROOT = Path(__file__).parents[3]
@@ -394,3 +395,62 @@ def test_a_request_that_makes_no_sense_is_refused() -> None:
     with Netlink() as netlink, pytest.raises(BpfError, match="nothing: ENODEV") as caught:
         netlink.request(RTM_SETLINK, 0, struct.pack("=BxHiII", 0, 0, 987654, 0, 0), "nothing")
     assert caught.value.phase is Phase.NETLINK
+
+
+def test_parser_and_verdict_of_streams() -> None:
+    sockets = MapSpec("sockets", MapType.SOCKMAP, 4, 8, 2)
+    parser = program(
+        [Insn(ldx(4), 0, 1), exit_], ProgType.SK_SKB, name="parser"
+    )  # the whole message: skb->len
+    verdict = returns(SkAction.DROP, ProgType.SK_SKB, "verdict")
+    for link in (True, False):
+        with (
+            load(an_object(parser, verdict, maps=[sockets])) as loaded,
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.create_connection(server.getsockname()) as client,
+        ):
+            found = loaded.maps["sockets"]
+            accepted = server.accept()[0]
+            accepted.settimeout(0.2)
+            with (
+                accepted,
+                attach_sockmap(
+                    loaded.programs["parser"], found, attach_type=AttachType.SK_SKB_STREAM_PARSER, link=link
+                ),
+                attach_sockmap(
+                    loaded.programs["verdict"], found, attach_type=AttachType.SK_SKB_STREAM_VERDICT, link=link
+                ),
+            ):
+                assert isinstance(found, SockMap)
+                found[0] = accepted
+                client.send(b"dropped")
+                with pytest.raises(TimeoutError):
+                    accepted.recv(10)
+
+
+FORKED = """
+    import os, socket, sys
+    from pyebpf.runtime.attach.socket import attach_socket
+    from tests.kernel.runtime.objects import load_one, returns
+    receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    loaded = load_one(returns(4))
+    link = attach_socket(loaded.programs["prog"], receiver)
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    os.waitpid(child, 0)
+    sender.send(b"Hello")
+    print(receiver.recv(10).decode())
+"""
+
+
+def test_a_forked_process_that_exits_detaches_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FORKED)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("Hell\n", "")

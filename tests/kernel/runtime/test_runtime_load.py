@@ -393,6 +393,11 @@ def test_what_the_loader_cannot_do_is_refused() -> None:
     spec.externs["CONFIG_HZ"] = Extern("CONFIG_HZ", ".kconfig", btf.INT)
     with pytest.raises(UnsupportedObject, match="configuration value 'CONFIG_HZ'"):
         load(spec)
+    tracing = returns(0, ProgType.TRACING, "traces")
+    with pytest.raises(UnsupportedObject, match=r"'traces' \(TRACING\)"):
+        load(an_object(tracing))
+    tracing.autoload = False
+    load(an_object(tracing)).close()
     with pytest.raises(UnsupportedObject, match="struct_ops"):
         load(an_object(maps=[MapSpec("ops", MapType.STRUCT_OPS, 4, 64, 1)]))
 
