@@ -168,8 +168,8 @@ class _Loading:
         for program in self.spec.programs.values():
             if program.autoload and program.prog_type in _NEED_KERNEL_TYPES:
                 raise UnsupportedObject(
-                    f"program {program.name!r} ({program.prog_type.name}) is for a place in the kernel that is "
-                    "found by its type information, which this loader does not do"
+                    f"program {program.name!r} ({program.prog_type.name}) is for a place that the kernel's "
+                    "type information tells, which this loader does not look up"
                 )
         for extern in self.spec.externs.values():
             if not isinstance(extern.type, btf.Func):
