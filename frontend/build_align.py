@@ -61,8 +61,8 @@ def _of(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
         case tree.GlobalVar(decl=decl):
             return variable_align(decl.layout)
         case _:
-            layout = _layout(expr.type)
-            return layout.align if layout is not None else 1
+            behind = _layout(expr.type)
+            return behind.align if behind is not None else 1
 
 
 def alignments(frames: dict[tree.Function, Frame]) -> dict[tree.Local, int]:
@@ -84,8 +84,8 @@ def alignments(frames: dict[tree.Function, Frame]) -> dict[tree.Local, int]:
                     pass
         from_kernel = frame.calling is Calling.CALLBACK or frame.role is FunctionRole.GLOBAL
         for local in function.params if from_kernel else ():
-            if (layout := _layout(local.type)) is not None:
-                known[local] = layout.align
+            if (shown := _layout(local.type)) is not None:
+                known[local] = shown.align
     for local, _ in assigned:
         if _layout(local.type) is not None:
             known.setdefault(local, BEST)

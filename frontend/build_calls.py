@@ -17,13 +17,11 @@ from pyebpf.frontend.build_frame import (
     ERRNO,
     Calling,
     RecordLayout,
-    passes_state_itself,
     result_in_record,
 )
 from pyebpf.frontend.build_maps import map_ref, raise_os_if_negative
 from pyebpf.frontend.build_refs import layout_of
 from pyebpf.frontend.build_state import Operand, Place, State
-from pyebpf.frontend.build_types import ir_type, pointer_type
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Pointer, Ref
 from pyebpf.ir.ops import Call, Pred, Value
 from pyebpf.ir.types import I1, VOID, PtrTy, Space
@@ -61,12 +59,12 @@ def helper_call(f: State, node: tree.HelperCall) -> Operand:
                 raise_os_if_negative(f, result)
             return f.narrow(result, node.type)
         case Ref() | Pointer() if node.checked:
-            type_ = replace(pointer_type(node.type), nullable=True)
+            type_ = replace(f.pointer_type(node.type), nullable=True)
             found = f.b.helper(node.helper.id, *args, type=type_)
             f.fail_if(f.b.cmp(Pred.EQ, found, f.b.null(type_)), tree.Exc.REFERENCE)
             return f.b.nonnull(found)
         case _:
-            return f.b.helper(node.helper.id, *args, type=ir_type(node.type))
+            return f.b.helper(node.helper.id, *args, type=f.type_of(node.type))
 
 
 def print_(f: State, node: tree.Print) -> None:
@@ -122,7 +120,7 @@ def _fill_record(f: State, callee: tree.Function, layout: RecordLayout, record: 
             f.b.store(record.pointer, layout.exception + ERRNO, 4, f.b.const(0))
     for local, offset in layout.captures:
         home = f.local(local)
-        held = f.b.load(home.pointer, home.offset, 8, type=ir_type(local.type), name=local.name)
+        held = f.b.load(home.pointer, home.offset, 8, type=f.type_of(local.type), name=local.name)
         f.b.store(record.pointer, offset, 8, held)
 
 
@@ -130,7 +128,7 @@ def _read_record(f: State, callee: tree.Function, layout: RecordLayout, record: 
     """Take over what the callee assigned, then raise what it raised."""
     for local, offset in layout.captures:
         if local in f.frames[callee].assigned:
-            held = f.b.load(record.pointer, offset, 8, type=ir_type(local.type), name=local.name)
+            held = f.b.load(record.pointer, offset, 8, type=f.type_of(local.type), name=local.name)
             f.store_local(local, held)
     if layout.exception is None:
         return
@@ -201,7 +199,7 @@ def loop_call(f: State, node: tree.LoopCall) -> Value:
                 raise f.bug(f"{body.name} takes a state and is given none")
             f.b.store(record.pointer, frame.record.state, 8, state)
         second = record.pointer
-    elif state is not None and passes_state_itself(body):
+    elif state is not None and frame.state_itself:
         second = state
     else:
         second = f.b.null(PtrTy(Space.STACK))
@@ -241,7 +239,7 @@ def enter(f: State) -> None:
         f.store_local(local, value)
     if layout is not None and layout.state is not None and f.record is not None:
         state = f.source.params[1]
-        f.store_local(state, f.b.load(f.record, layout.state, 8, type=ir_type(state.type), name=state.name))
+        f.store_local(state, f.b.load(f.record, layout.state, 8, type=f.type_of(state.type), name=state.name))
 
 
 def _never_null(f: State, param: Value) -> Value:
@@ -327,7 +325,7 @@ def _leave_by(f: State, exit_: Exit) -> None:
         if isinstance(type_, NoneT):
             give_result(f, None)
             return
-        held = f.b.load(f.exits.result(), 0, 8, type=ir_type(type_))
+        held = f.b.load(f.exits.result(), 0, 8, type=f.type_of(type_))
         give_result(f, f.narrow(held, type_))
         return
     if not isinstance(exit_, tree.Exc):

@@ -94,6 +94,8 @@ class DataBuilder:
             raise InternalError("a variable without a name", phase=PHASE)
         contents = encode(decl.initial, decl.layout, self._target)
         section = decl.section or (".rodata" if decl.constant else ".data" if any(contents) else ".bss")
+        if section.startswith(".bss") and any(contents):
+            raise InternalError(f"variable {decl.name} in {section} is not zero", phase=PHASE)
         self._place(section, decl.name, contents, decl.layout, variable_align(decl.layout), static=False)
         self._globals[decl] = (section, decl.name)
 

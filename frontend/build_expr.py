@@ -15,7 +15,6 @@ from pyebpf.frontend import (
 )
 from pyebpf.frontend.build_data import variable_align
 from pyebpf.frontend.build_state import Number, Operand, Place, State
-from pyebpf.frontend.build_types import ir_type, pointer_type
 from pyebpf.frontend.types import Bool, Int
 from pyebpf.ir.ops import BinOp, Block, Cmp, Pred, Value
 from pyebpf.ir.types import I1
@@ -29,7 +28,7 @@ def expression(f: State, node: tree.Expr) -> Operand:
         case tree.IntConst():
             return f.b.const(node.value, I1) if isinstance(node.type, Bool) else f.b.const(node.value)
         case tree.NullConst():
-            return f.b.null(pointer_type(node.type))
+            return f.b.null(f.pointer_type(node.type))
         case tree.GetLocal():
             return _get_local(f, node)
         case tree.Bind():
@@ -171,7 +170,7 @@ def condition(f: State, node: tree.Expr, *, negate: bool) -> Value:
             with f.at(node.span):
                 pointer = f.value(operand)
                 pred = Pred.EQ if node.negated is negate else Pred.NE
-                return f.b.cmp(pred, pointer, f.b.null(pointer_type(operand.type)))
+                return f.b.cmp(pred, pointer, f.b.null(f.pointer_type(operand.type)))
         case tree.Truth(operand=operand):
             with f.at(node.span):
                 value = f.value(operand)
@@ -240,4 +239,4 @@ def _conditional(f: State, node: tree.Conditional) -> Value:
         incoming[f.b.block] = value
         f.b.jump(done)
     f.go(done)
-    return f.b.phi(I1 if isinstance(node.type, Bool) else ir_type(node.type), incoming)
+    return f.b.phi(I1 if isinstance(node.type, Bool) else f.type_of(node.type), incoming)

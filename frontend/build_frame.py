@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pyebpf.diagnostics import InternalError
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_types import ir_type
-from pyebpf.frontend.types import Int, Origin, Ref
+from pyebpf.frontend.types import Bool, Int, Origin, Ref
 from pyebpf.ir.ops import FunctionRole, Inlining, ParamInfo
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.layout import I64 as I64_LAYOUT
@@ -62,6 +62,8 @@ class Frame:
     record: RecordLayout | None
     assigned: frozenset[tree.Local]
     inlining: Inlining
+    caller: Space  # what memory of callers is, in the whole unit
+    state_itself: bool  # a loop body whose second argument is the state and not a record
 
 
 def nodes(root: object) -> Iterator[tree.Node]:
@@ -100,16 +102,16 @@ def result_in_record(function: tree.Function) -> bool:
     return isinstance(function.result, Ref) and function.result.origin is Origin.LOCAL
 
 
-def passes_state_itself(body: tree.Function) -> bool:
+def _passes_state_itself(body: tree.Function, caller: Space) -> bool:
     """Whether the body of a ``bpf.loop`` gets its ``state`` reference as the second argument, without a
     record."""
-    if body.captures or body.raises or len(body.params) < 2:
+    if body.captures or body.raises or len(body.params) < 2 or caller is not Space.STACK:
         return False
     state = body.params[1].type
     return isinstance(state, Ref) and state.origin in (Origin.LOCAL, Origin.CALLER)
 
 
-def _record(function: tree.Function, calling: Calling) -> RecordLayout | None:
+def _record(function: tree.Function, calling: Calling, state_itself: bool) -> RecordLayout | None:
     offset = 0
 
     def take(wanted: bool, size: int = 8) -> int | None:
@@ -120,7 +122,7 @@ def _record(function: tree.Function, calling: Calling) -> RecordLayout | None:
         return offset - round_up(size, 8)
 
     body = calling is Calling.LOOP_BODY
-    if calling not in (Calling.CALL, Calling.LOOP_BODY) or (body and passes_state_itself(function)):
+    if calling not in (Calling.CALL, Calling.LOOP_BODY) or state_itself:
         return None
     exception = take(bool(function.raises))
     state = take(body and len(function.params) > 1)
@@ -134,11 +136,11 @@ def _record(function: tree.Function, calling: Calling) -> RecordLayout | None:
     return RecordLayout(exception, state, result, tuple(captures), offset) if offset else None
 
 
-def _param_type(function: tree.Function, local: tree.Local) -> IRType:
+def _param_type(function: tree.Function, local: tree.Local, caller: Space) -> IRType:
     if function.kind is tree.FunctionKind.GLOBAL and isinstance(local.type, Ref):
         # The kernel verifies a global function for every argument of its BTF type: memory may be null there.
         return PtrTy(Space.MEM, local.type.layout.size, nullable=True)
-    return ir_type(local.type)
+    return ir_type(local.type, caller)
 
 
 def _param_info(local: tree.Local) -> ParamInfo:
@@ -148,20 +150,21 @@ def _param_info(local: tree.Local) -> ParamInfo:
         case Ref(layout=layout):
             return ParamInfo(local.name, layout, pointer=True)
         case _:
-            pointer = isinstance(ir_type(local.type), PtrTy)
+            pointer = not isinstance(local.type, Bool)
             return ParamInfo(local.name, None if pointer else I64_LAYOUT, pointer)
 
 
-def frame_of(function: tree.Function, calling: Calling) -> Frame:
+def frame_of(function: tree.Function, calling: Calling, caller: Space) -> Frame:
     """How ``function``, called as ``calling`` says, gets its arguments and gives its result."""
-    record = _record(function, calling)
+    state_itself = calling is Calling.LOOP_BODY and _passes_state_itself(function, caller)
+    record = _record(function, calling, state_itself)
     shown = function.params
     if calling is Calling.LOOP_BODY and record is not None:
         shown = function.params[:1]  # the state is in the record
-    params = [(p.name, _param_type(function, p), _param_info(p)) for p in shown]
+    params = [(p.name, _param_type(function, p, caller), _param_info(p)) for p in shown]
     if record is not None:
         params.append(("record", PtrTy(Space.STACK, record.size), ParamInfo("record", None, pointer=True)))
-    result = ir_type(function.result)
+    result = ir_type(function.result, caller)
     result_layout: Layout | None = None
     match calling:
         case Calling.ENTRY:
@@ -186,6 +189,8 @@ def frame_of(function: tree.Function, calling: Calling) -> Frame:
         record,
         assigned_locals(function) & frozenset(function.captures),
         _inlining(function),
+        caller,
+        state_itself,
     )
 
 
@@ -193,6 +198,12 @@ def _inlining(function: tree.Function) -> Inlining:
     if isinstance(function.result, Ref) and function.result.origin is Origin.CALLER:
         return Inlining.ALWAYS  # the verifier refuses a stack pointer as the result of a call
     return function.inlining
+
+
+def _takes_memory(function: tree.Function) -> bool:
+    """Whether it is a global function whose arguments the kernel verifies as memory of unknown origin."""
+    of_refs = any(isinstance(p.type, Ref) for p in function.params)
+    return function.kind is tree.FunctionKind.GLOBAL and of_refs
 
 
 def reachable(functions: Iterable[tree.Function]) -> list[tree.Function]:
@@ -218,6 +229,7 @@ def frames_of(functions: Iterable[tree.Function]) -> dict[tree.Function, Frame]:
                 bodies.add(node.body)
             elif isinstance(node, tree.FunctionHandle):
                 addressed.add(node.function)
+    caller = Space.MEM if any(_takes_memory(f) for f in functions) else Space.STACK
     found: dict[tree.Function, Frame] = {}
     for function in functions:
         callback = function.kind is tree.FunctionKind.CALLBACK
@@ -234,5 +246,5 @@ def frames_of(functions: Iterable[tree.Function]) -> dict[tree.Function, Frame]:
             calling = Calling.CALL
         else:
             calling = Calling.LOOP_BODY if function in bodies else Calling.CALLBACK
-        found[function] = frame_of(function, calling)
+        found[function] = frame_of(function, calling, caller)
     return found

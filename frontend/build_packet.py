@@ -9,7 +9,6 @@ from __future__ import annotations
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_refs import as_argument
 from pyebpf.frontend.build_state import Number, Place, State
-from pyebpf.frontend.build_types import ir_type
 from pyebpf.frontend.types import Bool, ContextPtr, Int
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import I64, IRType, PtrTy, Space
@@ -54,7 +53,7 @@ def context_field(f: State, node: tree.ContextField) -> Value:
             raise f.bug(f"context field {node.row.name} may not be read as a whole")
         held = f.b.load(context, offset, node.row.size, name=node.row.name)
         return f.narrow(held, node.type)
-    return f.b.load(context, offset, node.row.size, type=ir_type(node.type), name=node.row.name)
+    return f.b.load(context, offset, node.row.size, type=f.type_of(node.type), name=node.row.name)
 
 
 def store_context(f: State, node: tree.StoreContext) -> None:

@@ -240,7 +240,7 @@ class State:
     def load_local(self, local: tree.Local, type: Type) -> Value:
         """The value of a variable, which is known to be of ``type`` here."""
         place = self.local(local)
-        held = self.b.load(place.pointer, place.offset, 8, type=ir_type(local.type), name=local.name)
+        held = self.b.load(place.pointer, place.offset, 8, type=self.type_of(local.type), name=local.name)
         if isinstance(local.type, Maybe) and not isinstance(type, Maybe | NoneT):
             return self.b.nonnull(held)
         return self.narrow(held, type)
@@ -265,6 +265,16 @@ class State:
     def frame(self) -> Frame:
         """How this function is called."""
         return self.frames[self.source]
+
+    def type_of(self, type: Type) -> IRType:
+        """The type in which a value of ``type`` is kept in a variable."""
+        return ir_type(type, self.frame.caller)
+
+    def pointer_type(self, type: Type) -> PtrTy:
+        """``type_of`` of what is known to be a reference, a handle or a context."""
+        found = self.type_of(type)
+        assert isinstance(found, PtrTy), f"{type} is no pointer"
+        return found
 
     def record_layout(self) -> RecordLayout:
         """The layout of the hidden record behind ``record``."""

@@ -10,7 +10,6 @@ from pyebpf.ir.types import CTX, I64, VOID, IRType, PtrTy, Space
 
 _SPACES = {
     Origin.LOCAL: Space.STACK,
-    Origin.CALLER: Space.STACK,
     Origin.MAP_VALUE: Space.MAP_VALUE,
     Origin.GLOBAL: Space.GLOBAL,
     Origin.CONSTANT: Space.GLOBAL,
@@ -27,36 +26,32 @@ _HANDLES = {
 }
 
 
-def reference_type(ref: Ref) -> PtrTy:
+def reference_type(ref: Ref, caller: Space) -> PtrTy:
     """The pointer that a reference is. Packet pointers have no size: the check before the access decides."""
-    space = _SPACES[ref.origin]
+    space = caller if ref.origin is Origin.CALLER else _SPACES[ref.origin]
     return PtrTy(space, None if space is Space.PACKET else ref.layout.size)
 
 
-def ir_type(type: Type) -> IRType:
-    """The type in which a value is kept in a variable, passed and returned: a Bool as an i64 that is 0 or
-    1."""
+def ir_type(type: Type, caller: Space) -> IRType:
+    """The type in which a value is kept in a variable, passed and returned. A Bool is an i64, 0 or 1.
+
+    ``caller``: what memory of callers is: STACK, or MEM where it may also be the argument of a global
+    function.
+    """
     match type:
         case Int() | Bool():
             return I64
         case NoneT():
             return VOID
         case Ref():
-            return reference_type(type)
+            return reference_type(type, caller)
         case Pointer(handle):
             return PtrTy(_HANDLES[handle])
         case Maybe(of):
-            inner = ir_type(of)
+            inner = ir_type(of, caller)
             assert isinstance(inner, PtrTy)
             return replace(inner, nullable=True)
         case ContextPtr():
             return CTX
         case _:
             assert_never(type)
-
-
-def pointer_type(type: Type) -> PtrTy:
-    """``ir_type`` of what is known to be a reference, a handle or a context."""
-    found = ir_type(type)
-    assert isinstance(found, PtrTy), f"{type} is no pointer"
-    return found

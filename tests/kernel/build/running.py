@@ -17,6 +17,7 @@ from pyebpf.frontend.build import build
 from pyebpf.ir.verify import verify
 from pyebpf.runtime.events import RingBuf
 from pyebpf.runtime.load import load
+from pyebpf.runtime.maps import MappingMap
 from pyebpf.target import Isa, Target
 from pyebpf.uapi.constants import MapType
 from tests.differential.evaluator import Context, Evaluator
@@ -109,7 +110,7 @@ def compiled(
             live = loaded.maps[name]
             if isinstance(live, RingBuf):
                 records[name] = list(live.poll(0))
-            elif decl.key is not None and decl.type is not MapType.PROG_ARRAY:
+            elif isinstance(live, MappingMap):
                 maps[name] = dict(live._raw_pairs())
         return Outcome(verdict, packet, maps, records)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ class Inputs:
         return tree.Read(span=t.AT, ref=ref, type=type_)
 
 
-def _run(operations: list[tuple[tree.Expr, ...]], case: Case) -> None:
+def _run(operations: Sequence[tuple[tree.Expr, ...]], case: Case) -> None:
     shows = [case.show(i, e) for i, (e,) in enumerate(operations)]
     check(case.program.unit(*shows, t.ret(t.num(0))))
 

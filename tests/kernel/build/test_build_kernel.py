@@ -9,7 +9,7 @@ import pytest
 from pyebpf import layout as lay
 from pyebpf.declare import GlobalDecl, MapDecl
 from pyebpf.frontend import tree
-from pyebpf.frontend.types import BOOL, I64, U64, Int, Maybe, Origin, Ref
+from pyebpf.frontend.types import BOOL, I64, NONE, U64, Int, Maybe, Origin, Ref
 from pyebpf.uapi.constants import MapType
 from tests.kernel.build.running import Case, check, compiled
 from tests.unit.build import trees as t
@@ -170,7 +170,7 @@ def test_structs() -> None:
         pair=t.new(PAIR, a=x, c=t.num(0x1234), d=t.num(-5)),
         tail=t.num(300),
     )
-    statements = [
+    statements: list[tree.Stmt] = [
         t.put(n, made),
         t.store(t.field_of(t.field_of(t.get(n), "pair"), "b"), x),
         t.store(t.element(t.field_of(t.get(n), "list"), i), t.num(77)),
@@ -178,7 +178,7 @@ def test_structs() -> None:
         t.update(t.element(t.field_of(t.get(n), "list"), t.num(-4)), "-", t.num(1)),
         t.update(t.field_of(t.field_of(t.get(n), "pair"), "c"), "<<", t.num(1)),
     ]
-    shown = [t.field_of(t.field_of(t.get(n), "pair"), name) for name in "abcd"]
+    shown: list[tree.Expr] = [t.field_of(t.field_of(t.get(n), "pair"), name) for name in "abcd"]
     shown += [t.element(t.field_of(t.get(n), "list"), t.num(k)) for k in range(4)]
     shown += [t.field_of(t.get(n), "tail")]
     shown += [t.element(t.field_of(t.get(n), "name"), t.num(k)) for k in range(0, 16, 3)]
@@ -482,7 +482,7 @@ def test_functions_that_raise(x: int) -> None:
 def test_functions_with_references() -> None:
     case = Case()
     p, k = t.local("p", Ref(PAIR, Origin.CALLER)), t.local("k", U64)
-    change = t.function("change", (p,), t.NONE, t.update(t.field_of(t.get(p), "b"), "+", t.num(1)), t.ret())
+    change = t.function("change", (p,), NONE, t.update(t.field_of(t.get(p), "b"), "+", t.num(1)), t.ret())
     make = t.function("make", (k,), t.ref(PAIR), t.ret(t.new(PAIR, b=t.get(k), c=t.num(3))))
     q = t.local("q", t.ref(PAIR))
     r = t.local("r", t.ref(PAIR))
@@ -567,7 +567,7 @@ def test_bpf_loop_with_plain_state() -> None:
     body = t.function(
         "body",
         (i, state),
-        t.NONE,
+        NONE,
         t.update(t.field_of(t.get(state), "b"), "+", t.get(i)),
         t.ret(),
         kind=tree.FunctionKind.CALLBACK,
@@ -606,7 +606,7 @@ def test_nested_callbacks_share_variables() -> None:
     inner = t.function(
         "inner",
         (j,),
-        t.NONE,
+        NONE,
         t.put(total, t.arith("+", t.get(total), t.get(j))),
         t.ret(),
         kind=tree.FunctionKind.CALLBACK,
@@ -615,7 +615,7 @@ def test_nested_callbacks_share_variables() -> None:
     outer = t.function(
         "outer",
         (i,),
-        t.NONE,
+        NONE,
         t.put(total, t.arith("+", t.get(total), t.num(100))),
         t.do(tree.LoopCall(span=t.AT, count=t.num(3), body=inner, state=None, type=I64)),
         t.put(total, t.arith("*", t.get(total), t.num(2))),

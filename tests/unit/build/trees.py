@@ -10,7 +10,7 @@ from pyebpf import layout as lay
 from pyebpf.declare import ContextDecl, GlobalDecl, MapDecl
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
-from pyebpf.frontend.types import BOOL, NONE, ContextPtr, Int, Maybe, Origin, Ref, Type
+from pyebpf.frontend.types import BOOL, ContextPtr, Int, Maybe, Origin, Ref, Type
 from pyebpf.frontend.types import I64 as I64_T
 from pyebpf.frontend.types import U64 as U64_T
 from pyebpf.uapi.constants import MapType
@@ -316,6 +316,3 @@ class Program:
             error_verdict=self.error_verdict,
         )
         return tree.Unit(programs=[program], maps=self.maps, globals=self.globals, license="GPL")
-
-
-__all__ = [name for name in dir() if not name.startswith("_")] + ["NONE"]
