@@ -133,7 +133,8 @@ class Struct:
         self.__dict__[name] = value
 
     def _values(self) -> tuple[Any, ...]:
-        return tuple(self.__dict__[f.name] for f in type(self).__bpf__.fields)
+        values = (self.__dict__[f.name] for f in type(self).__bpf__.fields)
+        return tuple(tuple(v) if isinstance(v, list) else v for v in values)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Struct) and self._values() == other._values()

@@ -339,5 +339,8 @@ class RingBuf(_Declared):
         raise TypeError("ring.output works inside programs only")
 
     def poll(self, of: type[V], timeout: float | None = 0) -> Iterator[V]:
-        """Every record that is there, decoded as ``of``; waits up to ``timeout`` seconds (``None``: for ever) for the first."""
+        """Records decoded as ``of``, as they come; ends when none came for ``timeout`` seconds (``None``: never ends).
+
+        With 0 it gives what is there now.
+        """
         return cast("events.RingBuf", self.live).poll(timeout, layout_of(of))

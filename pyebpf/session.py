@@ -204,7 +204,8 @@ def is_loaded(decl: ProgramDecl) -> bool:
 
 def keep_link(decl: ProgramDecl, link: Link) -> Link:
     """Remember an attachment, so that closing the program detaches it."""
-    _programs[decl].links.append(link)
+    links = _programs[decl].links
+    links[:] = [*(one for one in links if one.attached), link]
     return link
 
 

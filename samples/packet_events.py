@@ -49,7 +49,7 @@ def main() -> None:
             receiver.bind(("127.0.0.1", 0))
             for word in (b"good morning", b"good day", b"good night"):
                 sender.sendto(word, receiver.getsockname())
-        seen = [e for e in events.poll(Event, timeout=1.0) if e.destination]
+        seen = [e for e in events.poll(Event, timeout=0.2) if e.destination]
     for event in seen:
         print(f"{event.length} bytes to port {event.destination}: {event.start!r}")
     print(f"{lost.value} events lost")
