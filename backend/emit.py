@@ -1,8 +1,7 @@
 """From allocated machine IR to code: block order, jumps, and the places of symbols and source lines.
 
-Blocks are chained so that likely control flow falls through, blocks for errors go to the end, and conditional
-jumps are turned round where that saves a jump. Jumps reach 32767 slots; longer ones go through ``gotol`` (ISA
-v4) or through relays on the way.
+The order of blocks is ``block_order``'s; conditional jumps are turned round where that saves a jump. Jumps
+reach 32767 slots; longer ones go through ``gotol`` (ISA v4) or through relays on the way.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import insn as isa
+from pyebpf.backend.block_order import block_order
 from pyebpf.backend.insn import Alu, Insn, Jmp, Source
 from pyebpf.backend.machine import FRAME_POINTER, FrameSlot, MachineBlock, MachineFunction, MachineInsn, PReg
 from pyebpf.diagnostics import InternalError, Span
@@ -21,6 +21,9 @@ from pyebpf.target import Isa, Target
 _REACH: Final = (1 << 15) - 1
 # A relay is put this far on the way, so that other relays that come between do not push it out of reach.
 _RELAY_DISTANCE: Final = 30_000
+
+# Control never goes from these to the next instruction, which must then be a jump's target.
+_NO_FALL: Final = frozenset({isa.GOTO, isa.GOTOL, isa.EXIT})
 
 _INVERSE: Final = {
     Jmp.JEQ: Jmp.JNE,
@@ -82,30 +85,6 @@ def emit(function: MachineFunction, target: Target) -> Code:
         assembly.block(block, following)
     assembly.reach()
     return assembly.finish()
-
-
-# ---------------------------------------------------------------- block order
-
-
-def block_order(function: MachineFunction) -> list[MachineBlock]:
-    """The blocks in the order of their code: each followed by the successor that it may fall through to.
-
-    Unlikely blocks come after the others, unless control would have to jump to one that it could fall into.
-    Blocks that are never reached are left out.
-    """
-    placed: dict[MachineBlock, None] = {}
-    likely, unlikely = [function.blocks[0]], list[MachineBlock]()
-    while likely or unlikely:
-        block: MachineBlock | None = (likely or unlikely).pop()
-        while block is not None and block not in placed:
-            placed[block] = None
-            choices = [e.target for e in reversed(block.edges) if e.target not in placed]
-            follower = next((b for b in choices if not b.unlikely), choices[0] if choices else None)
-            for other in reversed(choices):
-                if other is not follower:
-                    (unlikely if other.unlikely else likely).append(other)
-            block = follower
-    return list(placed)
 
 
 def inverse(jump: MachineInsn, target: Target) -> tuple[int, bool] | None:
@@ -262,9 +241,13 @@ class _Assembly:
         at = next(i for i, slot in enumerate(slots) if slot >= wanted)
         far, here, after = line.target, _Label(), _Label()
         line.target = here
-        skip, jump = Insn(isa.GOTO), Insn(isa.GOTO)
-        self.insert(at, [_Line(skip, target=after, span=line.span), _Line(jump, target=far, span=line.span)])
-        self.places[here], self.places[after] = at + 1, at + 2
+        relay = _Line(Insn(isa.GOTO), target=far, span=line.span)
+        if self.lines[at - 1].insn.opcode in _NO_FALL:
+            self.insert(at, [relay])
+            self.places[here] = at
+        else:
+            self.insert(at, [_Line(Insn(isa.GOTO), target=after, span=line.span), relay])
+            self.places[here], self.places[after] = at + 1, at + 2
 
     # ------------------------------------------------------------ result
 

@@ -28,7 +28,7 @@ def peephole(function: MachineFunction) -> None:
         _hoist_from_diamond,
         _repeat_loop_test,
         _merge_equal_blocks,
-        _share_exit,
+        _share_ends,
     )
     changed = True
     while changed:
@@ -205,16 +205,16 @@ def _hoist_from_diamond(function: MachineFunction) -> bool:
 
 
 def _repeat_loop_test(function: MachineFunction) -> bool:
-    """A block that always goes back to a mere test tests itself: one jump less for each round of the loop."""
+    """The only block that goes back to a mere test tests itself: one jump less in each round of the loop."""
     place = {block: index for index, block in enumerate(function.blocks)}
-    for block in function.blocks:
-        if len(block.edges) != 1:
-            continue
-        head = block.edges[0].target
-        if len(head.insns) == 1 and len(head.edges) == 2 and place[head] < place[block]:
-            block.insns.append(dataclasses.replace(head.insns[0]))
-            block.edges = head.edges
-            return True
+    preds = _predecessors(function)
+    for head in function.blocks:
+        if len(head.insns) == 1 and len(head.edges) == 2:
+            latches = [p for p in preds[head] if place[p] > place[head]]
+            if len(latches) == 1 and len(latches[0].edges) == 1:
+                latches[0].insns.append(dataclasses.replace(head.insns[0]))
+                latches[0].edges = head.edges
+                return True
     return False
 
 
@@ -234,18 +234,30 @@ def _merge_equal_blocks(function: MachineFunction) -> bool:
     return bool(change)
 
 
-def _share_exit(function: MachineFunction) -> bool:
-    """A block that ends like a whole other exit block goes there instead."""
-    exits = {
-        tuple(_key(i) for i in block.insns): block
-        for block in function.blocks
-        if not block.edges and len(block.insns) == 2 and all(map(_movable, block.insns))
-    }
+def _share_ends(function: MachineFunction) -> bool:
+    """A block that ends like another whole block goes to that one instead."""
+    whole: dict[object, MachineBlock] = {}
+    for block in function.blocks:
+        # A jump is as long as an exit alone, so that sharing pays from two instructions on.
+        worth = len(block.insns) >= (1 if block.edges else 2)
+        if worth and len(block.edges) < 2 and all(map(_movable, block.insns)):
+            whole[tuple(_key(i) for i in block.insns), _target(block)] = block
     changed = False
     for block in function.blocks:
-        shared = exits.get(tuple(_key(i) for i in block.insns[-2:]))
-        if shared is not None and not block.edges and len(block.insns) > 2:
-            del block.insns[-2:]
-            block.edges = (Edge(shared),)
-            changed = True
+        if len(block.edges) > 1:
+            continue
+        first = len(block.insns)
+        while first > 1 and _movable(block.insns[first - 1]):
+            first -= 1
+        for start in range(first, len(block.insns)):
+            shared = whole.get((tuple(_key(i) for i in block.insns[start:]), _target(block)))
+            if shared is not None and shared is not block:
+                del block.insns[start:]
+                block.edges = (Edge(shared),)
+                changed = True
+                break
     return changed
+
+
+def _target(block: MachineBlock) -> MachineBlock | None:
+    return block.edges[0].target if block.edges else None

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pyebpf import btf
+from pyebpf.backend import allocation_check
 from pyebpf.backend import insn as isa
+from pyebpf.backend.allocate import allocate
 from pyebpf.backend.codegen import compile_module
 from pyebpf.backend.insn import CallKind, Insn, Pseudo
+from pyebpf.backend.select import select
 from pyebpf.diagnostics import Span
 from pyebpf.ir import ops
 from pyebpf.ir.builder import Builder
@@ -193,9 +196,18 @@ class Loaded:
 
 
 @contextmanager
-def loaded(module: Module, level: Isa = Isa.V3) -> Iterator[Loaded]:
-    """``module`` compiled for ``level`` and loaded with its debug information; raises ``Rejected``."""
-    spec = compile_module(module, Target(isa=level))
+def loaded(module: Module, level: Isa = Isa.V3, *, check: bool = True) -> Iterator[Loaded]:
+    """``module`` compiled for ``level`` and loaded with its debug information; raises ``Rejected``.
+
+    ``check``: have the register allocation proven right first.
+    """
+    target = Target(isa=level)
+    for function in module.functions.values() if check else ():
+        machine = select(function, module, target)
+        before = allocation_check.snapshot(machine)
+        allocate(machine)
+        allocation_check.check(before, machine)
+    spec = compile_module(module, target)
     fds: list[int] = []
     try:
         maps = {}
