@@ -14,9 +14,9 @@ branches. The subjects:
 from __future__ import annotations
 
 from pyebpf.frontend import build_calls, build_control, build_expr, tree
-from pyebpf.frontend.build_align import alignments
 from pyebpf.frontend.build_data import DataBuilder, map_spec
 from pyebpf.frontend.build_exits import Exits
+from pyebpf.frontend.build_facts import Facts, facts
 from pyebpf.frontend.build_frame import Calling, Frame, frames_of, reachable
 from pyebpf.frontend.build_state import Lowering, State
 from pyebpf.frontend.types import NoneT
@@ -42,16 +42,16 @@ def build(unit: tree.Unit, target: Target) -> Module:
         data.add_global(variable)
     functions = reachable([*unit.programs, *unit.functions])
     frames = frames_of(functions)
-    aligned = alignments(frames)
+    known = facts(frames)
     for function in functions:
-        module.functions[function.name] = _function(function, frames, aligned, data, target)
+        module.functions[function.name] = _function(function, frames, known, data, target)
     return module
 
 
 def _function(
     source: tree.Function,
     frames: dict[tree.Function, Frame],
-    aligned: dict[tree.Local, int],
+    known: Facts,
     data: DataBuilder,
     target: Target,
 ) -> Function:
@@ -72,7 +72,7 @@ def _function(
     builder = Builder(function, source.span)
     alike = frame.calling in (Calling.ENTRY, Calling.CALLBACK)
     exits = Exits(builder, errors_alike=alike)
-    state = State(source, frames, data, target, builder, exits, _LOWERING, aligned)
+    state = State(source, frames, data, target, builder, exits, _LOWERING, known)
     build_calls.enter(state)
     state.run(source.body)
     _fall_off(state)

@@ -123,8 +123,8 @@ def expression(f: State, node: tree.Expr) -> Operand:
 
 def _get_local(f: State, node: tree.GetLocal) -> Operand:
     held = f.load_local(node.local, node.type)
-    if node.local in f.alignments and not isinstance(node.type, Int | Bool):
-        return Place(held, 0, f.alignments[node.local])
+    if node.local in f.facts.alignments and not isinstance(node.type, Int | Bool):
+        return Place(held, 0, f.facts.alignments[node.local])
     return held
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_arith import element_offset
+from pyebpf.frontend.build_facts import may_be_part
 from pyebpf.frontend.build_state import Number, Place, State
-from pyebpf.frontend.types import Ref
+from pyebpf.frontend.types import Origin, Ref
 from pyebpf.ir.ops import BinOp, Block, Pred, Value
 from pyebpf.ir.types import I64, Space
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
@@ -112,22 +113,34 @@ def copy_of(f: State, node: tree.CopyOf) -> Place:
 
 
 def copy_into(f: State, node: tree.CopyInto) -> None:
-    """``target[:] = source``. Slices may overlap: they go through a temporary."""
+    """``target[:] = source``. What may overlap goes through a temporary."""
     size = layout_of(node.target, f).size
     target = f.place(node.target)
-    if isinstance(node.source, tree.SliceOf):
-        source_size = min(layout_of(node.source, f).size, size)
-        buffer = f.slot(node, "overlap", source_size, "slice")
-        memory.copy(f, buffer, f.place(node.source), source_size)
-        memory.copy(f, target, buffer, source_size)
-        if source_size < size:
-            memory.zero(f, target.at(source_size), size - source_size)
-        return
     if isinstance(node.source, tree.NewStruct | tree.NewArray):
         # The parts of the new object may refer to the target: make it apart.
         memory.copy(f, target, new_object(f, node.source), size)
         return
-    copy_from(f, target, size, node.source)
+    if not _may_overlap(f, node.target, node.source):
+        copy_from(f, target, size, node.source)
+        return
+    given = min(layout_of(node.source, f).size, size)
+    buffer = f.slot(node, "overlap", given, "overlap")
+    memory.copy(f, buffer, f.place(node.source), given)
+    memory.copy(f, target, buffer, given)
+    if given < size:
+        memory.zero(f, target.at(given), size - given)
+
+
+def _may_overlap(f: State, target: tree.Expr, source: tree.Expr) -> bool:
+    """Whether two references may be to different, overlapping bytes."""
+    assert isinstance(target.type, Ref) and isinstance(source.type, Ref)
+    if isinstance(source, tree.ConstData | tree.CopyOf | tree.PacketCopy | tree.MapPop):
+        return False
+    stack = {Origin.LOCAL, Origin.CALLER}
+    origins = {target.type.origin, source.type.origin}
+    if len(origins) == 2 and origins != stack:
+        return False
+    return any(may_be_part(expr, f.facts.parts) for expr in (target, source))
 
 
 # ---------------------------------------------------------------- going inside

@@ -15,6 +15,7 @@ from pyebpf.diagnostics import InternalError, Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_data import DataBuilder
 from pyebpf.frontend.build_exits import Exits
+from pyebpf.frontend.build_facts import Facts
 from pyebpf.frontend.build_frame import Frame, RecordLayout
 from pyebpf.frontend.build_types import ir_type
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref, Type
@@ -110,7 +111,7 @@ class State:
     b: Builder
     exits: Exits
     lowering: Lowering
-    alignments: dict[tree.Local, int]
+    facts: Facts
     storage: dict[tree.Local, Place] = field(default_factory=dict)
     record: Value | None = None  # the hidden parameter
     visited: dict[Block, None] = field(default_factory=dict)  # in the order of the source

@@ -225,6 +225,32 @@ def test_copies_and_slices() -> None:
     check(case.program.unit(*statements, t.ret(t.num(0))))
 
 
+def test_copies_that_overlap() -> None:
+    case = Case()
+    twelve, five = lay.BytesType(12), lay.BytesType(5)
+    both = lay.struct_type("Both", [("head", lay.U16), ("tail", lay.BytesType(6))])
+    either = lay.struct_type("Either", [("whole", lay.BytesType(6)), ("both", both)], union=True)
+    a, s = t.local("a", t.ref(twelve)), t.local("s", t.ref(five))
+    u = t.local("u", t.ref(either))
+    tail = t.field_of(t.field_of(t.get(u), "both"), "tail")
+    statements: list[tree.Stmt] = [
+        t.put(a, t.new_array(twelve, *(t.num(k + 1) for k in range(12)))),
+        t.put(s, t.slice_of(t.get(a), 2, 7)),
+        tree.CopyInto(span=t.AT, target=t.slice_of(t.get(a), 3, 8), source=t.get(s)),
+        t.put(u, t.new(either, whole=t.text(b"abcdef"))),
+        tree.CopyInto(
+            span=t.AT,
+            target=t.field_of(t.field_of(t.get(u), "both"), "tail"),
+            source=t.field_of(t.get(u), "whole"),
+        ),
+    ]
+    shown = [t.element(t.get(a), t.num(k)) for k in range(12)]
+    shown += [t.element(t.field_of(t.get(u), "whole"), t.num(k)) for k in range(6)]
+    shown += [t.element(t.field_of(t.field_of(t.get(u), "both"), "tail"), t.num(k)) for k in range(6)]
+    statements += [case.show(k, t.read(item)) for k, item in enumerate(shown)]
+    check(case.program.unit(*statements, t.ret(t.num(0))))
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", b"abcdefgh", b"abcdefghijklmnop", b"abcdefghijklmno"])
 def test_byte_strings(content: bytes) -> None:
     case = Case()

@@ -252,6 +252,22 @@ def test_global_function() -> None:
     check(unit)
 
 
+def test_global_function_with_its_memory_as_a_key() -> None:
+    case = Case()
+    counts = case.map(t.hash_map("counts", EVENT, lay.U64))
+    p, q = t.local("p", Ref(EVENT, Origin.CALLER)), t.local("q", Ref(EVENT, Origin.CALLER))
+    count = t.function("count", (q,), I64, t.ret(t.map_update(counts, t.get(q), t.num(5), checked=False)))
+    worker = t.function("worker", (p,), I64, t.ret(t.call(count, t.get(p))), kind=tree.FunctionKind.GLOBAL)
+    e = t.local("e", t.ref(EVENT))
+    unit = case.program.unit(
+        t.put(e, t.new(EVENT, kind=t.num(6))),
+        case.show(0, t.call(worker, t.get(e))),
+        case.show(1, t.call(count, t.get(e))),
+        t.ret(t.num(0)),
+    )
+    check(unit)
+
+
 def test_callback_of_another_helper() -> None:
     case = Case()
     key, value = (
