@@ -88,11 +88,89 @@ from pyebpf.maps import (
 from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
 
 if TYPE_CHECKING:
-    from pyebpf.runtime.errors import BpfError, PermissionDenied, VerifierError
-    from pyebpf.session import load, open_pinned, raw_socket, trace_print
+    from pyebpf.runtime.errors import BpfError as BpfError
+    from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
+    from pyebpf.runtime.errors import VerifierError as VerifierError
+    from pyebpf.session import load as load
+    from pyebpf.session import open_pinned as open_pinned
+    from pyebpf.session import raw_socket as raw_socket
+    from pyebpf.session import trace_print as trace_print
     from pyebpf.uapi.constants import *  # noqa: F403
     from pyebpf.uapi.helper_functions import *  # noqa: F403
-    from pyebpf.uapi.programs import DROP, KEEP
+    from pyebpf.uapi.programs import DROP as DROP
+    from pyebpf.uapi.programs import KEEP as KEEP
+
+__all__ = [
+    "ArrayMap",
+    "CompileError",
+    "Const",
+    "Diagnostic",
+    "Global",
+    "HashMap",
+    "LpmTrie",
+    "LruHashMap",
+    "PerCpuArray",
+    "PerCpuHash",
+    "ProgArray",
+    "Program",
+    "PyebpfError",
+    "Queue",
+    "RingBuf",
+    "SkBuff",
+    "SkSkbProgram",
+    "SockMap",
+    "SocketFilter",
+    "Stack",
+    "Struct",
+    "TcProgram",
+    "Xdp",
+    "XdpProgram",
+    "action",
+    "array",
+    "be16",
+    "be32",
+    "be64",
+    "chars",
+    "checked",
+    "copy",
+    "function",
+    "global_function",
+    "htonl",
+    "htonll",
+    "htons",
+    "i16",
+    "i32",
+    "i64",
+    "i8",
+    "inline",
+    "le16",
+    "le32",
+    "le64",
+    "license",
+    "log2",
+    "log2l",
+    "loop",
+    "noinline",
+    "ntohl",
+    "ntohll",
+    "ntohs",
+    "sizeof",
+    "sk_skb_stream_parser",
+    "sk_skb_stream_verdict",
+    "sk_skb_verdict",
+    "snprintf",
+    "socket_filter",
+    "struct",
+    "tc",
+    "tc_egress",
+    "tc_ingress",
+    "u16",
+    "u32",
+    "u64",
+    "u8",
+    "union",
+    "xdp",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -46,13 +46,19 @@ def programs_of(module: ModuleType, names: Sequence[str] = ()) -> list[ProgramDe
         decl = declaration_of(value)
         if isinstance(decl, ProgramDecl) and decl not in found.values():
             if decl.name in found:
-                raise UsageError(f"{module.__file__}: two programs are called {decl.name!r}; give one a name=")
+                raise UsageError(
+                    f"{module.__file__}: two programs are called {decl.name!r}; give one a name="
+                )
             found[decl.name] = decl
     for name in names:
         if name not in found:
-            raise UsageError(f"{module.__file__} has no program {name!r}; it has {', '.join(found) or 'none'}")
+            raise UsageError(
+                f"{module.__file__} has no program {name!r}; it has {', '.join(found) or 'none'}"
+            )
     if not found:
-        raise UsageError(f"{module.__file__} has no programs: no function with a pyebpf decorator at module level")
+        raise UsageError(
+            f"{module.__file__} has no programs: no function with a pyebpf decorator at module level"
+        )
     return [found[name] for name in names] if names else list(found.values())
 
 
@@ -117,9 +123,13 @@ def _explain(args: argparse.Namespace) -> int:
     if found is None:
         raise UsageError(f"there is no code {args.code}; `pyebpf explain` lists them")
     row = found.explanation
-    indented = {name: "\n".join(f"    {line}" for line in text.split("\n")) for name, text in
-                (("wrong", row.wrong), ("right", row.right))}
-    print(f"{found.name}: {row.title}\n\n{row.why}\n\nWrong:\n\n{indented['wrong']}\n\nRight:\n\n{indented['right']}")
+    indented = {
+        name: "\n".join(f"    {line}" for line in text.split("\n"))
+        for name, text in (("wrong", row.wrong), ("right", row.right))
+    }
+    print(
+        f"{found.name}: {row.title}\n\n{row.why}\n\nWrong:\n\n{indented['wrong']}\n\nRight:\n\n{indented['right']}"
+    )
     return 0
 
 
@@ -133,13 +143,17 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     def for_target(made: argparse.ArgumentParser, default: str) -> None:
-        made.add_argument("--kernel", metavar="X.Y", help=f"the oldest kernel that must accept it ({default})")
+        made.add_argument(
+            "--kernel", metavar="X.Y", help=f"the oldest kernel that must accept it ({default})"
+        )
         made.add_argument("--isa", type=int, choices=(1, 2, 3, 4), help="level of the instruction set (3)")
 
     build = command("build", _build, "Write an object file with the programs of FILE.")
     build.add_argument("file", type=Path, metavar="FILE")
     build.add_argument("-o", "--output", type=Path, metavar="OBJECT", help="where to write it (FILE with .o)")
-    build.add_argument("-p", "--program", action="append", default=[], help="only this program (may be repeated)")
+    build.add_argument(
+        "-p", "--program", action="append", default=[], help="only this program (may be repeated)"
+    )
     for_target(build, "6.1")
 
     check = command("check", _check, "Compile every program of FILES and report all errors.")
@@ -150,10 +164,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", type=Path, metavar="FILE")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
 
-    dump = command("dump", _dump, "Show a stage of the compilation of FILE (.py), or what an object (.o) holds.")
+    dump = command(
+        "dump", _dump, "Show a stage of the compilation of FILE (.py), or what an object (.o) holds."
+    )
     dump.add_argument("file", type=Path, metavar="FILE")
-    dump.add_argument("--stage", default="asm", help="tree, ssa, the name of a pass, machine, asm, btf or elf (asm)")
-    dump.add_argument("-p", "--program", action="append", default=[], help="only this program (may be repeated)")
+    dump.add_argument(
+        "--stage", default="asm", help="tree, ssa, the name of a pass, machine, asm, btf or elf (asm)"
+    )
+    dump.add_argument(
+        "-p", "--program", action="append", default=[], help="only this program (may be repeated)"
+    )
     for_target(dump, "the running one")
 
     explain = command("explain", _explain, "Explain a diagnostic code, or list them all.")

@@ -58,7 +58,7 @@ class SkBuff:
         raise TypeError("packets exist inside programs only")
 
     def load(self, of: type[T], offset: int) -> T:
-        """A copy of what lies at ``offset`` (bytes), read as ``of``: an integer type or a struct. ``IndexError`` outside."""
+        """A copy of what lies at ``offset`` (bytes): an integer type or a struct. ``IndexError`` outside."""
         raise TypeError("packets exist inside programs only")
 
     def load_bytes(self, offset: int, length: int) -> bytes:

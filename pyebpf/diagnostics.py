@@ -77,7 +77,9 @@ class InternalError(PyebpfError):
         self.span = span
         where = f" in function {function!r}" if function else ""
         at = f" at {span}" if span else ""
-        super().__init__(f"pyebpf bug in {phase}{where}{at}: {message} (this is our mistake, please report it)")
+        super().__init__(
+            f"pyebpf bug in {phase}{where}{at}: {message} (this is our mistake, please report it)"
+        )
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ def module_globals(programs: Iterable[ProgramDecl]) -> list[GlobalDecl]:
 
 
 def place_globals(unit: tree.Unit) -> None:
-    """The placement for object files: ``.rodata`` for constants, ``.bss`` for what starts zero, ``.data`` for the rest."""
+    """The placement for object files: ``.rodata``, ``.bss`` for what starts zero, ``.data`` for the rest."""
     for decl in unit.globals:
         decl.section = default_section(decl)
 
@@ -147,7 +147,9 @@ def compile_programs(
     place(unit)
     module = build(unit, target)
     keep("ssa", lambda: print_module(module))
-    optimize(module, target=target, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check)
+    optimize(
+        module, target=target, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check
+    )
     try:
         spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
     except (StackTooLarge, CallsTooDeep) as error:

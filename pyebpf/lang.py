@@ -96,10 +96,10 @@ def _zero(of: Layout) -> Any:
 
 
 class Struct:
-    """The base that ``@bpf.struct`` gives a class: values with C's layout, comparable, frozen once they come from the kernel."""
+    """The base that ``@bpf.struct`` gives a class: C's layout; values compare, and are frozen when the kernel gave them."""
 
     __bpf__: StructType
-    __slots__ = ("__frozen", "__dict__")
+    __slots__ = ("__dict__", "__frozen")
 
     def __init__(self, *args: Any, **values: Any) -> None:
         of = type(self).__bpf__
@@ -167,7 +167,9 @@ def _struct(cls: type, packed: bool, union: bool) -> type:
             raise TypeError(f"{cls.__name__}.{name}: {error}") from None
     if not members:
         raise TypeError(f"{cls.__name__} has no annotated fields")
-    body = {k: v for k, v in cls.__dict__.items() if k not in annotations and k not in ("__dict__", "__weakref__")}
+    body = {
+        k: v for k, v in cls.__dict__.items() if k not in annotations and k not in ("__dict__", "__weakref__")
+    }
     made = types.new_class(cls.__name__, (Struct,), exec_body=lambda namespace: namespace.update(body))
     made.__bpf__ = layout.struct_type(cls.__name__, members, packed=packed, union=union, python_class=made)  # type: ignore[attr-defined]  # the class made here has it
     return made
@@ -242,11 +244,11 @@ class _Variable(Generic[T]):
 
 
 class Global(_Variable[T]):
-    """A variable in ``.data`` or ``.bss``: ``hits = bpf.Global[u64](0)``, then ``hits.value`` in programs and in user space."""
+    """A variable in ``.data`` or ``.bss``: ``hits = bpf.Global[u64](0)``, then ``hits.value`` on both sides."""
 
 
 class Const(_Variable[T]):
-    """A constant in ``.rodata`` that may be set until the program is loaded, and that the kernel then knows as fixed."""
+    """A constant in ``.rodata``: may be set until the program is loaded, then the kernel knows it as fixed."""
 
 
 # ---------------------------------------------------------------- functions
@@ -279,7 +281,7 @@ def global_function(func: F) -> F:
     return func
 
 
-def license(text: str) -> None:  # noqa: A001
+def license(text: str) -> None:
     """State the licence of the calling module's programs.
 
     The kernel compares it exactly; GPL-only helpers need ``GPL``, ``GPL v2``, ``GPL and additional rights``,
@@ -313,7 +315,7 @@ array.__bpf__ = Builtin.ARRAY  # type: ignore[attr-defined]  # functions take at
 
 @_builtin(Builtin.LOOP)
 def loop(count: int, body: Callable[..., object], state: object = None) -> int:
-    """Call ``body(i)``, or ``body(i, state)`` if a state is given, for i from 0 to ``count - 1`` until it returns something true.
+    """Call ``body(i)``, or ``body(i, state)``, for i from 0 to ``count - 1`` until it returns something true.
 
     Returns the number of calls. In programs this is the kernel's ``bpf_loop`` (5.17), which is verified once
     however large ``count`` is; more than 8,388,608 rounds are refused.
@@ -399,7 +401,5 @@ def log2l(value: int) -> int:
 
 @_builtin(Builtin.SNPRINTF)
 def snprintf(buffer: object, text: str) -> int:
-    """Format an f-string into a byte buffer of the program (``bpf_snprintf``); the length that it needs, NUL included."""
+    """Format an f-string into a byte buffer (``bpf_snprintf``); the length that it needs, NUL included."""
     raise _in_program("snprintf")
-
-

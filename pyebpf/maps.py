@@ -204,7 +204,7 @@ class PerCpuArray(_Keyed[K, V]):
 
 
 class PerCpuHash(_Keyed[K, V]):
-    """A hash table with a value of its own for each CPU; user space sees a tuple of them. ``BPF_MAP_TYPE_PERCPU_HASH``."""
+    """A hash table with a value for each CPU; user space sees a tuple of them. ``BPF_MAP_TYPE_PERCPU_HASH``."""
 
     TYPE = MapType.PERCPU_HASH
 
@@ -229,7 +229,9 @@ class ProgArray(_Indexed):
         self.__bpf__ = MapDecl(self.TYPE, U32, U32, max_entries, name=name)
 
     def __getitem__(self, index: int) -> Any:
-        raise TypeError("a program can be tail-called from a program only; `i in progs` tells whether a slot is filled")
+        raise TypeError(
+            "a program can be tail-called from a program only; `i in progs` tells whether a slot is filled"
+        )
 
     def __setitem__(self, index: int, program: Program) -> None:
         self.live[index] = program.load()
@@ -318,16 +320,19 @@ class Reservation(Generic[V]):
 
 
 class RingBuf(_Declared):
-    """A stream of records to user space. ``size`` in bytes: a power of two, a multiple of the page size. ``BPF_MAP_TYPE_RINGBUF``.
+    """A stream of records to user space. ``BPF_MAP_TYPE_RINGBUF``.
 
-    In a program: ``with events.reserve(Event) as e`` or ``events.output(record)``. In user space: ``events.poll(Event)``.
+    ``size`` in bytes: a power of two, a multiple of the page size. In a program ``with events.reserve(Event) as e`` or
+    ``events.output(record)``, in user space ``events.poll(Event)``.
     """
 
     TYPE = MapType.RINGBUF
 
     def __init__(self, size: int, *, name: str | None = None) -> None:
         if size < 4096 or size & (size - 1):
-            raise ValueError(f"the size of a ring buffer is a power of two of at least 4096 bytes, not {size}")
+            raise ValueError(
+                f"the size of a ring buffer is a power of two of at least 4096 bytes, not {size}"
+            )
         self.__bpf__ = MapDecl(self.TYPE, None, None, size, name=name)
 
     def reserve(self, of: type[V]) -> Reservation[V]:

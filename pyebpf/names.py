@@ -54,7 +54,12 @@ def find(name: str) -> object:
         return HelperFunction(name)
     import pyebpf
 
-    known = [*vars(pyebpf), *_ELSEWHERE, *helpers.helper_names(), *(n for n in vars(constants) if n.isupper())]
+    known = [
+        *vars(pyebpf),
+        *_ELSEWHERE,
+        *helpers.helper_names(),
+        *(n for n in vars(constants) if n.isupper()),
+    ]
     near = difflib.get_close_matches(name, known, n=3)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     raise AttributeError(f"module 'pyebpf' has no attribute {name!r}{hint}", name=name, obj=pyebpf)

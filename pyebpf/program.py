@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyebpf.runtime.load import LoadedProgram, RunResult
     from pyebpf.target import Target
 
+
 class Program:
     """An eBPF program. Attributes of the function (``__name__``, ``__doc__``) are the program's too."""
 
@@ -75,7 +76,7 @@ class Program:
     # ------------------------------------------------------------ the kernel
 
     def load(self, *, log_level: int = 0) -> LoadedProgram:
-        """Load into the kernel (once; later calls give the same). ``log_level``: bits 1, 2 and 4 as the verifier has them.
+        """Load into the kernel, once: later calls give the same. ``log_level``: the verifier's bits 1, 2 and 4.
 
         Raises ``CompileError``, ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
         """
@@ -119,8 +120,8 @@ class SocketFilter(Program):
 
     def attach(self, sock: socket.socket) -> Link:
         """Filter what ``sock`` receives until the link is closed."""
-        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.socket import attach_socket
+        from pyebpf.session import keep_link
 
         return keep_link(self.__bpf__, attach_socket(self.load(), sock))
 
@@ -129,9 +130,9 @@ class XdpProgram(Program):
     """A program that sees each frame right after it is received."""
 
     def attach(self, interface: str | int, *, mode: str | None = None) -> Link:
-        """Attach to an interface (name or index). ``mode``: ``"native"``, ``"generic"``, ``"offload"``, or the driver's choice."""
-        from pyebpf.session import keep_link
+        """Attach to an interface (name or index). ``mode``: ``"native"``, ``"generic"`` or ``"offload"``."""
         from pyebpf.runtime.attach.xdp import XdpMode, attach_xdp
+        from pyebpf.session import keep_link
 
         chosen = XdpMode.AUTO if mode is None else XdpMode(mode)
         return keep_link(self.__bpf__, attach_xdp(self.load(), interface, mode=chosen))
@@ -145,14 +146,18 @@ class TcProgram(Program):
 
         ``egress`` is needed only for programs made with ``@bpf.tc``, which name no direction.
         """
-        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.tc import attach_tc
+        from pyebpf.session import keep_link
 
         direction = _DIRECTION.get(self.__bpf__.kind.name, egress)
         if direction is None:
-            raise TypeError(f"{self.name}.attach: say egress=True or egress=False, or use @bpf.tc_ingress / @bpf.tc_egress")
+            raise TypeError(
+                f"{self.name}.attach: say egress=True or egress=False, or use @bpf.tc_ingress / @bpf.tc_egress"
+            )
         if egress is not None and egress != direction:
-            raise ValueError(f"{self.name} is a {self.__bpf__.kind.name} program: egress={egress} contradicts that")
+            raise ValueError(
+                f"{self.name} is a {self.__bpf__.kind.name} program: egress={egress} contradicts that"
+            )
         return keep_link(self.__bpf__, attach_tc(self.load(), interface, egress=direction, first=first))
 
 
@@ -164,7 +169,7 @@ class SkSkbProgram(Program):
 
     def attach(self, sockets: SockMap) -> Link:
         """Attach to a sockmap; sockets put into it afterwards are covered."""
-        from pyebpf.session import keep_link
         from pyebpf.runtime.attach.sockmap import attach_sockmap
+        from pyebpf.session import keep_link
 
         return keep_link(self.__bpf__, attach_sockmap(self.load(), sockets.live))

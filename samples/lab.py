@@ -1,6 +1,6 @@
 """Support for the samples: two network namespaces of their own, joined by a veth pair.
 
-    left: veth0, 10.99.0.1, fd99::1   <──>   right: veth1, 10.99.0.2, fd99::2
+left: veth0, 10.99.0.1, fd99::1   <──>   right: veth1, 10.99.0.2, fd99::2
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Lab:
         try:
             for name in self.names.values():
                 _ip("netns", "add", name)
-            _ip("link", "add", "veth0", "netns", left, "type", "veth", "peer", "name", "veth1", "netns", right)
+            _ip(
+                "link", "add", "veth0", "netns", left, "type", "veth", "peer", "name", "veth1", "netns", right
+            )
             for number, (name, device) in enumerate(((left, "veth0"), (right, "veth1")), start=1):
                 _ip("-n", name, "addr", "add", f"10.99.0.{number}/24", "dev", device)
                 _ip("-n", name, "addr", "add", f"fd99::{number}/64", "dev", device, "nodad")

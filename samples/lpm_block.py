@@ -50,7 +50,11 @@ def main() -> None:
     networks[network("10.99.0.1/32")] = 0
     with Lab() as lab:
         lab.add_address("left", "10.99.0.77/24")
-        with lab.inside("right"), socket.socket(type=socket.SOCK_DGRAM) as receiver, lpm_block.attach("veth1"):
+        with (
+            lab.inside("right"),
+            socket.socket(type=socket.SOCK_DGRAM) as receiver,
+            lpm_block.attach("veth1"),
+        ):
             receiver.bind(("10.99.0.2", 5000))
             receiver.settimeout(0.3)
             for address in ("10.99.0.1", "10.99.0.77"):

@@ -45,7 +45,10 @@ def packet_events(skb: bpf.SkBuff) -> int:
 def main() -> None:
     """Send three datagrams and print what the program saw of them."""
     with bpf.raw_socket("lo") as sock, packet_events.attach(sock):
-        with socket.socket(type=socket.SOCK_DGRAM) as receiver, socket.socket(type=socket.SOCK_DGRAM) as sender:
+        with (
+            socket.socket(type=socket.SOCK_DGRAM) as receiver,
+            socket.socket(type=socket.SOCK_DGRAM) as sender,
+        ):
             receiver.bind(("127.0.0.1", 0))
             for word in (b"good morning", b"good day", b"good night"):
                 sender.sendto(word, receiver.getsockname())

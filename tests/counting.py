@@ -20,7 +20,9 @@ _skipped: list[str] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the two options."""
-    parser.addoption("--counted", action="store_true", help="fail if a layer ran fewer tests than counts.json says")
+    parser.addoption(
+        "--counted", action="store_true", help="fail if a layer ran fewer tests than counts.json says"
+    )
     parser.addoption("--count-layers", action="store_true", help="print how many tests each layer ran")
 
 
@@ -42,7 +44,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.config.getoption("--counted"):
         for layer, least in json.loads(COUNTS.read_text()).items():
             if _passed[layer] < least:
-                problems.append(f"layer {layer}: {_passed[layer]} tests passed, at least {least} are expected")
+                problems.append(
+                    f"layer {layer}: {_passed[layer]} tests passed, at least {least} are expected"
+                )
         if os.environ.get("CI") and _skipped:
             problems += [f"skipped in CI: {name}" for name in _skipped]
     if session.config.getoption("--count-layers"):

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 from pyebpf.declare import GlobalDecl, MapDecl
 from pyebpf.frontend import tree
 from pyebpf.frontend.tree import ArithOp, CompareOp, Exc, Missing
-from pyebpf.frontend.types import Bool, Int, Maybe, NoneT
+from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.uapi.constants import MapType
 
@@ -40,7 +40,7 @@ class Context:
     meta: bytearray = field(default_factory=bytearray)
 
 
-class Raised(Exception):  # noqa: N818 - an exception of the evaluated program, not an error of the evaluator
+class Raised(Exception):
     """An exception of the program."""
 
     def __init__(self, exception: Exc, errno: int = 0) -> None:
@@ -48,25 +48,25 @@ class Raised(Exception):  # noqa: N818 - an exception of the evaluated program, 
         self.errno = errno
 
 
-class _Break(Exception):  # noqa: N818 - control flow
+class _Break(Exception):
     pass
 
 
-class _Continue(Exception):  # noqa: N818 - control flow
+class _Continue(Exception):
     pass
 
 
-class _Return(Exception):  # noqa: N818 - control flow
+class _Return(Exception):
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-class _TailCalled(Exception):  # noqa: N818 - control flow
+class _TailCalled(Exception):
     def __init__(self, program: tree.Function) -> None:
         self.program = program
 
 
-class OutOfScope(Exception):  # noqa: N818 - says that a program cannot be judged here
+class OutOfScope(Exception):
     """The program uses something whose result the evaluator cannot know (time, kernel state)."""
 
 
@@ -194,6 +194,12 @@ def initial(value: Any, layout: Layout) -> bytes:
             assert_never(layout)
 
 
+def _layout(node: tree.Expr) -> Any:
+    """What the reference that ``node`` gives refers to."""
+    assert isinstance(node.type, Ref)
+    return node.type.layout
+
+
 _ARITHMETIC: dict[ArithOp, Callable[[int, int], int]] = {
     ArithOp.ADD: operator.add,
     ArithOp.SUB: operator.sub,
@@ -269,12 +275,12 @@ class Evaluator:
                 self._update(statement, act)
             case tree.CopyInto(target=target, source=source):
                 to, come = self._value(target, act), self._value(source, act)
-                size, given = target.type.layout.size, source.type.layout.size
+                size, given = _layout(target).size, _layout(source).size
                 to.memory[to.offset : to.offset + size] = self._bytes(come, given)[:size].ljust(size, b"\0")
             case tree.StoreContext(context=context, row=row, index=index, value=value):
-                self._value(context, act).fields[f"{row.name}[{index}]" if row.length else row.name] = self._value(
-                    value, act
-                ) & ((1 << (8 * row.size)) - 1)
+                self._value(context, act).fields[f"{row.name}[{index}]" if row.length else row.name] = (
+                    self._value(value, act) & ((1 << (8 * row.size)) - 1)
+                )
             case tree.Evaluate(value=value):
                 self._value(value, act)
             case tree.If(test=test, body=body, orelse=orelse):
@@ -369,7 +375,7 @@ class Evaluator:
     def _update(self, statement: tree.UpdateTo, act: _Activation) -> None:
         place = self._value(statement.ref, act)
         value = self._value(statement.value, act)
-        layout = statement.ref.type.layout
+        layout = _layout(statement.ref)
         old = decode(self._bytes(place, layout.size), layout)
         if statement.op in (ArithOp.FLOORDIV, ArithOp.MOD) and value == 0:
             raise Raised(Exc.ZERO_DIVISION)
@@ -377,7 +383,7 @@ class Evaluator:
         self._store(place, statement.ref, new)
 
     def _store(self, place: Reference, ref: tree.Expr, value: int) -> None:
-        layout = ref.type.layout  # type: ignore[union-attr]  # StoreTo and UpdateTo have references to integers
+        layout = _layout(ref)
         place.memory[place.offset : place.offset + layout.size] = encode(int(value), layout)
 
     def _bytes(self, place: Reference, size: int) -> bytes:
@@ -431,11 +437,13 @@ class Evaluator:
             case tree.Log2(operand=operand):
                 return max((self._value(operand, act) & (2**64 - 1)).bit_length() - 1, 0)
             case tree.EqualBytes(left=left, right=right, length=length):
-                return self._bytes(self._value(left, act), length) == self._bytes(self._value(right, act), length)
+                return self._bytes(self._value(left, act), length) == self._bytes(
+                    self._value(right, act), length
+                )
             case tree.LengthOfBytes(ref=ref):
-                return len(self._bytes(self._value(ref, act), ref.type.layout.size).split(b"\0", 1)[0])
+                return len(self._bytes(self._value(ref, act), _layout(ref).size).split(b"\0", 1)[0])
             case tree.Read(ref=ref):
-                layout = ref.type.layout
+                layout = _layout(ref)
                 return decode(self._bytes(self._value(ref, act), layout.size), layout)
             case tree.MapHandle() | tree.FunctionHandle() | tree.HelperCall():
                 raise OutOfScope("a raw helper call")
@@ -495,7 +503,7 @@ class Evaluator:
                     self._fill(Reference(place.memory, i * element.size), element, value, expr)
                 return place
             case tree.CopyOf(source=source, type=of):
-                data = self._bytes(self._value(source, act), source.type.layout.size)
+                data = self._bytes(self._value(source, act), _layout(source).size)
                 memory = act.slot(node, of.layout.size)
                 memory[:] = data[: of.layout.size].ljust(of.layout.size, b"\0")
                 return Reference(memory, 0)
@@ -504,7 +512,7 @@ class Evaluator:
                 return Reference(place.memory, place.offset + f.offset)
             case tree.ElementOf(base=base, index=index, checked=checked):
                 place, i = self._value(base, act), self._value(index, act)
-                layout = base.type.layout
+                layout = _layout(base)
                 length = layout.length
                 if i < 0:
                     i += length
@@ -514,7 +522,7 @@ class Evaluator:
                 return Reference(place.memory, place.offset + i * (layout.size // length))
             case tree.SliceOf(base=base, start=start):
                 place = self._value(base, act)
-                layout = base.type.layout
+                layout = _layout(base)
                 return Reference(place.memory, place.offset + start * (layout.size // layout.length))
             case tree.GlobalVar(decl=decl):
                 return Reference(self.memory_of(decl), 0)
@@ -525,7 +533,7 @@ class Evaluator:
         if isinstance(layout, IntType) and not isinstance(value, Reference):
             data = encode(int(value), layout)
         else:
-            given = expr.type.layout.size  # type: ignore[union-attr]  # aggregates come as references
+            given = _layout(expr).size
             data = self._bytes(value, given)[: layout.size].ljust(layout.size, b"\0")
         place.memory[place.offset : place.offset + layout.size] = data
 
@@ -545,7 +553,7 @@ class Evaluator:
         return None
 
     def _bpf_loop(self, node: tree.LoopCall, act: _Activation) -> int:
-        count = self._value(node.count, act)
+        count: int = self._value(node.count, act)
         state = () if node.state is None else (self._value(node.state, act),)
         for i in range(count):
             if self._call(node.body, [i, *state][: len(node.body.params)], act):
@@ -557,19 +565,14 @@ class Evaluator:
     def _stored(self, value: Any, expr: tree.Expr, layout: Layout | None) -> bytes:
         assert layout is not None
         if isinstance(value, Reference):
-            given = expr.type.layout.size  # type: ignore[union-attr]  # it is a reference
+            given = _layout(expr).size
             return self._bytes(value, given)[: layout.size].ljust(layout.size, b"\0")
         assert isinstance(layout, IntType)
         return encode(int(value), layout)
 
     def _map_operation(
         self,
-        node: tree.MapLookup
-        | tree.MapUpdate
-        | tree.MapDelete
-        | tree.MapPush
-        | tree.MapPop
-        | tree.RingOutput,
+        node: tree.MapLookup | tree.MapUpdate | tree.MapDelete | tree.MapPush | tree.MapPop | tree.RingOutput,
         act: _Activation,
     ) -> Any:
         state, decl = self.map(node.map), node.map
@@ -615,7 +618,7 @@ class Evaluator:
                 memory[:] = data
                 return Reference(memory, 0)
             case tree.RingOutput(value=value):
-                state.records.append(self._bytes(self._value(value, act), value.type.layout.size))
+                state.records.append(self._bytes(self._value(value, act), _layout(value).size))
                 return 0
             case _:
                 assert_never(node)

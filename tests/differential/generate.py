@@ -15,7 +15,7 @@ INTS = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "be16", "be32")
 KIND_OF = {t: "u" if t == "u64" else "n" if t[0] in "ub" else "i" for t in INTS}
 LOCAL_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
 
-HEADER = '''\
+HEADER = """\
 from __future__ import annotations
 
 import pyebpf as bpf
@@ -56,7 +56,7 @@ stack = bpf.Stack[u64](max_entries=4)
 total = bpf.Global[u64]({total})
 narrow = bpf.Global[i32]({narrow})
 LIMIT = {limit}
-'''
+"""
 
 
 @dataclass
@@ -74,8 +74,14 @@ class Scope:
 
     def inner(self, **changes: object) -> Scope:
         copy = Scope(
-            dict(self.ints), dict(self.arrays), list(self.structs), set(self.fixed), self.in_loop, self.budget,
-            self.packet, self.raises,
+            dict(self.ints),
+            dict(self.arrays),
+            list(self.structs),
+            set(self.fixed),
+            self.in_loop,
+            self.budget,
+            self.packet,
+            self.raises,
         )
         for name, value in changes.items():
             setattr(copy, name, value)
@@ -108,8 +114,36 @@ class Generator:
 
     def constant(self, kind: str) -> str:
         r = self.rng
-        value = r.choice((0, 1, 2, 3, 5, 7, 8, 15, 16, 31, 63, 64, 100, 127, 128, 255, 256, 1000, 32767, 65535,
-                          65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x123456789, r.getrandbits(r.choice((4, 8, 16, 31)))))
+        value = r.choice(
+            (
+                0,
+                1,
+                2,
+                3,
+                5,
+                7,
+                8,
+                15,
+                16,
+                31,
+                63,
+                64,
+                100,
+                127,
+                128,
+                255,
+                256,
+                1000,
+                32767,
+                65535,
+                65536,
+                0x7FFFFFFF,
+                0x80000000,
+                0xFFFFFFFF,
+                0x123456789,
+                r.getrandbits(r.choice((4, 8, 16, 31))),
+            )
+        )
         if kind == "i" and self.chance(40):
             return f"(-{value})"
         return str(value)
@@ -131,7 +165,9 @@ class Generator:
         return self.expr("i", scope, depth - 1)
 
     def leaf(self, kind: str, scope: Scope) -> str:
-        names = [n for n, t in scope.ints.items() if KIND_OF[t] == kind or (kind == "i" and KIND_OF[t] == "n")]
+        names = [
+            n for n, t in scope.ints.items() if KIND_OF[t] == kind or (kind == "i" and KIND_OF[t] == "n")
+        ]
         if names and self.chance(75):
             return self.rng.choice(names)
         if kind == "u":
@@ -189,14 +225,22 @@ class Generator:
             return f"({self.expr(kind, scope, depth)} >> {count})"
         if kind == "u":
             return f"({self.expr('u', scope, depth)} << {count})"
-        return f"i64({self.expr(kind, scope, depth)} << {count})" if kind == "i" else f"u32({self.expr(kind, scope, depth)} << {count})"
+        return (
+            f"i64({self.expr(kind, scope, depth)} << {count})"
+            if kind == "i"
+            else f"u32({self.expr(kind, scope, depth)} << {count})"
+        )
 
     def conditional(self, kind: str, scope: Scope, depth: int) -> str:
         self.features["conditional expression"] += 1
         return f"({self.expr(kind, scope, depth)} if {self.condition(scope, depth)} else {self.expr(kind, scope, depth)})"
 
     def element(self, kind: str, scope: Scope, depth: int) -> str:
-        fitting = [(n, t, k) for n, (t, k) in scope.arrays.items() if KIND_OF[t] == kind or (kind == "i" and KIND_OF[t] == "n")]
+        fitting = [
+            (n, t, k)
+            for n, (t, k) in scope.arrays.items()
+            if KIND_OF[t] == kind or (kind == "i" and KIND_OF[t] == "n")
+        ]
         if not fitting:
             return self.expr(kind, scope, depth)
         name, _, length = self.rng.choice(fitting)
@@ -211,15 +255,34 @@ class Generator:
         if kind == "u":
             return f"{name}.d"
         if kind == "n":
-            return self.rng.choice((f"{name}.a", f"{name}.c", f"{name}.e", f"{name}.f", f"{name}.inner.p", f"{name}.name[{self.rng.randrange(8)}]", f"len({name}.name)", f"{name}.h[{self.index(scope, 4, depth)}]"))
-        return self.rng.choice((f"{name}.b", f"{name}.g", f"{name}.inner.q", f"{name}.list[{self.index(scope, 3, depth)}]"))
+            return self.rng.choice(
+                (
+                    f"{name}.a",
+                    f"{name}.c",
+                    f"{name}.e",
+                    f"{name}.f",
+                    f"{name}.inner.p",
+                    f"{name}.name[{self.rng.randrange(8)}]",
+                    f"len({name}.name)",
+                    f"{name}.h[{self.index(scope, 4, depth)}]",
+                )
+            )
+        return self.rng.choice(
+            (f"{name}.b", f"{name}.g", f"{name}.inner.q", f"{name}.list[{self.index(scope, 3, depth)}]")
+        )
 
     def map_read(self, kind: str, scope: Scope, depth: int) -> str:
         self.features["map read"] += 1
         if kind == "u":
             if scope.raises and self.chance(50):
-                return f"table[{self.index(scope, 16, depth) if self.chance(50) else self.expr('n', scope, depth) + ' & 15'}]".replace("[-", "[")
-            return f"table.get({self.expr('n', scope, depth)} & 15, {self.rng.randrange(9)})" if self.chance(50) else f"counts[{self.expr('n', scope, depth)} & 15]"
+                return f"table[{self.index(scope, 16, depth) if self.chance(50) else self.expr('n', scope, depth) + ' & 15'}]".replace(
+                    "[-", "["
+                )
+            return (
+                f"table.get({self.expr('n', scope, depth)} & 15, {self.rng.randrange(9)})"
+                if self.chance(50)
+                else f"counts[{self.expr('n', scope, depth)} & 15]"
+            )
         if kind == "n":
             if scope.raises and self.chance(40):
                 return f"words[{self.expr('n', scope, depth)} & 7]"
@@ -235,7 +298,11 @@ class Generator:
         return f"{name}({', '.join(self.any(scope, min(depth, 1)) for _ in params)})"
 
     def walrus(self, kind: str, scope: Scope, depth: int) -> str:
-        names = [n for n, t in scope.ints.items() if KIND_OF[t] == kind and n not in scope.fixed and t in ("u64", "i64")]
+        names = [
+            n
+            for n, t in scope.ints.items()
+            if KIND_OF[t] == kind and n not in scope.fixed and t in ("u64", "i64")
+        ]
         if not names:
             return self.expr(kind, scope, depth)
         self.features["walrus"] += 1
@@ -261,7 +328,9 @@ class Generator:
         if roll < 94 and scope.structs:
             self.features["bytes comparison"] += 1
             name = self.rng.choice(scope.structs)
-            return self.rng.choice((f'{name}.name == b"abc"', f'{name}.name.startswith(b"a")', f'{name}.name != b"pyebpf"'))
+            return self.rng.choice(
+                (f'{name}.name == b"abc"', f'{name}.name.startswith(b"a")', f'{name}.name != b"pyebpf"')
+            )
         return self.expr(self.rng.choice("inu"), scope, depth - 1)
 
     _i_options = (
@@ -296,7 +365,9 @@ class Generator:
         lambda g, s, d: g.field("n", s, d),
         lambda g, s, d: g.map_read("n", s, d),
         lambda g, s, d: g.call("n", s, d),
-        lambda g, s, d: next((t for t, k in [g.packet_read(s)] if k == "n"), "1") if s.packet and s.raises else "1",
+        lambda g, s, d: (
+            next((t for t, k in [g.packet_read(s)] if k == "n"), "1") if s.packet and s.raises else "1"
+        ),
         lambda g, s, d: f"bpf.htons({g.expr('n', s, d)})",
         lambda g, s, d: f"bpf.htonl({g.expr('n', s, d)})",
         lambda g, s, d: f"bpf.log2({g.expr('n', s, d)})",
@@ -359,9 +430,35 @@ class Generator:
             self.assign(indent, scope)
             return
         choice = self.rng.choice(
-            ("assign",) * 6 + ("declare",) * 4 + ("if",) * 5 + ("for", "for", "for_array", "while", "try", "match", "aggregate",
-             "aggregate", "store", "store", "map", "map", "map", "record", "global", "assert", "raise", "jump", "jump",
-             "callback", "sequence", "packet", "unpack", "optional")
+            ("assign",) * 6
+            + ("declare",) * 4
+            + ("if",) * 5
+            + (
+                "for",
+                "for",
+                "for_array",
+                "while",
+                "try",
+                "match",
+                "aggregate",
+                "aggregate",
+                "store",
+                "store",
+                "map",
+                "map",
+                "map",
+                "record",
+                "global",
+                "assert",
+                "raise",
+                "jump",
+                "jump",
+                "callback",
+                "sequence",
+                "packet",
+                "unpack",
+                "optional",
+            )
         )
         getattr(self, f"s_{choice}", getattr(self, choice, self.assign))(indent, scope)
 
@@ -429,7 +526,15 @@ class Generator:
         self.features["try"] += 1
         self.emit(indent, "try:")
         self.block(indent + 1, scope.inner(raises=True), self.rng.randint(1, 3))
-        clause = self.rng.choice(("except KeyError:", "except IndexError:", "except (IndexError, ZeroDivisionError):", "except LookupError:", "except Exception:"))
+        clause = self.rng.choice(
+            (
+                "except KeyError:",
+                "except IndexError:",
+                "except (IndexError, ZeroDivisionError):",
+                "except LookupError:",
+                "except Exception:",
+            )
+        )
         self.emit(indent, clause)
         self.block(indent + 1, scope.inner(), self.rng.randint(1, 2))
         if self.chance(20):
@@ -461,7 +566,13 @@ class Generator:
             values = ", ".join(
                 f"{f}={self.any(scope, 1)}" for f in self.rng.sample(("a", "b", "c", "d", "e", "f", "g"), 3)
             )
-            extra = self.rng.choice(("", ", name=b'abc'", f", inner=Inner(p={self.expr('n', scope, 1)}, q={self.expr('i', scope, 1)})"))
+            extra = self.rng.choice(
+                (
+                    "",
+                    ", name=b'abc'",
+                    f", inner=Inner(p={self.expr('n', scope, 1)}, q={self.expr('i', scope, 1)})",
+                )
+            )
             self.emit(indent, f"{name} = Record({values}{extra})")
             scope.structs.append(name)
         else:
@@ -484,7 +595,10 @@ class Generator:
             target = self.rng.choice(("a", "b", "c", "d", "e", "f", "g", "inner.p", "inner.q", "name", "h"))
             self.features["field store"] += 1
             if target == "name":
-                self.emit(indent, f'{name}.name = {self.rng.choice(("b" + chr(39) + "abc" + chr(39), "b" + chr(39) + "pyebpf" + chr(39), "b" + chr(39) + chr(39)))}')
+                self.emit(
+                    indent,
+                    f"{name}.name = {self.rng.choice(('b' + chr(39) + 'abc' + chr(39), 'b' + chr(39) + 'pyebpf' + chr(39), 'b' + chr(39) + chr(39)))}",
+                )
             elif target == "h":
                 self.emit(indent, f"{name}.h[{self.index(scope, 4, 1)}] = {self.any(scope, 2)}")
             else:
@@ -506,9 +620,15 @@ class Generator:
             f"pairs.update(Inner(p={self.expr('n', scope, 1)} & 3, q={self.rng.randrange(-1, 2)}), {self.any(scope, 1)})",
         ]
         if scope.raises:
-            options += [f"words[{key}] = {self.any(scope, 1)}", f"del words[{key}]", f"small[{self.expr('n', scope, 1)} & 7] = {self.any(scope, 1)}"]
+            options += [
+                f"words[{key}] = {self.any(scope, 1)}",
+                f"del words[{key}]",
+                f"small[{self.expr('n', scope, 1)} & 7] = {self.any(scope, 1)}",
+            ]
         if scope.structs:
-            options.append(f"records.update({self.expr('n', scope, 1)} & 7, {self.rng.choice(scope.structs)})")
+            options.append(
+                f"records.update({self.expr('n', scope, 1)} & 7, {self.rng.choice(scope.structs)})"
+            )
         self.emit(indent, self.rng.choice(options))
 
     def s_optional(self, indent: int, scope: Scope) -> None:
@@ -526,7 +646,17 @@ class Generator:
 
     def s_global(self, indent: int, scope: Scope) -> None:
         self.features["global"] += 1
-        self.emit(indent, self.rng.choice((f"total.value += {self.expr('n', scope, 2)}", f"total.value = {self.any(scope, 2)}", f"narrow.value = {self.any(scope, 2)}", f"narrow.value += {self.expr('i', scope, 1)}")))
+        self.emit(
+            indent,
+            self.rng.choice(
+                (
+                    f"total.value += {self.expr('n', scope, 2)}",
+                    f"total.value = {self.any(scope, 2)}",
+                    f"narrow.value = {self.any(scope, 2)}",
+                    f"narrow.value += {self.expr('i', scope, 1)}",
+                )
+            ),
+        )
 
     def s_assert(self, indent: int, scope: Scope) -> None:
         if not scope.raises:
@@ -560,11 +690,16 @@ class Generator:
         name, target = self.fresh("body"), self.rng.choice(names)
         self.emit(indent, f"def {name}(i: u32) -> bool:")
         self.emit(indent + 1, f"nonlocal {target}")
-        inner = Scope({"i": "u32", target: scope.ints[target]}, fixed={"i"}, packet=False, raises=False, budget=0)
+        inner = Scope(
+            {"i": "u32", target: scope.ints[target]}, fixed={"i"}, packet=False, raises=False, budget=0
+        )
         self.emit(indent + 1, f"{target} = {self.any(inner, 2)}")
         if self.chance(40):
             self.emit(indent + 1, f"table[i & 15] += {self.expr('n', inner, 1)}")
-        self.emit(indent + 1, f"return {self.condition(inner, 1).replace(':=', '<')}" if self.chance(50) else "return False")
+        self.emit(
+            indent + 1,
+            f"return {self.condition(inner, 1).replace(':=', '<')}" if self.chance(50) else "return False",
+        )
         made = self.fresh("v")
         self.emit(indent, f"{made}: u32 = bpf.loop({self.rng.randint(0, 20)}, {name})")
         scope.ints[made] = "u32"
@@ -572,7 +707,10 @@ class Generator:
     def s_sequence(self, indent: int, scope: Scope) -> None:
         self.features["queue"] += 1
         if scope.raises and self.chance(40):
-            self.emit(indent, f"{self.rng.choice(('table[1] += queue.pop()', 'table[2] += stack.pop()', 'table[3] += stack.peek()'))}")
+            self.emit(
+                indent,
+                f"{self.rng.choice(('table[1] += queue.pop()', 'table[2] += stack.pop()', 'table[3] += stack.peek()'))}",
+            )
         else:
             self.emit(indent, f"{self.rng.choice(('queue', 'stack'))}.push({self.any(scope, 1)})")
 
@@ -617,7 +755,10 @@ class Generator:
         """The whole module."""
         rng = self.rng
         self.lines = HEADER.format(
-            default=rng.randrange(9), total=rng.randrange(1 << 16), narrow=rng.randrange(-99, 99), limit=rng.randrange(1000)
+            default=rng.randrange(9),
+            total=rng.randrange(1 << 16),
+            narrow=rng.randrange(-99, 99),
+            limit=rng.randrange(1000),
         ).splitlines()
         for _ in range(rng.randint(0, 2)):
             self.make_function()

@@ -46,7 +46,11 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
         for child in ast.iter_child_nodes(node):
             if top_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            if (
+                isinstance(child, ast.If)
+                and isinstance(child.test, ast.Name)
+                and child.test.id == "TYPE_CHECKING"
+            ):
                 continue
             if isinstance(child, ast.ImportFrom) and child.module and child.module.split(".")[0] == "pyebpf":
                 if child.module == "pyebpf":
