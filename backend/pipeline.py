@@ -13,6 +13,7 @@ from typing import Final
 
 from pyebpf.backend.passes import (
     addressing,
+    branch_facts,
     cfg_simplify,
     constant_folding,
     dead_code,
@@ -21,13 +22,15 @@ from pyebpf.backend.passes import (
     fuse_compare,
     gvn,
     inline,
+    jump_threading,
     layout,
     mem2reg,
+    narrow,
     simplify,
 )
 from pyebpf.ir.ops import Function, Module
 from pyebpf.ir.verify import verify
-from pyebpf.target import Target
+from pyebpf.target import Isa, Target
 
 Observer = Callable[[str, Module], None]
 
@@ -76,9 +79,23 @@ def _expand(module: Module, context: Context) -> bool:
     return any(changes)
 
 
+def _narrow(module: Module, context: Context) -> bool:
+    if (
+        context.target.isa < Isa.V3
+    ):  # has no 32-bit comparisons, so that widening would cost what narrowing saves
+        return False
+    changes = [narrow.run(f) for f in module.functions.values()]
+    return any(changes)
+
+
+def _gvn(module: Module, _: Context) -> bool:
+    return gvn.run(module)
+
+
 _SIMPLIFY = _each(simplify.run)
 _DEAD = _each(dead_code.run)
 _CFG = _each(cfg_simplify.run)
+_THREAD = _each(jump_threading.run)
 
 PIPELINE: Final[tuple[Pass, ...]] = (
     Pass("mem2reg", _mem2reg, "locals become values: this is the construction of SSA form"),
@@ -90,21 +107,29 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     Pass(
         "dead_functions",
         lambda m, _: dead_functions.run(m),
-        "what was inlined everywhere need not be optimised",
+        "what was inlined everywhere is not optimised on",
     ),
     Pass("mem2reg.2", _mem2reg, "slots that were passed to an inlined function no longer escape"),
     Pass("constant_folding.2", _fold, "constant arguments decide branches of inlined bodies"),
     Pass("simplify.2", _SIMPLIFY, "puts operands in order, so that equal expressions look equal"),
     Pass("cfg_simplify.2", _CFG, "fewer joins: more is available on every way"),
+    Pass("jump_threading", _THREAD, "error codes of inlined functions meet the test for them"),
     Pass("addressing", _each(addressing.run), "places are base and offset, so that equal places look equal"),
-    Pass("gvn", lambda m, _: gvn.run(m), "nothing is computed or loaded twice"),
-    Pass("constant_folding.3", _fold, "loads that became stored constants decide branches"),
+    Pass("gvn", _gvn, "nothing is computed or loaded twice"),
+    Pass("branch_facts", _each(branch_facts.run), "a second check of what is one value now is superfluous"),
+    Pass("constant_folding.3", _fold, "decided comparisons decide branches"),
     Pass("simplify.3", _SIMPLIFY, "what was stored and loaded again meets its other operand"),
     Pass("cfg_simplify.3", _CFG, "branches on what has become constant"),
-    Pass("dead_code.2", _DEAD, "drops what the passes above left without users"),
+    Pass("jump_threading.2", _THREAD, "phis that gvn merged or simplify shortened"),
+    Pass("dead_code.2", _DEAD, "what has no users any more must not demand bits"),
+    Pass("narrow", _narrow, "32 bits where no more are asked for"),
+    Pass("simplify.4", _SIMPLIFY, "extensions meet truncations; threading left trivial phis"),
+    Pass("gvn.2", _gvn, "what narrowing and threading made equal"),
+    Pass("cfg_simplify.4", _CFG, "blocks that threading emptied"),
+    Pass("dead_code.3", _DEAD, "drops what the passes above left without users"),
     Pass("expand_memory", _expand, "selection knows loads and stores only"),
     Pass("fuse_compare", _each(fuse_compare.run), "the instruction set compares and jumps in one"),
-    Pass("dead_code.3", _DEAD, "constants that fusion and expansion left"),
+    Pass("dead_code.4", _DEAD, "constants that fusion and expansion left"),
     Pass("layout", _each(layout.run), "the likely path falls through"),
 )
 
@@ -116,6 +141,9 @@ _ORDERINGS: Final = (
     ("simplify.2", "gvn"),  # equal expressions must look equal
     ("addressing", "gvn"),
     ("addressing", "expand_memory"),  # expansion would multiply the additions
+    ("gvn", "branch_facts"),  # facts are about values; equal values must be one
+    ("dead_code.2", "narrow"),
+    ("narrow", "simplify.4"),  # which removes the conversions at borders between narrowed operations
     ("gvn", "fuse_compare"),  # fused comparisons are invisible to it
     ("fuse_compare", "layout"),
 )

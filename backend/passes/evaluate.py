@@ -125,14 +125,14 @@ def evaluate(op: Value, operands: list[int]) -> int | None:
         case Const():
             return op.value
         case ops.Binary():
-            return binary(op.op, *operands, op.type.bits)
+            return binary(op.op, operands[0], operands[1], op.type.bits)
         case ops.Neg():
             return -operands[0] & mask
         case ops.ByteSwap():
             return byte_swap(operands[0], op.bits)
         case ops.Cmp():
             bits = op.left.type.bits if isinstance(op.left.type, IntTy) else 64
-            return int(compare(op.pred, *operands, bits))
+            return int(compare(op.pred, operands[0], operands[1], bits))
         case ops.Trunc():
             return operands[0] & mask
         case ops.Zext():

@@ -232,13 +232,14 @@ class _Simplifier:
         left, right = op.left, op.right
         if not isinstance(left.type, IntTy):
             return None
+        sign = 1 << (left.type.bits - 1)
         if isinstance(left, Const) and not isinstance(right, Const):
             op.left, op.right, op.pred = right, left, MIRRORED[op.pred]
             self.changed = True
             left, right = op.left, op.right
         if left is right and op.pred is not Pred.TEST:
             return self.const(int(compare(op.pred, 0, 0, 64)), op)
-        if op.pred in UNSIGNED and not (possible_bits(left) | possible_bits(right)) >> (left.type.bits - 1):
+        if op.pred in UNSIGNED and not (possible_bits(left) | possible_bits(right)) & sign:
             op.pred = UNSIGNED[op.pred]
             self.changed = True
         if isinstance(right, Const):
