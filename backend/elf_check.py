@@ -8,17 +8,29 @@ kernel/bpf/btf.c and verifier.c in Linux 6.18.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Iterator
 
 from pyebpf import btf
-from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind
+from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Class, Source
+from pyebpf.btf.access import CoreKind, local_value
 from pyebpf.diagnostics import InternalError
-from pyebpf.object import DataSection, FunctionSpec, Linkage, ObjectSpec, Relocation, RelocKind
+from pyebpf.object import (
+    CoreRelocation,
+    DataSection,
+    FunctionSpec,
+    Linkage,
+    ObjectSpec,
+    Relocation,
+    RelocKind,
+)
 
 _NAME = re.compile(r"[A-Za-z_.][A-Za-z0-9_.]*")
 # Loaders recognise these by prefix, so no section of programs may begin with one.
 _TAKEN_PREFIXES = ("license", "version", "maps", ".")
 _DATA_PREFIXES = (".data", ".rodata", ".bss")
+_MEMORY_CLASSES = (Class.LDX, Class.ST, Class.STX)
+_ALU_CLASSES = (Class.ALU, Class.ALU64)
 _CALLS = (RelocKind.CALL, RelocKind.KFUNC)
 _ANONYMOUS_KINDS = (btf.Struct, btf.Union, btf.Enum, btf.Enum64)
 
@@ -87,6 +99,8 @@ def _check_function(spec: ObjectSpec, function: FunctionSpec) -> None:
     _check_order("CO-RE records", (c.slot for c in function.core), starts, name)
     for relocation in function.relocations:
         _check_relocation(spec, function, relocation)
+    for core in function.core:
+        _check_core(spec, function, core)
     if function.type is not None:
         params = function.type.proto.params
         if any(not p.name or p.type is None for p in params):
@@ -129,6 +143,28 @@ def _check_relocation(spec: ObjectSpec, function: FunctionSpec, relocation: Relo
             known = section is not None and 0 <= data_offset(section, relocation) <= len(section.contents)
     if not known:
         raise _bug(f"{relocation} refers to nothing", function.name)
+
+
+def _check_core(spec: ObjectSpec, function: FunctionSpec, core: CoreRelocation) -> None:
+    """Loaders refuse a CO-RE record whose instruction does not hold the value for the program's own types."""
+    at = core.slot * SLOT_BYTES
+    order = "<" if spec.little_endian else ">"
+    opcode, _, offset, imm = struct.unpack_from(order + "BBhi", function.code, at)
+    if opcode == LD_IMM64:
+        (high,) = struct.unpack_from(order + "i", function.code, at + 12)
+        holds = high << 32 | imm & 0xFFFF_FFFF
+    elif opcode & 7 in _MEMORY_CLASSES:
+        holds = offset
+    elif opcode & 7 in _ALU_CLASSES and not opcode & Source.X:
+        holds = imm
+    else:
+        raise _bug(f"{core} at an instruction that takes none", function.name)
+    try:
+        value = local_value(CoreKind(core.kind), core.type, core.access)
+    except (btf.BtfError, ValueError) as error:
+        raise _bug(f"{core}: {error}", function.name) from error
+    if value is not None and value != holds:
+        raise _bug(f"{core}: the instruction holds {holds}, the program's types say {value}", function.name)
 
 
 def data_offset(section: DataSection, relocation: Relocation) -> int:

@@ -102,8 +102,8 @@ class _Writer:
         (self.local_symbols if symbol.bind is Bind.LOCAL else self.global_symbols).append(symbol)
         if symbol.type is SymbolType.SECTION and symbol.section is not None:
             self.section_symbols[self.sections[symbol.section].name] = symbol
-        else:
-            self.by_name[symbol.name] = symbol
+        elif symbol.bind is not Bind.LOCAL or symbol.type is SymbolType.FUNC:
+            self.by_name[symbol.name] = symbol  # a private variable may be called like anything else
         return symbol
 
     def _place_code(self) -> dict[str, list[FunctionSpec]]:

@@ -2,9 +2,10 @@
 
 ``types`` has the kinds, ``base`` ready-made ones, ``encode`` writes ``.BTF``, ``decode`` reads it, ``ext``
 does both for ``.BTF.ext``, ``layouts`` goes between BTF and ``pyebpf.layout``, ``compare`` tells whether
-two types have the same shape, ``dump`` prints.
+two types have the same shape, ``access`` follows the access strings of CO-RE, ``dump`` prints.
 """
 
+from pyebpf.btf.access import Access, CoreKind, follow, local_value
 from pyebpf.btf.base import (
     ARRAY_INDEX,
     BASE_TYPES,
@@ -65,6 +66,10 @@ from pyebpf.btf.types import (
 )
 
 __all__ = [
+    "Access",
+    "CoreKind",
+    "follow",
+    "local_value",
     "equal",
     "Spec",
     "decode",

@@ -11,6 +11,7 @@ from pyebpf.backend.elf import write_object
 from pyebpf.diagnostics import InternalError
 from pyebpf.layout import U32, U64
 from pyebpf.object import (
+    CoreRelocation,
     DataSection,
     LineInfo,
     Linkage,
@@ -115,6 +116,18 @@ def _members_in_disorder(spec: ObjectSpec) -> None:
     spec.data[".data"] = DataSection(".data", bytearray(8), [Variable("v", 0, 8, struct)])
 
 
+def _core(opcode: int, imm: int, kind: int, access: str) -> Callable[[ObjectSpec], None]:
+    def change(spec: ObjectSpec) -> None:
+        pair = btf.Struct("pair", 8, (btf.Member("a", btf.U32, 0), btf.Member("b", btf.U32, 32)))
+        made = (
+            Code().op(opcode, 1, 1, 4, imm).exit(0).program("pass_all", "xdp", ProgType.XDP, AttachType.XDP)
+        )
+        made.core = (CoreRelocation(0, kind, pair, access),)
+        spec.programs["pass_all"] = made
+
+    return change
+
+
 INNER = MapSpec("x.inner", MapType.ARRAY, 4, 8, 4, key=U32, value=U64, pinning=Pinning.BY_NAME)
 VIOLATIONS: dict[str, Callable[[ObjectSpec], None]] = {
     "'other' is listed as 'pass_all'": _rename,
@@ -149,6 +162,12 @@ VIOLATIONS: dict[str, Callable[[ObjectSpec], None]] = {
         MapSpec("x", MapType.PROG_ARRAY, 4, 4, 1, slots={0: "none"})
     ),
     "without its contents": _map(MapSpec("x", MapType.STRUCT_OPS, 4, 4, 1)),
+    "at an instruction that takes none": _core(0xBF, 0, 0, "0:1"),
+    "holds 4, the program's types say 0": _core(0x61, 0, 0, "0:0"),
+    "holds 7, the program's types say 4": _core(0xB7, 7, 1, "0:1"),
+    "has no part 2": _core(0xB7, 7, 0, "0:2"),
+    "is no access string": _core(0xB7, 7, 0, "0:x"),
+    "13 is not a valid CoreKind": _core(0xB7, 7, 13, "0"),
     "a parameter without name": _unnamed_parameter,
     "'a-b' in .* is no name": _odd_member,
     "not in the order of their offsets": _members_in_disorder,

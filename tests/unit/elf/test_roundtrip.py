@@ -95,6 +95,14 @@ def test_a_reference_into_a_variable_goes_through_its_section() -> None:
     assert found == Relocation(0, RelocKind.DATA, "", ".bss", 8)
 
 
+def test_a_private_variable_may_be_called_like_a_map() -> None:
+    spec = full()
+    spec.data[".rodata"].variables[0].name = "flows"
+    back = read_object(write_object(spec))
+    assert Relocation(4, RelocKind.MAP, "flows") in back.programs["count"].relocations
+    assert back.data[".rodata"].variables[0].name == "flows"
+
+
 def test_the_symbol_of_the_license_avoids_names_of_the_user() -> None:
     spec = minimal()
     spec.externs["_license"] = Extern("_license", ".kconfig", btf.INT)
