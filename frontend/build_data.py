@@ -46,10 +46,8 @@ def encode(value: Any, layout: Layout, target: Target) -> bytes:
         case StructType(fields=fields):
             out = bytearray(layout.size)
             for field in fields:
-                if isinstance(value, Mapping):
-                    item = value.get(field.name)
-                else:
-                    item = getattr(value, field.name, None)
+                named = isinstance(value, Mapping)
+                item = value.get(field.name) if named else getattr(value, field.name, None)
                 if item is not None:
                     out[field.offset : field.offset + field.layout.size] = encode(item, field.layout, target)
             return bytes(out)

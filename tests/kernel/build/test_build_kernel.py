@@ -238,15 +238,11 @@ def test_copies_that_overlap() -> None:
         t.put(s, t.slice_of(t.get(a), 2, 7)),
         tree.CopyInto(span=t.AT, target=t.slice_of(t.get(a), 3, 8), source=t.get(s)),
         t.put(u, t.new(either, whole=t.text(b"abcdef"))),
-        tree.CopyInto(
-            span=t.AT,
-            target=t.field_of(t.field_of(t.get(u), "both"), "tail"),
-            source=t.field_of(t.get(u), "whole"),
-        ),
+        tree.CopyInto(span=t.AT, target=tail, source=t.field_of(t.get(u), "whole")),
     ]
     shown = [t.element(t.get(a), t.num(k)) for k in range(12)]
     shown += [t.element(t.field_of(t.get(u), "whole"), t.num(k)) for k in range(6)]
-    shown += [t.element(t.field_of(t.field_of(t.get(u), "both"), "tail"), t.num(k)) for k in range(6)]
+    shown += [t.element(tail, t.num(k)) for k in range(6)]
     statements += [case.show(k, t.read(item)) for k, item in enumerate(shown)]
     check(case.program.unit(*statements, t.ret(t.num(0))))
 
