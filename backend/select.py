@@ -81,6 +81,9 @@ class _Selector:
         sel.span, sel.name = op.span or sel.span, op.name
         match op:
             case ops.Jump() | ops.Branch() | ops.CompareBranch() | ops.Return() | ops.Unreachable():
+                for home, first in sel.facts.section_homes.values():
+                    if home is block:
+                        sel.global_base(first)  # for accesses in other blocks, if there was none here
                 self._terminate(block, op)
             case ops.Store():
                 memory.store(sel, op)

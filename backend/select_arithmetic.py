@@ -173,11 +173,10 @@ def negate(sel: Selection, op: ops.Neg) -> VReg:
 
 def byte_swap(sel: Selection, op: ops.ByteSwap) -> VReg:
     """``ByteSwap``: to the byte order that is not the target's, which swaps on every level."""
+    source = sel.reg(op.operand)
     if sel.target.isa >= Isa.V4:
-        opcode = isa.BSWAP
-    else:
-        opcode = isa.END_TO_BE if sel.target.little_endian else isa.END_TO_LE
-    return sel.unary(int(opcode), sel.reg(op.operand), op.bits)
+        return sel.unary(isa.BSWAP, source, op.bits)
+    return sel.unary(isa.END_TO_BE if sel.target.little_endian else isa.END_TO_LE, source, op.bits)
 
 
 def zero_extend(sel: Selection, op: ops.Zext) -> VReg:

@@ -94,7 +94,6 @@ class Selection:
         self.machine.blocks.append(block)
         if not keep_leaves:
             self._leaves.clear()
-            self._anchors.clear()
 
     def goto(self, target: MachineBlock, args: Sequence[VReg] = ()) -> None:
         """End the block with an unconditional transfer."""
@@ -146,12 +145,13 @@ class Selection:
         """A register that points into the section of ``ref``, and the distance from there to the variable in
         bytes.
 
-        All variables of a section are one map value, so that one address does for the block's accesses.
+        All variables of a section are one map value, so that one address does for all accesses in the
+        function.
         """
         variable = self._variable(ref.section, ref.variable)
         anchor = self._anchors.get(ref.section)
         if anchor is None:
-            anchor = self._anchors[ref.section] = (self.reg(ref), variable.offset)
+            anchor = self._anchors[ref.section] = (self.fresh(ref), variable.offset)
         return anchor[0], variable.offset - anchor[1]
 
     def _variable(self, section: str, name: str) -> Variable:

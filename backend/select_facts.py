@@ -105,6 +105,25 @@ def _needed(order: list[ops.Block]) -> set[Value]:
     return needed
 
 
+def _section_homes(function: Function, order: list[ops.Block]) -> dict[str, tuple[ops.Block, ops.GlobalRef]]:
+    """For each data section that is accessed: the block that dominates all accesses, and the variable of
+    the first."""
+    found: dict[str, tuple[ops.Block, ops.GlobalRef]] = {}
+    dominators: cfg.Dominators | None = None
+    for block in order:
+        for op in block.ops:
+            for base in (place.base for place in addresses(op)):
+                if not isinstance(base, ops.GlobalRef):
+                    continue
+                home, first = found.setdefault(base.section, (block, base))
+                if home is not block:
+                    dominators = dominators or cfg.Dominators(function)
+                    while not dominators.dominates(home, block):
+                        home = dominators.idom[home]
+                    found[base.section] = home, first
+    return found
+
+
 class Widths:
     """How many low bits of each value's register may be non-zero, by a data flow from zero bits upwards.
 
@@ -192,9 +211,10 @@ class Widths:
 
 
 class Facts:
-    """What is known of ``function``. ``order``: its blocks in reverse postorder; ``needed``: see the module's
-    text; ``bound``: register widths at run time; ``known``: those that the verifier can follow, on which
-    alone an extension may be left out.
+    """What is known of ``function``. ``order``: its blocks in reverse postorder; ``needed``: see the
+    module's text; ``bound``: register widths at run time; ``known``: those that the verifier can follow, on
+    which alone an extension may be left out; ``section_homes``: the block in which a data section's address
+    is made.
     """
 
     def __init__(self, function: Function, module: Module, target: Target) -> None:
@@ -203,6 +223,7 @@ class Facts:
         self.target = target
         self.order = cfg.reverse_postorder(function)
         self.needed = _needed(self.order)
+        self.section_homes = _section_homes(function, self.order)
         self.bound = Widths(self, None)
         self.known = Widths(self, self.bound)
 
