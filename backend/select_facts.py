@@ -124,6 +124,15 @@ def _section_homes(function: Function, order: list[ops.Block]) -> dict[str, tupl
     return found
 
 
+def _opaque(op: Value) -> bool:
+    """Whether the verifier follows the result less well than we do."""
+    match op:
+        case ops.ByteSwap() | ops.Binary(op=BinOp.UDIV | BinOp.UREM):
+            return True
+        case _:
+            return False
+
+
 class Widths:
     """How many low bits of each value's register may be non-zero, by a data flow from zero bits upwards.
 
@@ -135,15 +144,16 @@ class Widths:
         self._facts = facts
         self._exact = exact
         self._bounds: dict[Value, int] = {}
-        changed = True
-        while changed:  # at most 65 rounds, one for each level of the lattice
-            changed = False
+        again = True
+        while again:  # at most 65 rounds, one for each level of the lattice
+            again = False
             for block in facts.order:
                 for op in block.ops:
                     if isinstance(op.type, IntTy):
                         bound = self._compute(op)
-                        changed |= bound != self._bounds.get(op, 0)
-                        self._bounds[op] = bound
+                        if bound != self._bounds.get(op, 0):
+                            self._bounds[op] = bound
+                            again = facts.has_loops
 
     def __getitem__(self, value: Value) -> int:
         if isinstance(value, ops.Const | ops.Undef | ops.Param):
@@ -224,8 +234,11 @@ class Facts:
         self.order = cfg.reverse_postorder(function)
         self.needed = _needed(self.order)
         self.section_homes = _section_homes(function, self.order)
+        place = {block: number for number, block in enumerate(self.order)}
+        self.has_loops = any(place[s] <= place[b] for b in self.order for s in b.successors())
         self.bound = Widths(self, None)
-        self.known = Widths(self, self.bound)
+        opaque = any(_opaque(op) for block in self.order for op in block.ops)
+        self.known = Widths(self, self.bound) if opaque else self.bound
 
     def halves(self, op: ops.Binary) -> bool:
         """Whether an unsigned i64 division may be done on 32 bits: faster, and bounded by the verifier."""
