@@ -22,12 +22,14 @@ class Int:
     The interval takes arithmetic not to wrap (a result that would pass 2**63 or 2**64 is clamped to the type's
     bounds). ``seen``: the interval holds also for wrapped results *and* the kernel's verifier can follow it, so a
     run-time check may be left out on its strength. Intervals that only acceptance may use have ``seen=False``.
+    ``exact``: the interval holds also for wrapped results, whether the verifier follows it or not.
     """
 
     unsigned: bool
     lo: int
     hi: int
     seen: bool = True
+    exact: bool = True
 
     @property
     def nonnegative(self) -> bool:

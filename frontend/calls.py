@@ -1,0 +1,142 @@
+"""Calls: what is called decides which subject handles it."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from pyebpf.codes import Code
+from pyebpf.declare import (
+    Builtin,
+    ContextDecl,
+    FunctionDecl,
+    GlobalDecl,
+    HelperDecl,
+    MapDecl,
+    ProgramDecl,
+    declaration_of,
+)
+from pyebpf.frontend import aggregates, builtins, contexts, conversions, functions, helpers, maps, strings
+from pyebpf.frontend.arguments import arguments, called, plain_arguments
+from pyebpf.frontend.arithmetic import reinterpret
+from pyebpf.frontend.expressions import FOLDABLE, expression, fold, operand
+from pyebpf.frontend.scope import NestedFunction
+from pyebpf.frontend.session import Context
+from pyebpf.frontend.types import ContextPtr, Maybe, Ref
+from pyebpf.frontend.values import Method, Operand, Static, describe
+from pyebpf.layout import ArrayType, BytesType, IntType, StructType
+
+
+@expression("Call")
+def _call(context: Context, node: Any) -> Operand:
+    found = operand(context, node.func)
+    plain_arguments(context, node)
+    match found:
+        case Method():
+            return _call_method(context, found, node)
+        case Static():
+            return _call_static(context, found, node)
+        case _:
+            expr = conversions.runtime(context, found)
+            raise context.refusal(Code.E0904, node.func, f"{describe(expr.type)} cannot be called")
+
+
+def _call_method(context: Context, method: Method, node: Any) -> Operand:
+    receiver = method.receiver
+    if isinstance(receiver, Static):
+        if isinstance(declaration_of(receiver.value), MapDecl):
+            return maps.call_method(context, method, node)
+        raise context.refusal(
+            Code.E0907,
+            node,
+            "a tail call is written `return progs[i](ctx)`",
+            notes=["it does not come back, so nothing can follow it"],
+        )
+    match receiver.type:
+        case ContextPtr():
+            return contexts.call_method(context, method, node)
+        case Ref(layout=BytesType()):
+            return strings.call_method(context, method, node)
+        case Maybe():
+            conversions.refuse_optional(context, receiver.span, describe(receiver.type.of))
+        case _:
+            raise context.refusal(
+                Code.E0904,
+                method.span,
+                f"{describe(receiver.type)} has no method `{method.name}` in programs",
+            )
+
+
+def _call_static(context: Context, found: Static, node: Any) -> Operand:
+    value = found.value
+    declaration = declaration_of(value)
+    match declaration:
+        case HelperDecl():
+            return helpers.call(context, declaration, node)
+        case Builtin():
+            return builtins.call(context, declaration, node)
+        case IntType():
+            return _convert(context, declaration, node)
+        case StructType():
+            return aggregates.construct(context, declaration, node)
+        case FunctionDecl():
+            return functions.call(context, declaration.function, declaration.style, node)
+        case ProgramDecl():
+            raise context.refusal(
+                Code.E0910,
+                node.func,
+                "a program cannot be called by a program",
+                help="call a plain function from both, or use a tail call",
+            )
+        case MapDecl() | GlobalDecl() | ContextDecl() | BytesType() | ArrayType():
+            raise context.refusal(
+                Code.E0904, node.func, f"{conversions.what_is(value)} cannot be called in a program"
+            )
+    if isinstance(value, types.FunctionType | NestedFunction):
+        return functions.call_plain(context, value, node)
+    if isinstance(value, types.MethodType):
+        raise context.refusal(
+            Code.E0911, node.func, "methods cannot be called in programs", help="write a plain function"
+        )
+    handler = builtins.PYTHON.get(value) if _hashable(value) else None
+    if handler is not None:
+        return handler(context, node)
+    if isinstance(value, types.BuiltinMethodType) and isinstance(value.__self__, FOLDABLE):
+        return _fold_call(context, found, node)
+    raise context.refusal(
+        Code.E0904,
+        node.func,
+        f"`{called(node)}` cannot be called in a program",
+        notes=[f"it is {conversions.what_is(value)} of Python itself"] if callable(value) else [],
+    )
+
+
+def _hashable(value: object) -> bool:
+    return isinstance(value, type | types.BuiltinFunctionType)
+
+
+def _fold_call(context: Context, found: Static, node: Any) -> Operand:
+    """A method of a constant with constant arguments: computed by Python."""
+    values = [operand(context, child) for child in node.args]
+    if node.keywords or not all(isinstance(v, Static) and isinstance(v.value, FOLDABLE) for v in values):
+        raise context.refusal(
+            Code.E0904, node.func, f"`{called(node)}` of a constant needs constant arguments"
+        )
+    plain = [v.value for v in values if isinstance(v, Static)]
+    function: Any = found.value
+    return fold(context, context.span(node), lambda: function(*plain))
+
+
+def _convert(context: Context, layout: IntType, node: Any) -> Operand:
+    """``u32(x)``: the low bits of an integer."""
+    given = arguments(context, node, ("x",), optional=1)
+    span = context.span(node)
+    if not given.present(0):
+        return Static(0, span)
+    found = given.values[0]
+    if isinstance(found, Static) and isinstance(found.value, int):
+        return conversions.constant_as(layout, int(found.value), span)
+    expr = conversions.integer(context, found)
+    if layout.bits == 64:
+        return reinterpret(expr, not layout.signed)
+    return conversions.wrap(expr, layout, span)

@@ -1,0 +1,154 @@
+"""The front end's entry point: from declared programs to a typed tree, or to every reason why not.
+
+Importing this module loads the handlers of all syntax; ``analyze`` is the whole interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyebpf.codes import Code
+from pyebpf.declare import ContextDecl, ProgramDecl
+from pyebpf.diagnostics import CompileError, Diagnostic, Diagnostics, InternalError
+from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that they register)
+    calls,
+    comparisons,
+    expressions,
+    loops,
+    matching,
+    places,
+    raising,
+    statements,
+    tree,
+    withs,
+)
+from pyebpf.frontend.annotations import read_annotation
+from pyebpf.frontend.coverage import Coverage
+from pyebpf.frontend.functions import analyse, make_instance, parameters_of
+from pyebpf.frontend.naming import name_declarations
+from pyebpf.frontend.parse import parse_function
+from pyebpf.frontend.scope import Scope
+from pyebpf.frontend.session import Context, Instance, Memory, Refused, Session
+from pyebpf.frontend.types import ContextPtr
+from pyebpf.frontend.values import VariableType
+from pyebpf.target import Target
+
+
+def analyze(programs: Sequence[ProgramDecl], target: Target, license: str | None) -> tree.Unit:
+    """The typed tree of ``programs`` and of all that they use.
+
+    Args:
+        programs: what to compile, in the order of the result.
+        target: the kernel and instruction set that must take the programs.
+        license: what the module states with ``bpf.license``, None if it states nothing.
+
+    Raises:
+        CompileError: with every diagnostic of every function, in source order.
+        InternalError: a mistake of the compiler.
+    """
+    session = Session(target, license)
+    entries = [(_program(session, decl), decl) for decl in programs]
+    reached = _reached([instance for instance, _ in entries])
+    found = Diagnostics()
+    for instance in reached:
+        for diagnostic in instance.diagnostics:
+            found.report(diagnostic)
+    found.raise_if_any()
+    for instance in reached:
+        if instance.failed:
+            raise InternalError(
+                "refused without a reason",
+                phase="infer",
+                function=instance.function.name,
+                span=instance.function.span,
+            )
+    return _unit(programs, [instance for instance, _ in entries], reached, license)
+
+
+def _program(session: Session, decl: ProgramDecl) -> Instance:
+    parsed = parse_function(decl.function)
+    scope = Scope(decl.function, parsed.node)
+    params = _parameters(session, decl, parsed.node, scope)
+    instance = make_instance(parsed.source, scope, decl.kind, tree.FunctionKind.ENTRY, params)
+    function = instance.function
+    function.name = decl.name
+    function.program = decl
+    function.error_verdict = decl.kind.error_verdict if decl.on_error is None else decl.on_error
+    analyse(session, instance, params)
+    return instance
+
+
+def _parameters(session: Session, decl: ProgramDecl, node: object, scope: Scope) -> list[VariableType]:
+    """The types of a program's parameters: its context, or none."""
+    given = parameters_of(node)
+    parsed = parse_function(decl.function)
+    header = Context(
+        session,
+        Instance(
+            tree.Function(
+                name=decl.name,
+                kind=tree.FunctionKind.ENTRY,
+                params=(),
+                result=tree.NONE,
+                span=parsed.source.name_span(node),
+            ),
+            scope,
+            parsed.source,
+            decl.kind,
+        ),
+        Memory(),
+        Coverage(),
+    )
+    try:
+        if decl.kind.context is None or len(given) > 1:
+            if given:
+                raise header.refusal(
+                    Code.E0903,
+                    given[1] if len(given) > 1 else given[0],
+                    f"a program of type {decl.kind.name} takes one parameter, its context",
+                )
+            return []
+        if not given:
+            return []
+        wanted = ContextPtr(ContextDecl(decl.kind.context))
+        annotation = parsed.node.args.annotations[0] if parsed.node.args.annotations else None
+        if annotation is not None:
+            stated = read_annotation(header, annotation)
+            if stated.type is not None and (
+                not isinstance(stated.type, ContextPtr) or stated.type.decl.context is not decl.kind.context
+            ):
+                raise header.refusal(
+                    Code.E0301,
+                    annotation,
+                    f"the context of a program of type {decl.kind.name} is `{decl.kind.context.name}`",
+                )
+        return [wanted]
+    except Refused as refused:
+        raise CompileError([refused.diagnostic]) from None
+
+
+def _reached(entries: Sequence[Instance]) -> list[Instance]:
+    """The instances that the programs reach, callees after their first caller."""
+    found: list[Instance] = []
+    work = list(reversed(entries))
+    while work:
+        instance = work.pop()
+        if instance not in found:
+            found.append(instance)
+            work.extend(reversed(instance.callees))
+    return found
+
+
+def _unit(
+    programs: Sequence[ProgramDecl], entries: list[Instance], reached: list[Instance], license: str | None
+) -> tree.Unit:
+    unit = tree.Unit(license=license or "")
+    unit.programs = [instance.function for instance in entries]
+    unit.functions = [instance.function for instance in reached if instance not in entries]
+    for instance in reached:
+        unit.maps += [m for m in instance.maps if m not in unit.maps]
+        unit.globals += [g for g in instance.globals if g not in unit.globals]
+    problems: list[Diagnostic] = name_declarations(programs, reached, unit)
+    if problems:
+        raise CompileError(problems)
+    return unit

@@ -1,0 +1,385 @@
+"""Loops: ``while``, and ``for`` over ranges, arrays, byte strings and constant tuples.
+
+Which loops are accepted is decided here and in ``bounds``, by these rules:
+
+* ``for i in range(…)``: the intervals of the bounds prove at most 2**23 iterations.
+* ``while``: ``bounds.while_trips`` finds a counter or a value that shrinks.
+* Every iteration is followed by the kernel's verifier, which gives up after a million instructions. The estimate,
+  iterations times the size of the body (nested loops multiplied), must stay below ``WEIGHT_LIMIT``.
+
+What is beyond that is refused with a hint to ``bpf.loop``, whose body is verified once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyebpf.codes import Code
+from pyebpf.diagnostics import Span
+from pyebpf.frontend import aggregates, arithmetic, conversions, tree
+from pyebpf.frontend.arguments import plain_arguments
+from pyebpf.frontend.assignment import assign, keep
+from pyebpf.frontend.bounds import TRIPS_LIMIT, WEIGHT_LIMIT, weight, while_trips
+from pyebpf.frontend.expressions import Test, operand, test
+from pyebpf.frontend.flow import Fate, State, Variable, join_states
+from pyebpf.frontend.session import Context, LoopFrame
+from pyebpf.frontend.statements import block, statement
+from pyebpf.frontend.types import I64_MAX, I64_MIN, Int, Ref
+from pyebpf.frontend.values import Items, Operand, Static, describe
+from pyebpf.layout import ArrayType, BytesType
+
+
+def enter(context: Context, node: Any) -> LoopFrame:
+    """Begin a loop: the state at its head joins what the last round left at the back edge."""
+    context.state = join_states(context.state, context.memory.back_edges.get(id(node)), loop_head=True)
+    frame = LoopFrame(id(node))
+    context.loops.append(frame)
+    return frame
+
+
+def close(context: Context, node: Any, frame: LoopFrame) -> State | None:
+    """End the body: record the state of the back edge, in which everything built in the iteration is stale."""
+    context.loops.pop()
+    back = join_states(context.state, frame.continues)
+    if back is not None:
+        stale = back.born_in(frame.region)
+        back.end(Fate.ITERATION_OVER, context.span(node), stale)
+    before = context.memory.back_edges.get(id(node))
+    if not _same(before, back):
+        context.memory.back_edges[id(node)] = join_states(before, back, loop_head=True)
+        context.memory.changed = True
+        context.note_change()
+    return back
+
+
+def _same(before: State | None, now: State | None) -> bool:
+    """Whether what is recorded of a back edge covers what has been found now."""
+    if before is None or now is None:
+        return now is None
+    joined = join_states(before, now, loop_head=True)
+    assert joined is not None
+    return joined.known == before.known
+
+
+def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | None) -> tree.Body:
+    """After the loop: the ``else`` block runs from the state at the head, ``break`` goes around it."""
+    context.state = exhausted
+    orelse: tree.Body = ()
+    if context.state is not None:
+        orelse = block(context, node.orelse)
+    else:
+        for child in node.orelse:
+            context.coverage.skip(child)
+    context.state = join_states(context.state, frame.breaks)
+    return orelse
+
+
+# ---------------------------------------------------------------- while
+
+
+@statement("While")
+def _while(context: Context, node: Any) -> None:
+    entry = context.state
+    frame = enter(context, node)
+    with context.region(node):
+        found = test(context, node.test)
+        context.state = found.yes
+        body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
+    close(context, node, frame)
+    orelse = finish(context, node, frame, found.no)
+    span = context.span(node)
+    if found.known is False:
+        context.out += orelse
+        return
+    trips = while_trips(context, node, entry)
+    refuse_heavy(context, trips, body, context.span(node.test))
+    context.out.append(_while_node(found, body, orelse, trips, span))
+
+
+def _skipped(context: Context, nodes: list[Any]) -> tree.Body:
+    for node in nodes:
+        context.coverage.skip(node)
+    return ()
+
+
+def _while_node(found: Test, body: tree.Body, orelse: tree.Body, trips: int, span: Span) -> tree.Stmt:
+    expr = found.expr
+    if expr is None:
+        expr = tree.IntConst(value=1, type=tree.BOOL, span=span)
+    if found.enter_yes is not None:
+        body = (found.enter_yes, *body)
+    if found.enter_no is not None:
+        orelse = (found.enter_no, *orelse)
+    return tree.While(test=expr, body=body, orelse=orelse, trips=trips, span=span)
+
+
+def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> None:
+    """Refuse a loop that the verifier would give up on."""
+    if trips * weight(body) > WEIGHT_LIMIT:
+        raise context.refusal(
+            Code.E0402,
+            span,
+            f"up to {trips} iterations of this body are too many to verify",
+            notes=[
+                "the kernel follows every iteration of a loop and gives up after a million instructions",
+                f"the body counts as {weight(body)} instructions",
+            ],
+            help="use `bpf.loop(n, body, state)`, whose body is verified once",
+        )
+
+
+# ---------------------------------------------------------------- for
+
+
+@statement("For")
+def _for(context: Context, node: Any) -> None:
+    context.coverage.mark(node.target)
+    if type(node.iter).__name__ == "Call" and _is_range(context, node.iter.func):
+        _for_range(context, node)
+        return
+    found = operand(context, node.iter)
+    match found:
+        case Static(value=range() as numbers):
+            _iterate_range(
+                context,
+                node,
+                Static(numbers.start, found.span),
+                Static(numbers.stop, found.span),
+                numbers.step,
+            )
+        case Static(value=tuple() | bytes() as values):
+            _for_constants(context, node, tuple(values), found.span)
+        case Items():
+            raise context.refusal(
+                Code.E0405,
+                node.iter,
+                "only tuples of constants can be iterated over",
+                help="put the values into a `bpf.array`",
+            )
+        case _:
+            _for_elements(context, node, found)
+
+
+def _is_range(context: Context, node: Any) -> bool:
+    if type(node).__name__ != "Name" or context.scope.variable(node.name) is not None:
+        return False
+    return context.scope.constant(node.name) is range
+
+
+def _target(context: Context, node: Any) -> Variable:
+    if type(node.target).__name__ != "AssignName":
+        raise context.refusal(Code.E0101, node.target, "the target of this loop must be a name")
+    variable = context.scope.variable(node.target.name)
+    if variable is None:
+        raise context.bug("loop target without a variable")
+    return variable
+
+
+def _for_range(context: Context, node: Any) -> None:
+    call = node.iter
+    context.coverage.mark(call)
+    context.coverage.mark(call.func)
+    plain_arguments(context, call)
+    if call.keywords or not 1 <= len(call.args) <= 3:
+        raise context.refusal(Code.E0903, call, "`range` takes one to three integers")
+    parts = [keep(context, operand(context, child)) for child in call.args]
+    start: Operand = Static(0, context.span(call))
+    step = 1
+    if len(parts) > 1:
+        start = parts[0]
+    stop = parts[1] if len(parts) > 1 else parts[0]
+    if len(parts) == 3:
+        third = parts[2]
+        if not isinstance(third, Static) or not isinstance(third.value, int):
+            raise context.refusal(
+                Code.E0401,
+                call.args[2],
+                "the step of a `range` must be a constant",
+                help="count from 0 and multiply",
+            )
+        step = int(third.value)
+        if step == 0:
+            raise context.refusal(Code.E0205, call.args[2], "the step of a `range` cannot be zero")
+    _iterate_range(context, node, start, stop, step)
+
+
+def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, step: int) -> None:
+    first, last = _bound(context, start), _bound(context, stop)
+    one, two = arithmetic.int_type(first), arithmetic.int_type(last)
+    distance = two.hi - one.lo if step > 0 else one.hi - two.lo
+    trips = max(0, -(-distance // abs(step)))
+    if trips > TRIPS_LIMIT:
+        _refuse_unbounded(context, node, last if isinstance(first, tree.IntConst) else first, trips)
+    if trips == 0:
+        _never(context, node)
+        return
+    constant = isinstance(first, tree.IntConst) and isinstance(last, tree.IntConst)
+    if step > 0:
+        kind = Int(False, one.lo, max(one.lo, two.hi - 1), constant, one.exact and two.exact)
+    else:
+        kind = Int(False, min(one.hi, two.lo + 1), one.hi, constant, one.exact and two.exact)
+    if isinstance(first, tree.IntConst) and isinstance(last, tree.IntConst):
+        numbers = range(first.value, last.value, step)
+        kind = Int(False, min(numbers), max(numbers))
+    variable = _target(context, node)
+    counter = _counter(context, variable, kind, node)
+    body, orelse = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    refuse_heavy(context, trips, body, context.span(node.iter))
+    context.out.append(
+        tree.ForRange(
+            local=counter.local,
+            start=first,
+            stop=last,
+            step=step,
+            body=body,
+            orelse=orelse,
+            trips=trips,
+            span=context.span(node),
+        )
+    )
+
+
+def _counter(context: Context, variable: Variable, kind: Int, node: Any) -> Variable:
+    """The variable that the loop itself counts with: the target, unless that is cut, boxed or of another kind."""
+    span = context.span(node.target)
+    plain = Variable(variable.name, span, tree.Local(variable.name, kind, span))
+    plain.declared = kind
+    return plain
+
+
+def _run(
+    context: Context, node: Any, variable: Variable, counter: Variable, kind: Int, *, may_be_empty: bool
+) -> tuple[tree.Body, tree.Body]:
+    """The body with the target assigned from the counter at its start."""
+    frame = enter(context, node)
+    at_head = context.state
+    with context.region(node), context.collecting() as out:
+        value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
+        assign(context, variable, value, context.span(node.target))
+        body = (*out, *block(context, node.body))
+    back = close(context, node, frame)
+    exhausted = join_states(at_head if may_be_empty else None, back)
+    orelse = finish(context, node, frame, exhausted)
+    return body, orelse
+
+
+def _bound(context: Context, found: Operand) -> tree.Expr:
+    expr = conversions.integer(context, found, "an integer as the bound of a `range`")
+    kind = arithmetic.int_type(expr)
+    if kind.unsigned and kind.hi > I64_MAX:
+        # More than a range may have; refused with its reason by the caller, which sees the interval.
+        return expr
+    return arithmetic.as_kind(expr, False)
+
+
+def _refuse_unbounded(context: Context, node: Any, bound: tree.Expr, trips: int) -> None:
+    kind = arithmetic.int_type(bound)
+    extreme = kind.hi >= I64_MAX or kind.lo <= I64_MIN
+    count = "any number of" if extreme else f"up to {trips}"
+    raise context.refusal(
+        Code.E0401,
+        bound.span if isinstance(bound, tree.GetLocal) else context.span(node.iter),
+        f"this loop may take {count} iterations",
+        label=f"this is {arithmetic.interval(kind)}",
+        notes=[f"at most {TRIPS_LIMIT} iterations are allowed, and it must be shown that there are no more"],
+        help="test or mask the bound before the loop (`if n > 100: …`), or use `bpf.loop(n, body, state)`",
+    )
+
+
+def _never(context: Context, node: Any) -> None:
+    """A range that is always empty: only ``else`` runs."""
+    for child in node.body:
+        context.coverage.skip(child)
+    context.out += block(context, node.orelse)
+
+
+def _for_constants(context: Context, node: Any, values: tuple[Any, ...], span: Span) -> None:
+    if not values:
+        _never(context, node)
+        return
+    if not all(isinstance(v, int) for v in values):
+        raise context.refusal(
+            Code.E0405,
+            span,
+            "only tuples of integers can be iterated over",
+            help="write the iterations one by one, or use a `bpf.array`",
+        )
+    numbers = tuple(int(v) for v in values)
+    if min(numbers) < I64_MIN or max(numbers) > I64_MAX:
+        raise context.refusal(Code.E0206, span, "the numbers of this tuple do not fit into `i64`")
+    kind = Int(False, min(numbers), max(numbers))
+    variable = _target(context, node)
+    counter = _counter(context, variable, kind, node)
+    body, orelse = _run(context, node, variable, counter, kind, may_be_empty=False)
+    refuse_heavy(context, len(numbers), body, context.span(node.iter))
+    context.out.append(
+        tree.ForConstants(
+            local=counter.local, values=numbers, body=body, orelse=orelse, span=context.span(node)
+        )
+    )
+
+
+def _for_elements(context: Context, node: Any, found: Operand) -> None:
+    """``for x in array``: by index, each element read (or referred to) at the start of its iteration."""
+    expr = conversions.runtime(context, keep(context, found))
+    if not isinstance(expr.type, Ref) or not isinstance(expr.type.layout, ArrayType | BytesType):
+        raise context.refusal(
+            Code.E0405,
+            node.iter,
+            f"{describe(expr.type)} cannot be iterated over",
+            help="iterate over `range(n)`" if isinstance(expr.type, Int) else (),
+        )
+    length = expr.type.layout.length
+    span = context.span(node.iter)
+    kind = Int(False, 0, length - 1)
+    variable = _target(context, node)
+    index = context.temporary(kind, span)
+    frame = enter(context, node)
+    with context.region(node), context.collecting() as out:
+        position = tree.GetLocal(local=index, type=kind, span=span)
+        element = conversions.read(aggregates.element(context, expr, position, span))
+        assign(context, variable, element, context.span(node.target))
+        body = (*out, *block(context, node.body))
+    back = close(context, node, frame)
+    orelse = finish(context, node, frame, back)
+    refuse_heavy(context, length, body, span)
+    context.out.append(
+        tree.ForRange(
+            local=index,
+            start=arithmetic.constant(0, span),
+            stop=arithmetic.constant(length, span),
+            step=1,
+            body=body,
+            orelse=orelse,
+            trips=length,
+            span=context.span(node),
+        )
+    )
+
+
+# ---------------------------------------------------------------- break and continue
+
+
+@statement("Break")
+def _break(context: Context, node: Any) -> None:
+    frame = context.loops[-1]
+    frame.breaks = join_states(frame.breaks, context.state)
+    _through_finals(context)
+    context.out.append(tree.Break(span=context.span(node)))
+    context.state = None
+
+
+@statement("Continue")
+def _continue(context: Context, node: Any) -> None:
+    frame = context.loops[-1]
+    frame.continues = join_states(frame.continues, context.state)
+    _through_finals(context)
+    context.out.append(tree.Continue(span=context.span(node)))
+    context.state = None
+
+
+def _through_finals(context: Context) -> None:
+    """``break`` and ``continue`` run the ``finally`` blocks inside the loop."""
+    for frame in context.errors[1:]:
+        if frame.loops >= len(context.loops):
+            frame.finals = join_states(frame.finals, context.state)

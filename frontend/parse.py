@@ -1,0 +1,175 @@
+"""From a function object to its syntax tree with exact places in the user's file.
+
+``parse_function`` finds the source as Python itself keeps it (files, IPython and notebook cells, anything in
+``linecache``), parses the whole file, so that lines and columns are the file's own, and rebuilds just the wanted
+function as an astroid node. astroid's ``TreeRebuilder`` is used directly: ``astroid.parse`` would first bootstrap
+astroid's model of the builtins, which costs more than all the rest (internal API: the dependency's version is
+bounded, and a test compares the result with ``astroid.parse``).
+
+``Source.span`` turns a node into a ``Span``: Python counts columns in UTF-8 bytes, people in characters.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import types
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pyebpf.codes import Code
+from pyebpf.diagnostics import CompileError, Diagnostic, Span
+
+if TYPE_CHECKING:
+    from astroid import nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The lines of one file, to turn byte columns into character columns."""
+
+    file: str
+    lines: tuple[str, ...] = field(repr=False)
+
+    def column(self, line: int, offset: int) -> int:
+        """The column, counted from 1 in characters, of the byte ``offset`` of ``line``."""
+        if not 1 <= line <= len(self.lines):
+            return offset + 1
+        text = self.lines[line - 1]
+        if text.isascii():
+            return offset + 1
+        return len(text.encode()[:offset].decode(errors="replace")) + 1
+
+    def span(self, node: Any) -> Span:
+        """The place of an astroid node; of its nearest positioned parent where it has none (arguments)."""
+        while node.lineno is None or node.end_lineno is None:
+            node = node.parent
+        return Span(
+            self.file,
+            node.lineno,
+            self.column(node.lineno, node.col_offset),
+            node.end_lineno,
+            self.column(node.end_lineno, node.end_col_offset),
+        )
+
+    def name_span(self, node: Any) -> Span:
+        """The place of a function's header: ``def name``."""
+        place = node.position
+        if place is None:
+            return self.span(node)
+        return Span(
+            self.file,
+            place.lineno,
+            self.column(place.lineno, place.col_offset),
+            place.end_lineno,
+            self.column(place.end_lineno, place.end_col_offset),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The syntax tree of one function and the file that it is in."""
+
+    source: Source
+    node: nodes.FunctionDef
+
+
+def parse_function(function: types.FunctionType) -> Parsed:
+    """The syntax tree of ``function``.
+
+    Raises:
+        CompileError: E0102 where Python keeps no source or the file has changed since it was imported;
+            E0103 for lambdas, generators and ``async`` functions.
+    """
+    return _parse_code(function.__code__, function.__qualname__)
+
+
+@lru_cache(maxsize=512)
+def _parse_code(code: types.CodeType, name: str) -> Parsed:
+    file, line = code.co_filename, code.co_firstlineno
+    place = Span(file, line, 1, line, 1)
+    if code.co_name == "<lambda>":
+        raise CompileError([_not_plain(place, "a lambda cannot be compiled", "write it as a `def`")])
+    linecache.checkcache(file)
+    lines = tuple(linecache.getlines(file))
+    if not lines:
+        raise CompileError([_no_source(place, name, file)])
+    definition = _find(_tree(lines, place, name, file), code)
+    if definition is None:
+        raise CompileError([_changed(place, name)])
+    source = Source(file, tuple(text.rstrip("\n") for text in lines))
+    if isinstance(definition, ast.AsyncFunctionDef) or code.co_flags & _NOT_PLAIN:
+        at = source.name_span(_rebuild(definition, lines))
+        raise CompileError(
+            [
+                _not_plain(
+                    at,
+                    f"`{code.co_name}` is a generator or coroutine",
+                    "return values instead of yielding them",
+                )
+            ]
+        )
+    return Parsed(source, _rebuild(definition, lines))
+
+
+_NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+@lru_cache(maxsize=32)
+def _parse_lines(lines: tuple[str, ...]) -> ast.Module:
+    return ast.parse("".join(lines))
+
+
+def _tree(lines: tuple[str, ...], place: Span, name: str, file: str) -> ast.Module:
+    try:
+        return _parse_lines(lines)
+    except SyntaxError:
+        # What linecache has is not what Python compiled: an edited file, or a magic line in a notebook cell.
+        raise CompileError([_changed(place, name)]) from None
+
+
+def _find(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The definition of ``code``: the name and first line (that of the first decorator) must be the same."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if first == code.co_firstlineno:
+                return node
+    return None
+
+
+def _rebuild(definition: ast.FunctionDef | ast.AsyncFunctionDef, lines: tuple[str, ...]) -> Any:
+    from astroid.manager import AstroidManager
+    from astroid.rebuilder import TreeRebuilder
+
+    module = ast.Module(body=[definition], type_ignores=[])
+    rebuilder = TreeRebuilder(AstroidManager(), "".join(lines))
+    return rebuilder.visit_module(module, "program", "program", False).body[0]
+
+
+def _no_source(place: Span, name: str, file: str) -> Diagnostic:
+    return Diagnostic(
+        Code.E0102,
+        f"the source of `{name}` is not available",
+        place,
+        notes=(
+            f"Python keeps no text for `{file}`; functions made with `exec` or in a bare interactive session have none",
+        ),
+        help=("put the function into a file, an IPython session or a notebook cell",),
+    )
+
+
+def _changed(place: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        Code.E0102,
+        f"the source of `{name}` is not where Python says it is",
+        place,
+        notes=("the file has probably changed since it was imported",),
+        help=("import it again",),
+    )
+
+
+def _not_plain(place: Span, message: str, instead: str) -> Diagnostic:
+    return Diagnostic(Code.E0103, message, place, help=(instead,))

@@ -1,0 +1,228 @@
+"""``print(f"…")`` and ``bpf.snprintf``: f-strings become the kernel's format strings.
+
+What the kernel's ``bpf_bprintf_prepare`` takes is the limit: integers as ``%lld``, ``%llu``, ``%llx``, byte strings as ``%s``,
+with width, ``0``, ``+``, ``-`` and space. A specification that would print something else than Python does is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pyebpf.codes import Code
+from pyebpf.diagnostics import Span
+from pyebpf.frontend import conversions, tree
+from pyebpf.frontend.arithmetic import constant, int_type
+from pyebpf.frontend.arguments import plain_arguments
+from pyebpf.frontend.expressions import operand
+from pyebpf.frontend.helpers import permitted
+from pyebpf.frontend.session import Context
+from pyebpf.frontend.types import I64, Bool, Handle, Int, Maybe, Origin, Pointer, Ref
+from pyebpf.frontend.values import Operand, Static, describe
+from pyebpf.layout import U64, ArrayType, BytesType
+from pyebpf.uapi.helpers import helper_by_name
+
+_SPEC = re.compile(
+    r"(?P<align>[<>]?)(?P<sign>[+ ]?)(?P<alt>#?)(?P<zero>0?)(?P<width>[1-9][0-9]*)?(?P<kind>[a-zA-Z]?)\Z"
+)
+
+
+def print_call(context: Context, node: Any) -> Operand:
+    """``print(f"…")``: one f-string, or a constant string."""
+    plain_arguments(context, node)
+    if node.keywords:
+        raise context.refusal(
+            Code.E0101,
+            node.keywords[0],
+            "`print` takes no keywords in programs",
+            help="write it into the f-string",
+        )
+    if len(node.args) != 1:
+        raise context.refusal(
+            Code.E0301, node, "`print` takes one f-string in programs", help='write `print(f"a={a} b={b}")`'
+        )
+    span = context.span(node)
+    text, args = formatted(context, node.args[0])
+    name = "trace_printk" if len(args) <= 3 else "trace_vprintk"
+    helper = helper_by_name(name)
+    assert helper is not None
+    permitted(context, helper, span)
+    return tree.Print(format=text.encode(), args=tuple(args), span=span)
+
+
+def snprintf(context: Context, node: Any) -> Operand:
+    """``bpf.snprintf(buffer, f"…")``: the number of bytes that the whole text needs, NUL included."""
+    plain_arguments(context, node)
+    if len(node.args) != 2 or node.keywords:
+        raise context.refusal(Code.E0903, node, "`snprintf` takes a buffer and an f-string")
+    span = context.span(node)
+    buffer = conversions.runtime(context, operand(context, node.args[0]))
+    if not isinstance(buffer.type, Ref) or not isinstance(buffer.type.layout, BytesType):
+        conversions.refuse_type(context, buffer, "a byte buffer, such as `bpf.chars(64)`")
+    if buffer.type.origin is Origin.CONSTANT:
+        raise context.refusal(Code.E0505, buffer.span, "this is constant and cannot be written")
+    text, args = formatted(context, node.args[1])
+    helper = helper_by_name("snprintf")
+    assert helper is not None
+    permitted(context, helper, span)
+    for expr in args:
+        if not isinstance(expr.type, Int):
+            raise context.refusal(
+                Code.E0808,
+                expr.span,
+                "`snprintf` formats integers only",
+                notes=["byte strings would have to be passed as addresses in memory"],
+                help="copy the bytes into a field",
+            )
+    size = buffer.type.layout.length
+    layout = ArrayType(U64, max(1, len(args)))
+    data: tree.Expr = tree.NewArray(
+        layout=layout, items=tuple(args), type=Ref(layout, Origin.LOCAL), span=span
+    )
+    if not args:
+        data = tree.NullConst(type=Maybe(Pointer(Handle.MEMORY)), span=span)
+    return tree.HelperCall(
+        helper=helper,
+        args=(
+            buffer,
+            constant(size, span),
+            conversions.byte_string(text.encode() + b"\0", span),
+            data,
+            constant(8 * len(args), span),
+        ),
+        checked=False,
+        type=I64,
+        span=span,
+    )
+
+
+def formatted(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
+    """The kernel's format and its arguments."""
+    if type(node).__name__ != "JoinedStr":
+        found = operand(context, node)
+        if isinstance(found, Static) and isinstance(found.value, str):
+            return _literal(context, found.value, found.span), []
+        raise context.refusal(
+            Code.E0301,
+            node,
+            "an f-string or a constant string is wanted here",
+            help='write `f"{x}"`',
+        )
+    context.coverage.mark(node)
+    pieces: list[str] = []
+    args: list[tree.Expr] = []
+    for child in node.values:
+        context.coverage.mark(child)
+        if type(child).__name__ == "Const":
+            pieces.append(_literal(context, child.value, context.span(child)))
+            continue
+        piece, expr = _value(context, child)
+        pieces.append(piece)
+        args += expr
+    return "".join(pieces), args
+
+
+def _literal(context: Context, text: str, span: Span) -> str:
+    bad = next((c for c in text if not (c.isascii() and (c.isprintable() or c in "\t\n"))), None)
+    if bad is not None:
+        raise context.refusal(
+            Code.E0301, span, f"the kernel prints ASCII only, not {bad!r}", help="write it in ASCII"
+        )
+    return text.replace("%", "%%")
+
+
+def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
+    """One ``{value:spec}``."""
+    if node.conversion not in (-1, None):
+        raise context.refusal(
+            Code.E0101,
+            node.value,
+            f"`!{chr(node.conversion)}` cannot be compiled",
+            help="print the value itself",
+        )
+    spec = _constant_spec(context, node)
+    found = operand(context, node.value)
+    span = context.span(node.value)
+    if isinstance(found, Static) and isinstance(found.value, int | str):
+        value: Any = found.value
+        try:
+            return _literal(context, format(value, spec), span), []
+        except ValueError as error:
+            raise context.refusal(Code.E0301, span, f"this cannot be printed so: {error}")
+    expr = conversions.runtime(context, found)
+    parts = _SPEC.match(spec)
+    if parts is None:
+        _refuse_spec(context, span, spec)
+    match expr.type:
+        case Int():
+            return _integer_piece(context, expr, parts, spec), [expr]
+        case Bool():
+            if parts["kind"] not in ("d", "x", "X"):
+                raise context.refusal(
+                    Code.E0301, span, "a bool is printed as a number: say so with `:d`", help="write `{x:d}`"
+                )
+            number = conversions.to_int(expr)
+            return _integer_piece(context, number, parts, spec), [number]
+        case Ref(layout=BytesType()):
+            if parts["kind"] not in ("", "s") or parts["zero"] or parts["sign"] or parts["alt"]:
+                _refuse_spec(context, span, spec)
+            minus = "" if parts["align"] == ">" or not parts["width"] else "-"
+            return f"%{minus}{parts['width'] or ''}s", [expr]
+        case Maybe():
+            conversions.refuse_optional(context, span, describe(expr.type.of))
+        case _:
+            raise context.refusal(
+                Code.E0301, span, f"{describe(expr.type)} cannot be printed", help="print its fields"
+            )
+
+
+def _integer_piece(context: Context, expr: tree.Expr, parts: re.Match[str], spec: str) -> str:
+    kind = int_type(expr)
+    letter = parts["kind"] or "d"
+    if letter not in ("d", "u", "x", "X") or parts["align"] == "<" and parts["zero"]:
+        _refuse_spec(context, expr.span, spec)
+    if letter in "xX" and not kind.nonnegative:
+        raise context.refusal(
+            Code.E0303,
+            expr.span,
+            "this may be negative, and Python and the kernel print negative numbers in hexadecimal differently",
+            help="convert it: `u64(x)`",
+        )
+    flags = ("-" if parts["align"] == "<" else "") + parts["sign"] + parts["zero"]
+    width = int(parts["width"] or 0)
+    prefix = ""
+    if parts["alt"]:
+        if letter not in "xX" or parts["width"] and not parts["zero"]:
+            _refuse_spec(context, expr.span, spec)
+        prefix, width = f"0{letter}", max(0, width - 2)
+    conversion = {"d": "llu" if kind.unsigned else "lld", "u": "llu", "x": "llx", "X": "llX"}[letter]
+    return f"{prefix}%{flags}{width or ''}{conversion}"
+
+
+def _refuse_spec(context: Context, span: Span, spec: str) -> None:
+    raise context.refusal(
+        Code.E0301,
+        span,
+        f"the format `{spec}` is not available",
+        notes=["integers take `d`, `x`, `X` with width, `0`, `+`, `<`; byte strings take `s` with a width"],
+    )
+
+
+def _constant_spec(context: Context, node: Any) -> str:
+    """The text behind the colon, which must be constant."""
+    if node.format_spec is None:
+        return ""
+    context.coverage.mark(node.format_spec)
+    pieces: list[str] = []
+    for child in node.format_spec.values:
+        context.coverage.mark(child)
+        if type(child).__name__ == "Const":
+            pieces.append(child.value)
+            continue
+        found = operand(context, child.value)
+        if not isinstance(found, Static) or not isinstance(found.value, int | str):
+            raise context.refusal(
+                Code.E0101, child.value, "a format known only at run time cannot be compiled"
+            )
+        pieces.append(str(found.value))
+    return "".join(pieces)
