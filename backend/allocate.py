@@ -171,11 +171,9 @@ class _Rewriter:
             wanted.append(self._move(self.registers[piece], leaving.get(arg, MEMORY), arg))
         for param, arg in args.items():
             if param not in entering and live >> param & 1:
-                source: Source
-                if arg in leaving:
-                    source = self.registers[leaving[arg]]
-                else:
-                    source = self.flow.remat.get(arg) or self.slots[arg]
+                elsewhere = self.flow.remat.get(arg) or self.slots.get(arg)
+                source = self.registers[leaving[arg]] if arg in leaving else elsewhere
+                assert source is not None, "a value is nowhere"
                 wanted.append(Move(self.slots[param], source))
         if not wanted:
             return []

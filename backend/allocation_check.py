@@ -276,9 +276,9 @@ class _Checker:
                 raise self._error(f"{where}: r{number} is written twice")
             written.add(number)
             symbol = self._symbol(was.reg)
-            for place, values in state.items():  # the value of an earlier turn of the loop is another one
-                if symbol in values:
-                    state[place] = values - {symbol}
+            for place, known in state.items():  # the value of an earlier turn of the loop is another one
+                if symbol in known:
+                    state[place] = known - {symbol}
         for was, now in pairs:
             if was.role is Role.DEF and isinstance(was.reg, VReg):
                 self._write(block, state, self._number(block, now.reg), frozenset([self._symbol(was.reg)]))

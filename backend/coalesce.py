@@ -1,7 +1,8 @@
 """Coalescing: pieces of live ranges joined into webs that will share one register.
 
-Joining is aggressive in the order of the affinities' weights (Chaitin, 1981), with one conservative test: webs that
-cross calls have only the preserved registers, so a join may not put more than four of them at one point. Webs that
+Joining is aggressive in the order of the affinities' weights (Chaitin, 1981), with two conservative tests. Webs that
+cross calls have only the preserved registers, so a join may not put more than four of them at one point. And a join
+must save more than it costs by barring the parts from the fixed registers that they are copied to or from. Webs that
 still cannot be coloured are taken apart again by ``coloring``, in the manner of optimistic coalescing (Park and
 Moon, "Optimistic register coalescing", 1998): what was joined too eagerly costs one copy at the cheapest place.
 """
@@ -64,6 +65,7 @@ def coalesce(pieces: Pieces, taken: list[int], preserved: int) -> list[Web]:
     for o, a in zip(occupancy, allowed, strict=True):
         if a and not a & ~preserved:
             saturation.add(o)
+    wishes = _wishes(pieces, allowed)
     # Pieces of one web are disjoint, so counting pieces counts webs.
     for affinity in sorted(pieces.affinities, key=_by_weight):
         a, b = affinity.left, affinity.right
@@ -78,6 +80,14 @@ def coalesce(pieces: Pieces, taken: list[int], preserved: int) -> list[Web]:
         both = allowed[a] & allowed[b]
         if not both:
             continue
+        joint = {r: wishes[a].get(r, 0) + wishes[b].get(r, 0) for r in wishes[a] | wishes[b] if both >> r & 1}
+        lost = (
+            max(wishes[a].values(), default=0)
+            + max(wishes[b].values(), default=0)
+            - max(joint.values(), default=0)
+        )
+        if lost >= affinity.weight:
+            continue  # as good apart, and freer
         if not both & ~preserved:
             new = (occupancy[a] if allowed[a] & ~preserved else 0) | (
                 occupancy[b] if allowed[b] & ~preserved else 0
@@ -89,6 +99,7 @@ def coalesce(pieces: Pieces, taken: list[int], preserved: int) -> list[Web]:
         parent[b] = a
         occupancy[a] |= occupancy[b]
         allowed[a] = both
+        wishes[a] = joint
     webs: dict[int, Web] = {}
     for piece in range(count):
         if pieces.fixed[piece] != ANY:
@@ -102,6 +113,17 @@ def coalesce(pieces: Pieces, taken: list[int], preserved: int) -> list[Web]:
         else:
             web.pieces.append(piece)
     return list(webs.values())
+
+
+def _wishes(pieces: Pieces, allowed: list[int]) -> list[dict[int, int]]:
+    """For each piece, how much copying each register saves because pieces fixed there are copied to or from it."""
+    wishes: list[dict[int, int]] = [{} for _ in pieces.value]
+    for affinity in pieces.affinities:
+        for piece, other in ((affinity.left, affinity.right), (affinity.right, affinity.left)):
+            register = pieces.fixed[other]
+            if register != ANY and allowed[piece] >> register & 1:
+                wishes[piece][register] = wishes[piece].get(register, 0) + affinity.weight
+    return wishes
 
 
 def _by_weight(affinity: Affinity) -> int:

@@ -24,8 +24,9 @@ from pyebpf.diagnostics import InternalError
 
 _PRESERVED: Final = sum(1 << r for r in CALLEE_SAVED)
 _UNCOLOURED: Final = -1
+_ROUNDS: Final = 4
 # Where nothing else decides: the registers that calls ask for least first, the preserved ones last.
-_ORDER: Final = (5, 4, 3, 2, 1, 0, 9, 8, 7, 6)
+_ORDER: Final = (5, 4, 3, 2, 1, 0, 6, 7, 8, 9)
 
 
 def color(flow: Flow, pieces: Pieces) -> list[int]:
@@ -57,6 +58,7 @@ class _Coloring:
             self._select(web)
         for block in self.failed_blocks:
             self._color_block(block)
+        self._improve()
         return self.color
 
     # ------------------------------------------------------------ order
@@ -73,10 +75,7 @@ class _Coloring:
         queued = set(easy)
         stack: list[int] = []
         while left:
-            if easy:
-                i = easy.pop()
-            else:
-                i = min(left, key=lambda j: (cost[j] / (degree[j] + 1 - room[j]), j))
+            i = easy.pop() if easy else min(left, key=lambda j: (cost[j] / (degree[j] + 1 - room[j]), j))
             left.discard(i)
             queued.add(i)
             stack.append(i)
@@ -242,3 +241,109 @@ class _Coloring:
                     function=self.flow.function.name,
                 )
         return {piece: register for register, piece in owner.items()}
+
+    # ------------------------------------------------------------ improvement
+
+    def _improve(self) -> None:
+        """Give groups of pieces other registers as long as that saves copies."""
+        for _ in range(_ROUNDS):
+            changed = False
+            for affinity in sorted(self.pieces.affinities, key=lambda a: -a.weight):
+                left, right = affinity.left, affinity.right
+                if self.color[left] != self.color[right]:
+                    changed |= self._unite(left, right) or self._unite(right, left)
+            if not changed:
+                break
+
+    def _unite(self, piece: int, other: int) -> bool:
+        """Try to bring ``piece`` into the register of ``other``: alone, with its block, or with all of its group."""
+        if self.pieces.fixed[piece] != ANY:
+            return False
+        target = self.color[other]
+        group = self._group(piece)
+        block = self.pieces.block[piece]
+        local = [p for p in group if self.pieces.block[p] == block]
+        candidates = [group]
+        if len(local) < len(group):
+            candidates.append(local)
+        if len(local) > 1:
+            candidates.append([piece])
+        return any(self._move(candidate, target) for candidate in candidates)
+
+    def _group(self, piece: int) -> list[int]:
+        """``piece`` and all that its affinities connect it with in the same register, but for pieces that are fixed."""
+        register, fixed = self.color[piece], self.pieces.fixed
+        group = [piece]
+        seen = {piece}
+        for member in group:
+            for partner, _ in self.partners[member]:
+                if partner not in seen and self.color[partner] == register and fixed[partner] == ANY:
+                    seen.add(partner)
+                    group.append(partner)
+        return group
+
+    def _move(self, group: list[int], target: int) -> bool:
+        """Put ``group`` into register ``target`` if that saves copies; what is in its way goes elsewhere."""
+        source = self.color[group[0]]
+        gain = self._gain(group, source, target)
+        if gain <= 0:
+            return False
+        occupancy = self._web(group).occupancy
+        if self.fixed_points[target] & occupancy:
+            return False
+        if not self.used[target] & occupancy:
+            self._release(group)
+            self._assign(group, target)
+            return True
+        return self._exchange(group, occupancy, source, target, gain)
+
+    def _exchange(self, group: list[int], occupancy: int, source: int, target: int, gain: int) -> bool:
+        """The same where other pieces are in the way: they get the register that costs least."""
+        block_of = self.pieces.block
+        blocks = {block_of[p] for p in group}
+        in_way = [
+            p
+            for p, register in enumerate(self.color)
+            if register == target and block_of[p] in blocks and self.pieces.occupancy[p] & occupancy
+        ]
+        rivals: list[int] = []
+        seen: set[int] = set()
+        for piece in in_way:
+            if piece not in seen:
+                component = self._group(piece)
+                seen.update(component)
+                rivals += component
+        before = list(group) + rivals
+        colors = [self.color[p] for p in before]
+        self._release(before)
+        self._assign(group, target)
+        rival_occupancy = self._web(rivals).occupancy
+        best = max(
+            (
+                (self._gain(rivals, target, register), register)
+                for register in self._free(rival_occupancy)
+                if register != target
+            ),
+            default=None,
+        )
+        if best is not None and best[0] + gain > 0:
+            self._assign(rivals, best[1])
+            return True
+        self._release(group)
+        for piece, register in zip(before, colors, strict=True):
+            self._assign([piece], register)
+        return False
+
+    def _gain(self, group: list[int], source: int, target: int) -> int:
+        """How much copying moving ``group`` from one register to another saves."""
+        inside = set(group)
+        gain = 0
+        for piece in group:
+            for partner, weight in self.partners[piece]:
+                if partner not in inside:
+                    register = self.color[partner]
+                    if register == target:
+                        gain += weight
+                    elif register == source:
+                        gain -= weight
+        return gain

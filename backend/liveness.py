@@ -39,8 +39,10 @@ def compute(flow: Flow) -> Liveness:
     """Liveness and distances of ``flow``; also fills ``Site.after`` and chooses among the operands of commutative
     instructions which one the result is tied to: one that dies here, of two such the one in the result's phi web."""
     live_in, live_out = _live_sets(flow)
-    for block in flow.blocks:
-        _orient(flow, block, live_out[block.index])
+    if any(site.insn.commutative for block in flow.blocks for site in block.sites):
+        crossing = _crossing(flow, live_out)
+        for block in flow.blocks:
+            _orient(flow, block, live_out[block.index], crossing)
     result = Liveness(live_in, live_out, [], [], [], [])
     _distances(flow, result)
     for block in flow.blocks:
@@ -90,10 +92,23 @@ def _live_sets(flow: Flow) -> tuple[list[int], list[int]]:
     return live_in, live_out
 
 
-def _orient(flow: Flow, block: FlowBlock, live: int) -> None:
+def _crossing(flow: Flow, live_out: list[int]) -> int:
+    """The values that live across an instruction that clobbers."""
+    crossing = 0
+    for block in flow.blocks:
+        live = live_out[block.index]
+        for site in reversed(block.sites):
+            for value in site.defs:
+                live &= ~(1 << value)
+            if site.clobbers:
+                crossing |= live
+            for value in site.uses:
+                live |= 1 << value
+    return crossing
+
+
+def _orient(flow: Flow, block: FlowBlock, live: int, crossing: int) -> None:
     """Swap the operands of commutative instructions where that makes the tie cheaper."""
-    if not any(site.insn.commutative for site in block.sites):
-        return
     for site in reversed(block.sites):
         for value in site.defs:
             live &= ~(1 << value)
@@ -101,21 +116,24 @@ def _orient(flow: Flow, block: FlowBlock, live: int) -> None:
             [(def_operand, definition, use_operand, tied)] = site.ties
             other = next(((i, v) for i, v in site.plain if v != tied), None)
             if other is not None:
-                tied_score = _tie_score(flow, definition, tied, live)
-                if _tie_score(flow, definition, other[1], live) > tied_score:
+                tied_score = _tie_score(flow, definition, tied, live, crossing)
+                if _tie_score(flow, definition, other[1], live, crossing) > tied_score:
                     site.ties = ((def_operand, definition, other[0], other[1]),)
                     site.plain = tuple(p if p != other else (use_operand, tied) for p in site.plain)
         for value in site.uses:
             live |= 1 << value
 
 
-def _tie_score(flow: Flow, definition: int, use: int, live: int) -> int:
+def _tie_score(flow: Flow, definition: int, use: int, live: int, crossing: int) -> int:
     """How good it is that ``use`` is overwritten by ``definition``; ``live`` are the values needed afterwards."""
     if use in flow.remat:
         return 2  # made in place: as many instructions as a copy
     if live >> use & 1:
         return 1
-    return 4 if flow.phi_web[definition] == flow.phi_web[use] else 3
+    if flow.phi_web[definition] == flow.phi_web[use]:
+        return 5
+    # Both across calls, or neither: then they can do with one register.
+    return 4 if (crossing >> definition & 1) == (crossing >> use & 1) else 3
 
 
 def _distances(flow: Flow, result: Liveness) -> None:

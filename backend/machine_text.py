@@ -99,11 +99,8 @@ def _has_imm(insn: MachineInsn) -> bool:
         return insn.imm != 0 or cls == Class.LD or insn.opcode & 0xE0 == Mode.ATOMIC
     if insn.opcode == encoding.EXIT:
         return False
-    return (
-        insn.opcode & 0x08 == Source.K
-        and insn.opcode & 0xF0 != Alu.NEG
-        or cls in (Class.ALU, Class.ALU64)
-        and (insn.opcode & 0xF0 == Alu.END)
+    return (insn.opcode & 0x08 == Source.K and insn.opcode & 0xF0 != Alu.NEG) or (
+        cls in (Class.ALU, Class.ALU64) and (insn.opcode & 0xF0 == Alu.END)
     )
 
 

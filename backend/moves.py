@@ -147,7 +147,7 @@ class _Resolver:
                 self.pending[target] = Move(target, new, pending.comment)
 
     def _scratch(self) -> tuple[int, FrameSlot | None]:
-        """A register that may be changed right now, and the slot to load it from afterwards if it had to be put aside."""
+        """A register that may be changed now, and the slot to load it from afterwards if it had to be put aside."""
         read = {m.source for m in self.pending.values() if isinstance(m.source, int)}
         for register in self.free:
             if register not in read and register not in self.pending:

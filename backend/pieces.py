@@ -188,13 +188,13 @@ class _Cutter:
         kept = set(keep)
         new: dict[int, int] = {}
         ends: dict[int, int] = {}  # the last point of each piece that ends here
-        for value, piece in old.items():
+        for piece in old.values():
             ends[piece] = arrive
         lost = site.clobbers
         for _, _, register in site.fixed_defs:
             lost |= 1 << register
         in_place: dict[int, int] = {}
-        for operand, value, register in site.fixed_uses:
+        for _, value, register in site.fixed_uses:
             if value in kept and value not in in_place and not lost >> register & 1:
                 in_place[value] = register
         for value in keep:

@@ -238,7 +238,7 @@ def demand(site: Site, keep: Collection[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _LoopPressure:
-    """The most values live at once anywhere in a loop (``total``) and across its clobbering instructions (``across``)."""
+    """The most values alive at once in a loop: anywhere (``total``), across what clobbers (``across``)."""
 
     total: int
     across: int

@@ -10,20 +10,20 @@ import time
 
 from pyebpf.backend import allocation_check, frame
 from pyebpf.backend.allocate import allocate
+from pyebpf.backend.machine import MachineFunction
 from pyebpf.backend.machine_text import print_machine
 from tests.unit.allocate.generator import random_function
 from tests.unit.allocate.simulate import compare
 
 
-def try_seed(seed: int) -> int:
-    """Allocate the random function with this seed; the number of its instructions. Raises if the result is wrong."""
-    function = random_function(seed)
+def judge(function: MachineFunction, seed: int = 0) -> MachineFunction:
+    """Allocate ``function`` and lay out its frame; gives what it was before. Raises if the result is wrong."""
     before = allocation_check.snapshot(function)
     allocate(function)
     allocation_check.check(before, function)
     frame.layout(function)
     compare(before, function, seed)
-    return sum(len(b.insns) for b in before.blocks)
+    return before
 
 
 def main() -> None:
@@ -36,11 +36,12 @@ def main() -> None:
     insns = 0
     for seed in range(options.seed, options.seed + options.count):
         try:
-            insns += try_seed(seed)
+            before = judge(random_function(seed), seed)
         except Exception:
             print(f"seed {seed} fails:")
             print(print_machine(random_function(seed)))
             raise
+        insns += sum(len(b.insns) for b in before.blocks)
     seconds = time.perf_counter() - start
     print(f"{options.count} functions, {insns} instructions: all right, {seconds:.1f} s")
 

@@ -7,7 +7,6 @@ Clobbered registers get rubbish.
 
 from __future__ import annotations
 
-
 from pyebpf.backend.machine import FrameSlot, MachineBlock, MachineFunction, MachineInsn, PReg, Reg, Role
 
 STEPS = 400
