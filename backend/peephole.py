@@ -8,10 +8,11 @@ refuses one instruction that accesses different kinds of memory depending on whe
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyebpf.backend import insn as isa
-from pyebpf.backend.insn import Alu, Class, Source
+from pyebpf.backend.insn import Alu, Class, Jmp, Source
 from pyebpf.backend.machine import Edge, MachineBlock, MachineFunction, MachineInsn, PReg, Role
 
 _MOVES: Final = frozenset(isa.alu(Alu.MOV, source, wide=wide) for source in Source for wide in (False, True))
@@ -19,6 +20,32 @@ _SHARED: Final = _MOVES | {
     isa.EXIT,
     isa.LD_IMM64,
 }  # may be shared by paths, whatever the registers hold there
+
+# The constant moves, with the bits of their (sign-extended) immediate that the register gets.
+_CONSTANTS: Final = {
+    isa.alu(Alu.MOV, Source.K): (1 << 64) - 1,
+    isa.alu(Alu.MOV, Source.K, wide=False): (1 << 32) - 1,
+}
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+# What the jumps test, on two unsigned numbers of so many bits.
+_RELATIONS: Final[dict[Jmp, Callable[[int, int, int], bool]]] = {
+    Jmp.JEQ: lambda a, b, bits: a == b,
+    Jmp.JNE: lambda a, b, bits: a != b,
+    Jmp.JGT: lambda a, b, bits: a > b,
+    Jmp.JGE: lambda a, b, bits: a >= b,
+    Jmp.JLT: lambda a, b, bits: a < b,
+    Jmp.JLE: lambda a, b, bits: a <= b,
+    Jmp.JSET: lambda a, b, bits: a & b != 0,
+    Jmp.JSGT: lambda a, b, bits: _signed(a, bits) > _signed(b, bits),
+    Jmp.JSGE: lambda a, b, bits: _signed(a, bits) >= _signed(b, bits),
+    Jmp.JSLT: lambda a, b, bits: _signed(a, bits) < _signed(b, bits),
+    Jmp.JSLE: lambda a, b, bits: _signed(a, bits) <= _signed(b, bits),
+}
 
 
 def peephole(function: MachineFunction) -> None:
@@ -33,6 +60,7 @@ def peephole(function: MachineFunction) -> None:
             rules.remove_dead(),
             rules.hoist_from_diamonds(),
             rules.repeat_loop_tests(),
+            rules.decide_tests(),
             rules.merge_equal_blocks(),
             rules.share_ends(),
         ]
@@ -239,6 +267,42 @@ class _Rules:
                     latches[0].edges = head.edges
                     return True
         return False
+
+    def decide_tests(self) -> bool:
+        """A mere test whose result is known where a block comes from: the block goes to where the test
+        would."""
+        changed = False
+        for block in self.function.blocks:
+            if len(block.edges) == 1 and block.edges[0].target is not block:
+                head = block.edges[0].target
+                if len(head.insns) == 1 and len(head.edges) == 2:
+                    taken = self.outcome(head.insns[0], block.insns)
+                    if taken is not None:
+                        block.edges = (head.edges[0 if taken else 1],)
+                        changed = True
+            elif len(block.edges) == 2:
+                taken = self.outcome(block.insns[-1], block.insns[:-1])
+                if taken is not None:
+                    block.insns.pop()
+                    block.edges = (block.edges[0 if taken else 1],)
+                    changed = True
+        if changed:
+            self.remove_unreachable()
+        return changed
+
+    def outcome(self, test: MachineInsn, before: Sequence[MachineInsn]) -> bool | None:
+        """Whether ``test`` jumps after ``before``, if it compares a constant set there with another."""
+        reads, _ = self.effect(test)
+        if test.src is not None:
+            return None
+        for insn in reversed(before):
+            if self.effect(insn)[1] & reads:
+                if insn.opcode not in _CONSTANTS:
+                    return None
+                bits = 64 if test.opcode & 7 == Class.JMP else 32
+                value = insn.imm & (_CONSTANTS[insn.opcode] & (1 << bits) - 1)
+                return _RELATIONS[Jmp(test.opcode & 0xF0)](value, test.imm & (1 << bits) - 1, bits)
+        return None
 
     def merge_equal_blocks(self) -> bool:
         """Blocks with the same instructions that go to the same place."""
