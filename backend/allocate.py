@@ -26,7 +26,7 @@ from pyebpf.backend import pieces as live_ranges
 from pyebpf.backend.flow import REGISTERS, Flow, FlowBlock, FlowEdge, Site
 from pyebpf.backend.liveness import Liveness
 from pyebpf.backend.machine import Edge, FrameSlot, MachineFunction, MachineInsn, PReg
-from pyebpf.backend.moves import SLOT_SIZE, Move, Source
+from pyebpf.backend.moves import SLOT_SIZE, Move
 from pyebpf.backend.pieces import MEMORY, CutBlock, CutSite, Pieces
 from pyebpf.backend.spill import SpillPlan
 from pyebpf.diagnostics import Span
