@@ -21,7 +21,7 @@ from pyebpf.backend.machine_text import print_machine
 from pyebpf.backend.peephole import peephole
 from pyebpf.backend.select import select
 from pyebpf.diagnostics import InternalError, PyebpfError
-from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module
+from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
 from pyebpf.object import FunctionSpec, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.target import Target
@@ -109,7 +109,7 @@ def compile_with_report(module: Module, target: Target, *, observer: Observer | 
         debuginfo.complete_map(map_spec)
     for section in spec.data.values():
         debuginfo.complete_data(section)
-    types = debuginfo.FunctionTypes()
+    types = debuginfo.FunctionTypes(module)
     for result in compiled.values():
         made = _spec(result, types, target)
         if isinstance(made, ProgramSpec):
@@ -186,19 +186,6 @@ def _symbol(relocation: Relocation) -> Relocation:
 # ---------------------------------------------------------------- limits of a chain of calls
 
 
-def _callees(function: Function) -> list[str]:
-    """The functions that run in a frame below that of ``function``: called, or given to a helper as
-    callback."""
-    found: dict[str, None] = {}
-    for op in function.ops():
-        match op:
-            case Call(function=name) | FuncRef(function=name):
-                found[name] = None
-            case _:
-                pass
-    return list(found)
-
-
 def _reports(module: Module, compiled: Mapping[str, _Compiled]) -> dict[str, FunctionReport]:
     """A report for each function. Raises ``StackTooLarge`` or ``CallsTooDeep`` for chains from an entry
     point."""
@@ -211,7 +198,7 @@ def _reports(module: Module, compiled: Mapping[str, _Compiled]) -> dict[str, Fun
         if name in above:
             cycle = " -> ".join((*above[above.index(name) :], name))
             raise InternalError(f"recursion {cycle}", phase="codegen", function=name)
-        callees = _callees(module.functions[name])
+        callees = debuginfo.callees(module.functions[name])
         for callee in callees:
             visit(callee, (*above, name))
         below = max((depths[c] for c in callees), key=lambda d: d[0], default=(0, ()))

@@ -14,22 +14,46 @@ from typing import Final
 from pyebpf import btf
 from pyebpf.backend.emit import Code
 from pyebpf.diagnostics import Span
-from pyebpf.ir.ops import Function, FunctionRole, ParamInfo
+from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module, ParamInfo
 from pyebpf.ir.types import IntTy, IRType, PtrTy, Space, VoidTy
 from pyebpf.object import DataSection, LineInfo, MapSpec
 
 MAX_COLUMN: Final = 1023  # ten bits of line_col
 _MAX_TEXT: Final = 200  # bytes of a source line; longer ones say nothing more in a log
+_PLAIN_MEMORY: Final = frozenset({Space.STACK, Space.MAP_VALUE, Space.GLOBAL, Space.RINGBUF, Space.MEM})
 
 
 # ---------------------------------------------------------------- types
 
 
-class FunctionTypes:
-    """Makes the BTF of the functions of one object; each context struct is one type in it."""
+def callees(function: Function) -> list[str]:
+    """The functions that run in a frame below that of ``function``: called, or given to a helper as
+    callback."""
+    found: dict[str, None] = {}
+    for op in function.ops():
+        match op:
+            case Call(function=name) | FuncRef(function=name):
+                found[name] = None
+            case _:
+                pass
+    return list(found)
 
-    def __init__(self) -> None:
-        self._contexts: dict[str, btf.Struct] = {}
+
+class FunctionTypes:
+    """Makes the BTF of the functions of ``module``; each context struct is one type in it."""
+
+    def __init__(self, module: Module) -> None:
+        self._structs: dict[str, btf.Struct] = {}
+        # By function, the contexts of the programs that come to it.
+        self._contexts: dict[str, set[str]] = {name: set() for name in module.functions}
+        for name, function in module.functions.items():
+            if function.kind is not None and function.kind.context is not None:
+                work = [name]
+                while work:
+                    reached = work.pop()
+                    if function.kind.context.name not in self._contexts[reached]:
+                        self._contexts[reached].add(function.kind.context.name)
+                        work += callees(module.functions[reached])
 
     def of(self, function: Function, name: str) -> btf.Func:
         """The ``FUNC`` of ``function``, which the object calls ``name``. All parameters are named."""
@@ -57,11 +81,16 @@ class FunctionTypes:
 
     def _param(self, function: Function, info: ParamInfo | None, type_: IRType) -> btf.Type:
         match type_:
-            case PtrTy(space=Space.CTX) if function.kind is not None and function.kind.context is not None:
-                return btf.Ptr(self._context(function.kind.context.name))
+            case PtrTy(space=Space.CTX) if len(self._contexts[function.name]) == 1:
+                (name,) = self._contexts[function.name]
+                return btf.Ptr(self._context(name))
+            case PtrTy() if info is not None and info.layout is not None:
+                return btf.Ptr(btf.from_layout(info.layout))
+            case PtrTy(space=space, size=int(size)) if space in _PLAIN_MEMORY:
+                # What the verifier of a global function takes for memory of this size.
+                return btf.Ptr(btf.Array(btf.U8, size))
             case PtrTy():
-                layout = info.layout if info is not None else None
-                return btf.Ptr(None if layout is None else btf.from_layout(layout))
+                return btf.Ptr(None)
             case IntTy() if info is not None and info.layout is not None and not info.pointer:
                 return btf.from_layout(info.layout)
             case IntTy(bits=32):
@@ -71,9 +100,9 @@ class FunctionTypes:
 
     def _context(self, name: str) -> btf.Struct:
         """The context by its canonical name, which is all that the kernel looks at."""
-        if name not in self._contexts:
-            self._contexts[name] = btf.Struct(name, 0)
-        return self._contexts[name]
+        if name not in self._structs:
+            self._structs[name] = btf.Struct(name, 0)
+        return self._structs[name]
 
 
 def _infos(function: Function) -> list[ParamInfo | None]:
