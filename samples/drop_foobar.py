@@ -10,6 +10,7 @@ from pyebpf import u32
 bpf.license("GPL")
 
 NEEDLE = b"foobar"
+LONGEST = 4096
 WORDS = ("foo", "bar", "foobar", "fooba", "snafu", "ffoobarbaz", "bazbarfoo")
 
 sockets = bpf.SockMap(max_entries=1)
@@ -17,7 +18,10 @@ sockets = bpf.SockMap(max_entries=1)
 
 @bpf.sk_skb_verdict
 def drop_foobar(skb: bpf.SkBuff) -> int:
-    """Look at every position of the packet until the needle is found."""
+    """Look at every position of the packet until the needle is found; a loop needs a bound that can be seen."""
+    length = len(skb)
+    if length < len(NEEDLE) or length > LONGEST:
+        return bpf.SK_PASS
     found = False
 
     def look(position: u32) -> bool:
@@ -25,8 +29,7 @@ def drop_foobar(skb: bpf.SkBuff) -> int:
         found = skb.load_bytes(position, len(NEEDLE)) == NEEDLE
         return found
 
-    if len(skb) >= len(NEEDLE):
-        bpf.loop(len(skb) - len(NEEDLE) + 1, look)
+    bpf.loop(length - len(NEEDLE) + 1, look)
     return bpf.SK_DROP if found else bpf.SK_PASS
 
 

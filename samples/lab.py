@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -22,6 +24,10 @@ def _ip(*words: str) -> None:
 def _enter(fd: int) -> None:
     if _libc.setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 class Lab:
@@ -43,6 +49,7 @@ class Lab:
                 _ip("-n", name, "addr", "add", f"fd99::{number}/64", "dev", device, "nodad")
                 _ip("-n", name, "link", "set", "lo", "up")
                 _ip("-n", name, "link", "set", device, "up")
+            self._wait_until_reachable()
         except BaseException:
             self.__exit__()
             raise
@@ -51,6 +58,16 @@ class Lab:
     def __exit__(self, *exception: object) -> None:
         for name in self.names.values():
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+    def _wait_until_reachable(self) -> None:
+        """IPv6 needs a moment to find its neighbours: wait until both addresses answer (a closed port refuses)."""
+        with self.inside("left"):
+            for address in ("10.99.0.2", "fd99::2"):
+                for _ in range(50):
+                    with socket.socket(_family(address)) as probe:
+                        probe.settimeout(0.1)
+                        if probe.connect_ex((address, 9)) == errno.ECONNREFUSED:
+                            break
 
     def add_address(self, side: str, address: str) -> None:
         """Give the device of one side a further address, such as ``10.99.0.77/24``."""

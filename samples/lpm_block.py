@@ -1,4 +1,4 @@
-"""XDP with a longest-prefix-match trie: drops IPv4 packets from blocked networks, lets more specific exceptions pass."""
+"""XDP with a longest-prefix-match trie: drops IPv4 packets from blocked networks but for more specific exceptions."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ lost = bpf.Global[u64](0)
 @bpf.socket_filter(on_error=0)
 def packet_events(skb: bpf.SkBuff) -> int:
     """Report UDP packets; the packet socket itself receives nothing."""
-    if skb.load(be16, 12) != bpf.ETH_P_IP or skb.load(u8, 23) != socket.IPPROTO_UDP:
+    if skb.pkt_type == socket.PACKET_OUTGOING or skb.load(be16, 12) != bpf.ETH_P_IP:
+        return 0  # lo shows each packet twice: as it goes out and as it comes in
+    if skb.load(u8, 23) != socket.IPPROTO_UDP:
         return 0
     with events.reserve(Event) as event:
         if event is None:
