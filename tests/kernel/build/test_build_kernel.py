@@ -384,6 +384,43 @@ def test_queues() -> None:
     assert check(unit).verdict == 44
 
 
+@pytest.mark.parametrize("index", [0, 2, -1])
+def test_references_from_everywhere(index: int) -> None:
+    """Keys and values behind variable indexes, chosen references, elements of map values."""
+    case = Case(error_verdict=44)
+    four = lay.ArrayType(PAIR, 4)
+    table = case.map(t.hash_map("table", PAIR, four))
+    a, chosen = t.local("a", t.ref(four)), t.local("chosen", t.ref(PAIR))
+    maybe = t.local("maybe", Maybe(t.ref(PAIR)))
+    i = t.read(variable(case, "i", lay.I8, index))
+    value = t.local("value", Ref(four, Origin.MAP_VALUE, True, table))
+    is_zero = t.compare("==", i, t.num(0))
+    statements: list[tree.Stmt] = [
+        t.put(a, t.new_array(four, *(t.new(PAIR, a=t.num(k), b=t.num(10 * k)) for k in range(4)))),
+        t.do(t.map_update(table, t.element(t.get(a), i), t.get(a))),
+        t.put(value, t.lookup(table, t.element(t.get(a), i))),
+        t.update(t.field_of(t.element(t.get(value), i), "b"), "+", t.num(3), atomic=True),
+        tree.CopyInto(span=t.AT, target=t.element(t.get(value), t.num(1)), source=t.element(t.get(a), i)),
+        t.put(
+            chosen,
+            t.conditional(is_zero, t.element(t.get(a), t.num(2)), t.new(PAIR, b=t.num(8)), t.ref(PAIR)),
+        ),
+        t.update(t.field_of(t.get(chosen), "b"), "+", t.num(100)),
+        case.show(0, t.read(t.field_of(t.element(t.get(a), t.num(2)), "b"))),
+        t.put(
+            maybe,
+            t.conditional(
+                is_zero, tree.NullConst(span=t.AT, type=Maybe(t.ref(PAIR))), t.get(a), Maybe(t.ref(PAIR))
+            ),
+        ),
+        t.if_(
+            tree.IsNone(span=t.AT, operand=t.get(maybe), negated=True),
+            case.show(1, t.read(t.field_of(t.get(maybe, t.ref(PAIR)), "b"))),
+        ),
+    ]
+    check(case.program.unit(*statements, t.ret(t.num(0))))
+
+
 ETH = lay.struct_type("Eth", [("dest", lay.BytesType(6)), ("src", lay.BytesType(6)), ("proto", lay.BE16)])
 
 
