@@ -202,11 +202,9 @@ def _smallest(context: Context, numbers: list[int], span: Span) -> IntType:
 
 def write(context: Context, ref: tree.Expr, found: Operand, span: Span, what: str) -> None:
     """``place = found`` for a place in memory: scalars are stored, everything else is copied."""
-    from pyebpf.frontend.statements import refuse_read_only
-
     kind = ref.type
     assert isinstance(kind, Ref)
-    refuse_read_only(context, kind, ref.span)
+    conversions.refuse_read_only(context, kind, ref.span)
     value = conversions.stored(context, found, kind.layout, what)
     if isinstance(kind.layout, IntType):
         context.out.append(tree.StoreTo(ref=ref, value=value, span=span))

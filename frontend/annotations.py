@@ -16,7 +16,7 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend.conversions import scalar_type, what_is
 from pyebpf.frontend.flow import Variable
 from pyebpf.frontend.scope import UNBOUND
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import BOOL, I64, ContextPtr, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import OptionalInt, VariableType, join
@@ -25,8 +25,10 @@ from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What an annotation asks for. ``type`` is None where it leaves the type open (``int``, ``bytes``); ``layout`` is the
-    integer type to which every assignment is cut."""
+    """What an annotation asks for. ``type`` is None where it leaves the type open (``int``, ``bytes``).
+
+    ``layout`` is the integer type to which every assignment is cut.
+    """
 
     type: VariableType | None
     layout: IntType | None = None
@@ -58,7 +60,7 @@ def _resolve(context: Context, node: Any) -> object:
             return _member(context, _resolve(context, node.expr), node.attrname, context.span(node))
         case "BinOp" if node.op == "|":
             return _Union(_resolve(context, node.left), _resolve(context, node.right))
-    _refuse(context, context.span(node))
+    raise _refuse(context, context.span(node))
 
 
 def _from_string(context: Context, text: str, span: Span) -> object:
@@ -72,12 +74,12 @@ def _from_string(context: Context, text: str, span: Span) -> object:
                 return _member(context, walk(inner), name, span)
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
                 return _Union(walk(left), walk(right))
-        _refuse(context, span)
+        raise _refuse(context, span)
 
     try:
         return walk(ast.parse(text, mode="eval").body)
     except SyntaxError:
-        _refuse(context, span)
+        raise _refuse(context, span) from None
 
 
 def _named(context: Context, name: str, span: Span) -> object:
@@ -96,7 +98,7 @@ def _member(context: Context, base: object, name: str, span: Span) -> object:
         owner = getattr(base, "__name__", type(base).__name__)
         raise context.refusal(
             Code.E0203, span, f"`{owner}` has no attribute `{name}`", help=near(name, dir(base))
-        )
+        ) from None
 
 
 def _meaning(context: Context, found: object, span: Span) -> Annotation:
@@ -116,13 +118,13 @@ def _meaning(context: Context, found: object, span: Span) -> Annotation:
             return Annotation(Ref(declaration, Origin.LOCAL))
         case ContextDecl():
             return Annotation(ContextPtr(declaration))
-    _refuse(context, span, what_is(found))
+    raise _refuse(context, span, what_is(found))
 
 
 def _optional(context: Context, found: _Union, span: Span) -> Annotation:
     parts = [p for p in found.parts if p is not None]
     if len(parts) != 1:
-        _refuse(context, span, "a union of several types")
+        raise _refuse(context, span, "a union of several types")
     inner = _meaning(context, parts[0], span)
     if inner.type is None:
         return Annotation(OptionalInt(I64)) if parts[0] is int else inner
@@ -131,8 +133,8 @@ def _optional(context: Context, found: _Union, span: Span) -> Annotation:
     return Annotation(kind)
 
 
-def _refuse(context: Context, span: Span, what: str = "this") -> Any:
-    raise context.refusal(
+def _refuse(context: Context, span: Span, what: str = "this") -> Refused:
+    return context.refusal(
         Code.E0309,
         span,
         f"{what} is not a type of the language",

@@ -11,12 +11,10 @@ addition, subtraction and ``&`` of anything; multiplication, ``|``, ``^`` and sh
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import tree
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.tree import ArithOp
 from pyebpf.frontend.types import I64, I64_MAX, I64_MIN, U64, U64_MAX, Int
 
@@ -61,8 +59,8 @@ def reinterpret(expr: tree.Expr, unsigned: bool) -> tree.Expr:
 def clamp(unsigned: bool, lo: int, hi: int, *, seen: bool, exact: bool) -> Int:
     """The interval of a result that would be ``lo … hi`` if it did not wrap."""
     if unsigned:
-        return Int(True, lo, hi, seen and exact, exact) if 0 <= lo and hi <= U64_MAX else U64
-    if I64_MIN <= lo and hi <= I64_MAX:
+        return Int(True, lo, hi, seen and exact, exact) if lo >= 0 and hi <= U64_MAX else U64
+    if lo >= I64_MIN and hi <= I64_MAX:
         return Int(False, lo, hi, seen and exact, exact)
     lo, hi = min(max(lo, I64_MIN), I64_MAX), max(min(hi, I64_MAX), I64_MIN)
     return I64 if (lo, hi) == (I64_MIN, I64_MAX) else Int(False, lo, hi, seen=False, exact=False)
@@ -84,15 +82,15 @@ def binary(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, spa
 def _common_kind(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, span: Span) -> bool:
     one, two = int_type(left), int_type(right)
     if one.unsigned != two.unsigned and not (one.nonnegative and two.nonnegative):
-        refuse_mixed(context, op, left, right, span)
+        raise refuse_mixed(context, op, left, right, span)
     return one.unsigned or two.unsigned
 
 
-def refuse_mixed(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, span: Span) -> NoReturn:
+def refuse_mixed(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, span: Span) -> Refused:
     """Refuse arithmetic of a ``u64`` with a value that may be negative."""
     signed = right if int_type(left).unsigned else left
     unsigned = left if signed is right else right
-    raise context.refusal(
+    return context.refusal(
         Code.E0303,
         span,
         f"`{op.value}` of a `u64` and a value that may be negative",
@@ -163,7 +161,7 @@ def _below(value: int) -> int:
 def _shift(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     one, count = int_type(left), int_type(right)
     if count.lo < 0 or count.hi > 63:
-        refuse_count(context, right)
+        raise refuse_count(context, right)
     if not count.exact:
         # The interval took arithmetic not to wrap; a masked count stays in range also if it did.
         mask = tree.IntConst(value=63, type=Int(count.unsigned, 63, 63), span=right.span)
@@ -180,10 +178,10 @@ def _shift(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, spa
     return tree.Arith(op=op, left=left, right=as_kind(right, unsigned), type=kind, span=span)
 
 
-def refuse_count(context: Context, count: tree.Expr) -> NoReturn:
+def refuse_count(context: Context, count: tree.Expr) -> Refused:
     """Refuse a shift count that may leave 0…63."""
     kind = int_type(count)
-    raise context.refusal(
+    return context.refusal(
         Code.E0304,
         count.span,
         "the shift count is not known to be in 0…63",
@@ -226,7 +224,7 @@ def _divide(context: Context, op: ArithOp, left: tree.Expr, right: tree.Expr, sp
         corners = [min(0, two.lo + 1), max(0, two.hi - 1)]
         if one.nonnegative and one.exact and two.nonnegative:
             corners = [0, min(one.hi, max(0, two.hi - 1))]
-    exact = two.exact and (one.exact or op is ArithOp.MOD and _is_constant(right))
+    exact = two.exact and (one.exact or (op is ArithOp.MOD and _is_constant(right)))
     return tree.Arith(
         op=op,
         left=as_kind(left, unsigned),

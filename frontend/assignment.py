@@ -13,9 +13,10 @@ from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import arithmetic, conversions, tree
 from pyebpf.frontend.births import births_of
-from pyebpf.frontend.expressions import capture, refuse_construct
+from pyebpf.frontend.expressions import capture, expression, operand, refuse_construct
 from pyebpf.frontend.flow import Knowledge, Variable
 from pyebpf.frontend.optionals import bind_reference, found_type, present_local
+from pyebpf.frontend.resources import refuse_lost
 from pyebpf.frontend.session import Context, local_type
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Maybe, NoneT, Ref
 from pyebpf.frontend.values import (
@@ -48,7 +49,7 @@ def store(context: Context, target: Any, found: Operand, span: Span) -> None:
     context.coverage.mark(target)
     handler = _STORERS.get(type(target).__name__)
     if handler is None:
-        refuse_construct(context, target, where=" as the target of an assignment")
+        raise refuse_construct(context, target, where=" as the target of an assignment")
         return
     handler(context, target, found, span)
 
@@ -135,7 +136,7 @@ def operand_type(context: Context, found: Operand) -> VariableType:
 def annotated(context: Context, variable: Variable, found: Operand) -> Operand:
     """The operand converted to the variable's annotation: integers keep the low bits of a narrow type."""
     wanted = variable.annotation
-    if wanted is None or isinstance(found, Static) and found.value is None:
+    if wanted is None or (isinstance(found, Static) and found.value is None):
         return found
     match wanted:
         case Int():
@@ -144,7 +145,7 @@ def annotated(context: Context, variable: Variable, found: Operand) -> Operand:
         case Bool():
             expr = conversions.runtime(context, found)
             if not isinstance(expr.type, Bool):
-                conversions.refuse_type(context, expr, f"a bool for `{variable.name}`")
+                raise conversions.refuse_type(context, expr, f"a bool for `{variable.name}`")
             return expr
         case Ref() | Maybe(of=Ref()):
             ref = wanted.of if isinstance(wanted, Maybe) else wanted
@@ -152,7 +153,7 @@ def annotated(context: Context, variable: Variable, found: Operand) -> Operand:
             expr = conversions.runtime(context, found)
             of = expr.type.of if isinstance(expr.type, Maybe) and isinstance(wanted, Maybe) else expr.type
             if not isinstance(of, Ref) or of.layout != ref.layout:
-                conversions.refuse_type(context, expr, f"{describe(ref)} for `{variable.name}`")
+                raise conversions.refuse_type(context, expr, f"{describe(ref)} for `{variable.name}`")
             return expr
         case _:
             return found
@@ -161,7 +162,7 @@ def annotated(context: Context, variable: Variable, found: Operand) -> Operand:
 def assign(
     context: Context, variable: Variable, found: Operand, span: Span, *, tested_next: bool = False
 ) -> None:
-    """``variable = found`` as a statement. ``tested_next``: the next statement begins with a test of it against None."""
+    """``variable = found`` as a statement. ``tested_next``: the next one begins with a test of it against None."""
     found = annotated(context, variable, found)
     kind = operand_type(context, found)
     context.observe(variable, kind, span)
@@ -215,9 +216,7 @@ def _know(
     assert context.state is not None
     before = context.state.known.get(variable)
     if before is not None and before.acquired is not None and before.fate is None:
-        from pyebpf.frontend.resources import refuse_lost
-
-        refuse_lost(context, variable, before.acquired)
+        raise refuse_lost(context, variable, before.acquired)
     if variable.local.boxed and isinstance(kind, Int) and isinstance(variable.declared, Int):
         kind = Int(
             kind.unsigned, kind.lo, kind.hi, False, kind.exact
@@ -245,7 +244,7 @@ def _assign_optional(
             context.out += [flag(False), value(zero)]
         case FoundInt():
             if found.variable is not None:
-                conversions.refuse_optional(context, found.span, "int")
+                raise conversions.refuse_optional(context, found.span, "int")
             bound, reference = bind_reference(context, found.lookup)
             context.out.append(
                 tree.If(
@@ -292,3 +291,13 @@ def bind(context: Context, variable: Variable, found: Operand, span: Span) -> Op
     expr = conversions.to_variable(context, conversions.runtime(context, found), local_type(declared))
     _know(context, variable, _within(kind, declared), _births(context, found))
     return tree.Bind(local=variable.local, value=expr, type=expr.type, span=span)
+
+
+@expression("NamedExpr")
+def _walrus(context: Context, node: Any) -> Operand:
+    context.coverage.mark(node.target)
+    found = operand(context, node.value)
+    variable = context.scope.variable(node.target.name)
+    if variable is None:
+        raise context.bug("walrus target without a variable", context.span(node))
+    return bind(context, variable, found, context.span(node.target))

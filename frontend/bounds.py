@@ -2,13 +2,13 @@
 
 A ``while`` loop is accepted if one of these holds; nothing else is tried.
 
-* *Counter*: the test is (or its ``and`` contains) a comparison ``i < b``, ``i <= b``, ``i > b``, ``i >= b`` or ``i != b`` of a local
-  integer with a bound that the body does not assign, every assignment to ``i`` in the body adds (subtracts) a
-  constant and moves it towards the bound, and every way through the body passes at least one. The iterations are
-  the distance of the intervals, divided by the smallest step. ``i != b`` asks for steps of 1. With the test
-  ``True``, an ``if i >= b: break`` among the statements of the body itself counts as the test.
-* *Shrinking*: the test is the truth of a local integer that is never negative (``x``, ``x != 0``, ``x > 0``), and every way
-  through the body shifts it right, divides it by a constant of at least 2, or clears its lowest bit
+* *Counter*: the test is (or its ``and`` contains) a comparison ``i < b``, ``i <= b``, ``i > b``, ``i >= b`` or
+  ``i != b`` of a local integer with a bound that the body does not assign, every assignment to ``i`` in the body
+  adds (subtracts) a constant and moves it towards the bound, and every way through the body passes at least one.
+  The iterations are the distance of the intervals, divided by the smallest step. ``i != b`` asks for steps of 1.
+  An ``if i >= b: break`` among the statements of the body itself counts as a test too.
+* *Shrinking*: the test is the truth of a local integer that is never negative (``x``, ``x != 0``, ``x > 0``), and
+  every way through the body shifts it right, divides it by a constant of at least 2, or clears its lowest bit
   (``x &= x - 1``), and does nothing else to it: at most 64 iterations.
 """
 
@@ -188,7 +188,7 @@ def _distance(
             return None
     # A counter that may pass the end of its 64 bits before the test sees it would never stop.
     limit = bound.hi + largest if up else bound.lo - largest
-    if not I64_MIN <= limit <= I64_MAX or isinstance(start, Int) and start.unsigned and limit < 0:
+    if not I64_MIN <= limit <= I64_MAX or (isinstance(start, Int) and start.unsigned and limit < 0):
         return None
     if variable.wrap is not None and not variable.wrap.lo <= limit <= variable.wrap.hi:
         return None

@@ -1,6 +1,6 @@
-"""What the functions of the language and of Python itself mean: ``bpf.sizeof``, ``bpf.copy``, ``len``, ``min``, ``print``, ….
+"""What the functions of the language and of Python itself mean: ``bpf.sizeof``, ``bpf.copy``, ``len``, ``min``, ….
 
-Two tables: ``_LANGUAGE`` by ``declare.Builtin``, ``PYTHON`` by Python's own object. A call that is not in them is refused.
+``call`` goes by ``declare.Builtin``, ``PYTHON`` by Python's own object. What neither knows is refused by the caller.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pyebpf.frontend import callbacks, contexts, conversions, helpers, printing,
 from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.arithmetic import clamp, constant, int_type
 from pyebpf.frontend.comparisons import compare_ints
-from pyebpf.frontend.expressions import conditional, fold, operand, test
+from pyebpf.frontend.conditions import conditional, test
+from pyebpf.frontend.expressions import fold, operand
 from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr, Int, Maybe, Origin, Ref
@@ -94,7 +95,7 @@ def _copy(context: Context, node: Any) -> Operand:
     given = arguments(context, node, ("value",))
     expr = conversions.runtime(context, given.values[0])
     if isinstance(expr.type, Maybe):
-        conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+        raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
     if not isinstance(expr.type, Ref):
         return expr  # an integer is its own copy
     kind = Ref(expr.type.layout, Origin.LOCAL)
@@ -193,7 +194,7 @@ def _len(context: Context, node: Any) -> Operand:
         case Ref(layout=BytesType()):
             return strings.length(context, expr, span)
         case Maybe():
-            conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+            raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
         case _:
             raise context.refusal(Code.E0301, expr.span, f"{describe(expr.type)} has no length")
 

@@ -17,7 +17,7 @@ from pyebpf.frontend.arguments import argument_nodes
 from pyebpf.frontend.bounds import TRIPS_LIMIT
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import join_states
-from pyebpf.frontend.functions import analyse, make_instance, parameters_of
+from pyebpf.frontend.instances import analyse, make_instance, parameters_of
 from pyebpf.frontend.packets import packet_changed
 from pyebpf.frontend.parse import parse_function
 from pyebpf.frontend.scope import NestedFunction, Scope
@@ -92,7 +92,7 @@ def _function(context: Context, node: Any) -> types.FunctionType | NestedFunctio
 def _state(context: Context, found: Operand) -> tree.Expr:
     expr = conversions.runtime(context, found)
     if isinstance(expr.type, Maybe):
-        conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+        raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
     if not isinstance(expr.type, Ref):
         raise context.refusal(
             Code.E0906,

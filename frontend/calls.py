@@ -58,7 +58,7 @@ def _call_method(context: Context, method: Method, node: Any) -> Operand:
         case Ref(layout=BytesType()):
             return strings.call_method(context, method, node)
         case Maybe():
-            conversions.refuse_optional(context, receiver.span, describe(receiver.type.of))
+            raise conversions.refuse_optional(context, receiver.span, describe(receiver.type.of))
         case _:
             raise context.refusal(
                 Code.E0904,

@@ -1,39 +1,30 @@
-"""Comparisons: of integers, bools, byte strings and optional values; chains, ``in``, and what they tell of variables.
-
-A comparison of a variable narrows its interval on either branch. The verifier follows that (``seen``) only for
-comparisons with constants: of two registers kernels before 6.8 learn nothing.
-"""
+"""Comparisons: of integers, bools, byte strings and optional values; chains, and ``in``."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import arithmetic, conversions, tree
-from pyebpf.frontend.expressions import (
-    FOLDABLE,
-    Test,
-    constant_test,
-    expression,
-    fold,
-    negated,
-    operand,
-    split,
-    test,
-    tester,
-    variable_of,
-)
-from pyebpf.frontend.flow import State, Variable, join_states
+from pyebpf.frontend import conversions, tree
+from pyebpf.frontend.conditions import test, tester
+from pyebpf.frontend.expressions import FOLDABLE, expression, fold, operand, variable_of
+from pyebpf.frontend.flow import State, join_states
+from pyebpf.frontend.maps import contains
+from pyebpf.frontend.narrowing import narrow_comparison
+from pyebpf.frontend.optionals import presence_test
+from pyebpf.frontend.outcomes import Test, constant_test, negated, split
 from pyebpf.frontend.session import Context
+from pyebpf.frontend.strings import equal_bytes
 from pyebpf.frontend.tree import CompareOp
 from pyebpf.frontend.types import NONE, Bool, Int, Maybe, Ref
 from pyebpf.frontend.values import FoundInt, Items, MaybeVariable, Operand, Static, describe
 from pyebpf.layout import BytesType, StructType
 
-_FOLD = {
+_FOLD: dict[str, Callable[[Any, Any], object]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -46,22 +37,6 @@ _FOLD = {
     "not in": lambda left, right: left not in right,
 }
 _OPS = {op.value: op for op in CompareOp}
-_MIRROR = {
-    CompareOp.LT: CompareOp.GT,
-    CompareOp.LE: CompareOp.GE,
-    CompareOp.GT: CompareOp.LT,
-    CompareOp.GE: CompareOp.LE,
-    CompareOp.EQ: CompareOp.EQ,
-    CompareOp.NE: CompareOp.NE,
-}
-_OPPOSITE = {
-    CompareOp.LT: CompareOp.GE,
-    CompareOp.LE: CompareOp.GT,
-    CompareOp.GT: CompareOp.LE,
-    CompareOp.GE: CompareOp.LT,
-    CompareOp.EQ: CompareOp.NE,
-    CompareOp.NE: CompareOp.EQ,
-}
 
 
 @expression("Compare")
@@ -164,7 +139,7 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
     for expr in (one, two):
         if not isinstance(expr.type, Int | Bool):
             if isinstance(expr.type, Maybe):
-                conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+                raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
             raise context.refusal(
                 Code.E0310,
                 span,
@@ -177,7 +152,7 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
 
 def _both_fold(op: str, left: object, right: object) -> bool:
     if op in ("is", "is not"):
-        return left is None or right is None or isinstance(left, bool) and isinstance(right, bool)
+        return left is None or right is None or (isinstance(left, bool) and isinstance(right, bool))
     return isinstance(left, FOLDABLE) and isinstance(right, FOLDABLE)
 
 
@@ -186,43 +161,6 @@ def compare_ints(context: Context, op: CompareOp, left: tree.Expr, right: tree.E
     yes, no = split(context)
     narrow_comparison(context, op, left, right, yes, no)
     return Test(tree.Compare(op=op, left=left, right=right, span=span), None, yes, no)
-
-
-def narrow_comparison(
-    context: Context, op: CompareOp, left: tree.Expr, right: tree.Expr, yes: State, no: State
-) -> None:
-    """Narrow the variables compared, in the state where the comparison holds and in the one where it does not."""
-    for expr, other, relation in ((left, right, op), (right, left, _MIRROR[op])):
-        variable = variable_of(context, expr)
-        if variable is not None and isinstance(other.type, Int):
-            constant = isinstance(other, tree.IntConst)
-            _narrow(yes, variable, relation, other.type, constant)
-            _narrow(no, variable, _OPPOSITE[relation], other.type, constant)
-
-
-def _narrow(state: State, variable: Variable, op: CompareOp, other: Int, constant: bool) -> None:
-    kind = state.known[variable].type
-    if not isinstance(kind, Int):
-        return
-    lo, hi = kind.lo, kind.hi
-    match op:
-        case CompareOp.LT:
-            hi = min(hi, other.hi - 1)
-        case CompareOp.LE:
-            hi = min(hi, other.hi)
-        case CompareOp.GT:
-            lo = max(lo, other.lo + 1)
-        case CompareOp.GE:
-            lo = max(lo, other.lo)
-        case CompareOp.EQ:
-            lo, hi = max(lo, other.lo), min(hi, other.hi)
-        case CompareOp.NE if other.lo == other.hi == lo:
-            lo += 1
-        case CompareOp.NE if other.lo == other.hi == hi:
-            hi -= 1
-    if (lo, hi) != (kind.lo, kind.hi) and lo <= hi:
-        seen = kind.seen and constant and op is not CompareOp.NE
-        state.narrow(variable, Int(kind.unsigned, lo, hi, seen, kind.exact and other.exact))
 
 
 def _identity(context: Context, negate: bool, left: Operand, right: Operand, span: Span) -> Test:
@@ -235,8 +173,6 @@ def _identity(context: Context, negate: bool, left: Operand, right: Operand, spa
             help="write `==`" if not negate else "write `!=`",
         )
     if isinstance(left, FoundInt | MaybeVariable):
-        from pyebpf.frontend.optionals import presence_test
-
         found = presence_test(context, left)
     else:
         found = _reference_presence(context, left, span)
@@ -263,8 +199,6 @@ def _reference_presence(context: Context, left: Operand, span: Span) -> Test:
 
 def _contains(context: Context, negate: bool, left: Operand, right: Operand, span: Span) -> Test:
     if isinstance(right, Static) and isinstance(declaration_of(right.value), MapDecl):
-        from pyebpf.frontend.maps import contains
-
         found: Test = contains(context, left, right, span)
     elif isinstance(left, Static) and isinstance(right, Static) and isinstance(left.value, FOLDABLE):
         found = constant_test(
@@ -323,8 +257,6 @@ def _compare_references(context: Context, op: str, left: tree.Expr, right: tree.
     assert isinstance(left.type, Ref) and isinstance(right.type, Ref)
     one, two = left.type.layout, right.type.layout
     if isinstance(one, BytesType) and isinstance(two, BytesType) and op in ("==", "!="):
-        from pyebpf.frontend.strings import equal_bytes
-
         result = equal_bytes(context, left, right, span)
         if isinstance(result, bool):
             return constant_test(context, result == (op == "=="))

@@ -12,11 +12,12 @@ from pyebpf.codes import Code
 from pyebpf.declare import declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
-from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.arguments import Arguments, arguments
+from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
+from pyebpf.frontend.helpers import call_with
 from pyebpf.frontend.packets import packet_changed
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import (
     NONE,
@@ -72,7 +73,8 @@ def row_of(context: Context, base: tree.Expr, name: str, span: Span) -> ContextF
         raise context.refusal(
             Code.E0803,
             span,
-            f"the field `{name}` exists since Linux {_release(row.since)}, the target is {_release(context.session.target.kernel)}",
+            f"the field `{name}` exists since Linux {_release(row.since)}, "
+            f"the target is {_release(context.session.target.kernel)}",
         )
     return row
 
@@ -154,7 +156,7 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
         case FieldKind.FLOW_KEYS:
             raise context.refusal(Code.E0701, span, f"`{row.name}` is not available yet")
         case _:
-            _refuse_packet_pointer(context, row.name, span)
+            raise _packet_pointer(context, row.name, span)
     return tree.ContextField(context=found.base, row=row, index=found.index, type=kind, span=span)
 
 
@@ -172,8 +174,8 @@ def _who(types: frozenset[ProgType]) -> str:
     return "it is allowed for " + ", ".join(sorted(t.name.lower() for t in types))
 
 
-def _refuse_packet_pointer(context: Context, name: str, span: Span) -> None:
-    raise context.refusal(
+def _packet_pointer(context: Context, name: str, span: Span) -> Refused:
+    return context.refusal(
         Code.E0707,
         span,
         f"`{name}` is a pointer, and there is no arithmetic on pointers",
@@ -257,8 +259,6 @@ def call_method(context: Context, method: Method, call: Any) -> Operand:
         case "redirect":
             return _redirect(context, base, call)
         case name if name in _HELPERS:
-            from pyebpf.frontend.helpers import call_with
-
             helper_name, parameters = _HELPERS[name]
             helper = helper_by_name(helper_name)
             assert helper is not None
@@ -384,8 +384,6 @@ def _store(context: Context, base: tree.Expr, call: Any) -> Operand:
 
 def _redirect(context: Context, base: tree.Expr, call: Any) -> Operand:
     """``ctx.redirect(ifindex, flags)``: ``bpf_redirect``; the result is the verdict to return."""
-    from pyebpf.frontend.helpers import call_with
-
     del base
     given = arguments(context, call, ("ifindex", "flags"), optional=1)
     helper = helper_by_name("redirect")

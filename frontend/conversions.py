@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, NoReturn
+from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import (
@@ -23,7 +23,7 @@ from pyebpf.declare import (
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.arithmetic import as_kind, constant, int_type, interval, reinterpret
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import (
     BOOL,
     I64_MIN,
@@ -55,7 +55,7 @@ def runtime(context: Context, operand: Operand) -> tree.Expr:
         case Static():
             return _constant(context, operand)
         case Method():
-            _refuse_method(context, operand)
+            raise _refuse_method(context, operand)
         case Items():
             raise context.refusal(
                 Code.E0301,
@@ -65,7 +65,7 @@ def runtime(context: Context, operand: Operand) -> tree.Expr:
                 help="use a struct to keep values together",
             )
         case FoundInt() | MaybeVariable():
-            refuse_optional(context, operand.span, "int")
+            raise refuse_optional(context, operand.span, "int")
         case _:
             return operand
 
@@ -86,7 +86,7 @@ def _constant(context: Context, operand: Static) -> tree.Expr:
                 )
             return constant(number, span)
         case float():
-            refuse_float(context, span)
+            raise refuse_float(context, span)
         case bytes():
             return byte_string(value, span)
         case None:
@@ -114,9 +114,9 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
-def refuse_float(context: Context, span: Span) -> NoReturn:
+def refuse_float(context: Context, span: Span) -> Refused:
     """Refuse a floating-point number."""
-    raise context.refusal(
+    return context.refusal(
         Code.E0302,
         span,
         "floating-point numbers do not exist in programs",
@@ -166,8 +166,8 @@ def _instead_of(value: object) -> str | tuple[str, ...]:
     return ()
 
 
-def _refuse_method(context: Context, method: Method) -> NoReturn:
-    raise context.refusal(
+def _refuse_method(context: Context, method: Method) -> Refused:
+    return context.refusal(
         Code.E0301,
         method.span,
         f"`{method.name}` is a method, not a value",
@@ -175,9 +175,9 @@ def _refuse_method(context: Context, method: Method) -> NoReturn:
     )
 
 
-def refuse_optional(context: Context, span: Span, kind: str) -> NoReturn:
+def refuse_optional(context: Context, span: Span, kind: str) -> Refused:
     """Refuse the use of a value that may be None."""
-    raise context.refusal(
+    return context.refusal(
         Code.E0311,
         span,
         "this may be `None`",
@@ -201,7 +201,7 @@ def integer(context: Context, operand: Operand, what: str = "an integer") -> tre
         case Bool():
             return to_int(expr)
         case _:
-            refuse_type(context, expr, what)
+            raise refuse_type(context, expr, what)
 
 
 def to_int(expr: tree.Expr) -> tree.Expr:
@@ -211,15 +211,15 @@ def to_int(expr: tree.Expr) -> tree.Expr:
     return tree.ToInt(operand=expr, type=BOOL_AS_INT, span=expr.span)
 
 
-def refuse_type(context: Context, expr: tree.Expr, wanted: str) -> NoReturn:
+def refuse_type(context: Context, expr: tree.Expr, wanted: str) -> Refused:
     """Refuse a value because another kind is wanted."""
     match expr.type:
         case Maybe():
-            refuse_optional(context, expr.span, describe(expr.type.of))
+            return refuse_optional(context, expr.span, describe(expr.type.of))
         case NoneT():
-            raise context.refusal(Code.E0301, expr.span, f"this has no value, where {wanted} is wanted")
+            return context.refusal(Code.E0301, expr.span, f"this has no value, where {wanted} is wanted")
         case _:
-            raise context.refusal(
+            return context.refusal(
                 Code.E0301, expr.span, f"this is {describe(expr.type)}, where {wanted} is wanted"
             )
 
@@ -233,7 +233,7 @@ def truth(context: Context, operand: Operand) -> tree.Expr:
         case Int():
             return tree.Truth(operand=expr, span=expr.span)
         case Maybe(of=Ref(layout=BytesType() | IntType())):
-            refuse_optional(context, expr.span, describe(expr.type.of))
+            raise refuse_optional(context, expr.span, describe(expr.type.of))
         case Maybe():
             return tree.IsNone(operand=expr, negated=True, span=expr.span)
         case Ref(layout=BytesType()):
@@ -244,7 +244,7 @@ def truth(context: Context, operand: Operand) -> tree.Expr:
                 span=expr.span,
             )
         case _:
-            refuse_type(context, expr, "something that can be true or false")
+            raise refuse_type(context, expr, "something that can be true or false")
 
 
 def first_byte(ref: tree.Expr) -> tree.Expr:
@@ -315,7 +315,7 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
             expr = runtime(context, operand)
             if isinstance(expr.type, Ref) and expr.type.layout == layout:
                 return expr
-            refuse_type(context, expr, f"{layout.name} for {what}")
+            raise refuse_type(context, expr, f"{layout.name} for {what}")
 
 
 def _check_fits(context: Context, operand: Static, layout: IntType, what: str) -> None:
@@ -333,7 +333,7 @@ def _check_fits(context: Context, operand: Static, layout: IntType, what: str) -
 def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: str) -> tree.Expr:
     expr = runtime(context, operand)
     if not isinstance(expr.type, Ref) or not isinstance(expr.type.layout, BytesType):
-        refuse_type(context, expr, f"bytes for {what}")
+        raise refuse_type(context, expr, f"bytes for {what}")
     if expr.type.layout.length > layout.length:
         raise context.refusal(
             Code.E0507,
@@ -347,3 +347,11 @@ def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: s
 def pointee(expr: tree.Expr) -> Ref | None:
     """The type of the storage that an expression refers to, None for other expressions."""
     return expr.type if isinstance(expr.type, Ref) else None
+
+
+def refuse_read_only(context: Context, kind: Ref, span: Span) -> None:
+    """Refuse writing to constant memory."""
+    if kind.origin is Origin.CONSTANT:
+        raise context.refusal(
+            Code.E0505, span, "this is constant and cannot be written", help="make a copy with `bpf.copy(…)`"
+        )

@@ -1,4 +1,4 @@
-"""What a helper's arguments must be, by the verifier's kinds: contexts, maps, memory with its size, sockets, integers."""
+"""What a helper's arguments must be, by the verifier's kinds: contexts, maps, memory with its size, sockets, …."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.arithmetic import int_type, interval
-from pyebpf.frontend.session import Context
-from pyebpf.frontend.types import ContextPtr, Handle, Int, Maybe, Origin, Pointer, Ref
+from pyebpf.frontend.session import Context, Refused
+from pyebpf.frontend.types import Bool, ContextPtr, Handle, Int, Maybe, Origin, Pointer, Ref
 from pyebpf.frontend.values import Operand, Static, describe
 from pyebpf.layout import ArrayType, IntType, Layout
 from pyebpf.uapi.helpers import SIZES, WRITTEN, ArgKind, Helper, HelperArg, Prototype
@@ -90,7 +90,7 @@ def _one(
         case ArgKind.CTX:
             expr = conversions.runtime(context, value)
             if not isinstance(expr.type, ContextPtr):
-                _refuse_kind(context, expr, what, "the program's context")
+                raise _refuse_kind(context, expr, what, "the program's context")
             return expr
         case ArgKind.MAP:
             declaration = _map_of(value)
@@ -110,12 +110,12 @@ def _one(
         case ArgKind.STACK:
             expr = conversions.runtime(context, value)
             if not isinstance(expr.type, Ref):
-                _refuse_kind(context, expr, what, "a struct, an array or bytes")
+                raise _refuse_kind(context, expr, what, "a struct, an array or bytes")
             return expr
         case _ if kind in _SOCKETS:
             expr = conversions.runtime(context, value)
             if not (isinstance(expr.type, Pointer) and expr.type.handle is Handle.SOCKET):
-                _refuse_kind(context, expr, what, "a socket")
+                raise _refuse_kind(context, expr, what, "a socket")
             return expr
         case _:
             return _memory(context, prototype, argument, value, what, sized)
@@ -123,16 +123,16 @@ def _one(
 
 def _integer(context: Context, value: Operand, what: str, place: Span) -> tree.Expr:
     expr = conversions.runtime(context, value)
-    if not isinstance(expr.type, Int) and not isinstance(expr.type, type(tree.BOOL)):
-        _refuse_kind(context, expr, what, "an integer")
+    if not isinstance(expr.type, Int) and not isinstance(expr.type, Bool):
+        raise _refuse_kind(context, expr, what, "an integer")
     del place
     return conversions.integer(context, expr)
 
 
-def _refuse_kind(context: Context, expr: tree.Expr, what: str, wanted: str) -> None:
+def _refuse_kind(context: Context, expr: tree.Expr, what: str, wanted: str) -> Refused:
     if isinstance(expr.type, Maybe):
-        conversions.refuse_optional(context, expr.span, describe(expr.type.of))
-    raise context.refusal(Code.E0806, expr.span, f"{what} must be {wanted}, this is {describe(expr.type)}")
+        return conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+    return context.refusal(Code.E0806, expr.span, f"{what} must be {wanted}, this is {describe(expr.type)}")
 
 
 def _memory(
@@ -141,7 +141,7 @@ def _memory(
     """Memory that the helper reads or writes: a struct, an array or bytes."""
     expr = conversions.runtime(context, value)
     if not isinstance(expr.type, Ref):
-        _refuse_kind(context, expr, what, "memory: a struct, an array or bytes")
+        raise _refuse_kind(context, expr, what, "memory: a struct, an array or bytes")
     assert isinstance(expr.type, Ref)
     if expr.type.origin is Origin.PACKET and not prototype.packet_access:
         raise context.refusal(
@@ -198,5 +198,4 @@ def _of_map(context: Context, value: Operand, what: str, place: Span, layout: La
         return tree.NewArray(layout=array, items=(number,), type=Ref(array, Origin.LOCAL), span=place)
     if isinstance(expr.type, Ref) and expr.type.layout.size >= layout.size:
         return expr
-    _refuse_kind(context, expr, what, f"{layout.name}")
-    raise AssertionError
+    raise _refuse_kind(context, expr, what, f"{layout.name}")

@@ -10,7 +10,9 @@ from pyebpf.declare import HelperDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, helper_args, tree
 from pyebpf.frontend.arguments import arguments
+from pyebpf.frontend.maps import value_type
 from pyebpf.frontend.packets import packet_changed
+from pyebpf.frontend.resources import release
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import I64, NONE, U64, Handle, Int, Maybe, Origin, Pointer, Ref, Type
@@ -153,8 +155,6 @@ def call_with(
         _check_checked(context, prototype, expr)
     for argument, found in zip(prototype.args, args, strict=False):
         if argument.releases:
-            from pyebpf.frontend.resources import release
-
             release(context, found, span)
     if helper.changes_packet:
         packet_changed(context, span)
@@ -215,8 +215,6 @@ def _result(
 
 
 def _map_value(values: Sequence[Operand]) -> Ref | Pointer:
-    from pyebpf.frontend.maps import value_type
-
     for value in values:
         declaration = declaration_of(value.value) if isinstance(value, Static) else None
         if isinstance(declaration, MapDecl) and declaration.value is not None:

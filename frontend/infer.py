@@ -24,12 +24,12 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
 )
 from pyebpf.frontend.annotations import read_annotation
 from pyebpf.frontend.coverage import Coverage
-from pyebpf.frontend.functions import analyse, make_instance, parameters_of
+from pyebpf.frontend.instances import analyse, make_instance, parameters_of
 from pyebpf.frontend.naming import name_declarations
 from pyebpf.frontend.parse import parse_function
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Refused, Session
-from pyebpf.frontend.types import ContextPtr
+from pyebpf.frontend.types import NONE, ContextPtr
 from pyebpf.frontend.values import VariableType
 from pyebpf.target import Target
 
@@ -89,7 +89,7 @@ def _parameters(session: Session, decl: ProgramDecl, node: object, scope: Scope)
                 name=decl.name,
                 kind=tree.FunctionKind.ENTRY,
                 params=(),
-                result=tree.NONE,
+                result=NONE,
                 span=parsed.source.name_span(node),
             ),
             scope,

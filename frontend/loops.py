@@ -19,12 +19,14 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend import aggregates, arithmetic, conversions, tree
 from pyebpf.frontend.arguments import plain_arguments
 from pyebpf.frontend.assignment import assign, keep
+from pyebpf.frontend.blocks import block, statement
 from pyebpf.frontend.bounds import TRIPS_LIMIT, WEIGHT_LIMIT, weight, while_trips
-from pyebpf.frontend.expressions import Test, operand, test
+from pyebpf.frontend.conditions import test
+from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Fate, State, Variable, join_states
+from pyebpf.frontend.outcomes import Test
 from pyebpf.frontend.session import Context, LoopFrame
-from pyebpf.frontend.statements import block, statement
-from pyebpf.frontend.types import I64_MAX, I64_MIN, Int, Ref
+from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
 from pyebpf.layout import ArrayType, BytesType
 
@@ -105,7 +107,7 @@ def _skipped(context: Context, nodes: list[Any]) -> tree.Body:
 def _while_node(found: Test, body: tree.Body, orelse: tree.Body, trips: int, span: Span) -> tree.Stmt:
     expr = found.expr
     if expr is None:
-        expr = tree.IntConst(value=1, type=tree.BOOL, span=span)
+        expr = tree.IntConst(value=1, type=BOOL, span=span)
     if found.enter_yes is not None:
         body = (found.enter_yes, *body)
     if found.enter_no is not None:

@@ -11,14 +11,17 @@ from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
-from pyebpf.frontend.arithmetic import constant
 from pyebpf.frontend.arguments import arguments
-from pyebpf.frontend.expressions import Test, operand, split
+from pyebpf.frontend.arithmetic import constant
+from pyebpf.frontend.blocks import statement
+from pyebpf.frontend.conditions import conditional
+from pyebpf.frontend.expressions import operand, refuse_construct
 from pyebpf.frontend.optionals import bind_reference
+from pyebpf.frontend.outcomes import Test, split
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int, Maybe, Origin, Ref
-from pyebpf.frontend.values import FoundInt, Method, Operand, Static
+from pyebpf.frontend.values import FoundInt, Method, Operand, Static, describe
 from pyebpf.layout import IntType, Layout
 from pyebpf.uapi.constants import MapType
 
@@ -38,9 +41,9 @@ _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PER
 _QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
 
 _METHODS: dict[MapType, tuple[str, ...]] = {
-    **{kind: ("get", "update", "delete") for kind in KEYED - _ARRAYS},
-    **{kind: ("get", "update") for kind in _ARRAYS},
-    **{kind: ("push", "pop", "peek") for kind in _QUEUES},
+    **dict.fromkeys(KEYED - _ARRAYS, ("get", "update", "delete")),
+    **dict.fromkeys(_ARRAYS, ("get", "update")),
+    **dict.fromkeys(_QUEUES, ("push", "pop", "peek")),
     MapType.RINGBUF: ("output", "reserve"),
 }
 _USER_SPACE = {
@@ -111,8 +114,6 @@ def key_expr(context: Context, found: Operand, layout: Layout, span: Span) -> tr
     if isinstance(layout, IntType) == isinstance(try_type.type, Ref) or (
         isinstance(try_type.type, Ref) and not _storable(try_type.type.layout, layout)
     ):
-        from pyebpf.frontend.values import describe
-
         raise context.refusal(
             Code.E0603,
             span,
@@ -122,7 +123,7 @@ def key_expr(context: Context, found: Operand, layout: Layout, span: Span) -> tr
 
 
 def _storable(given: Layout, wanted: Layout) -> bool:
-    return given == wanted or type(given) is type(wanted) and type(given).__name__ == "BytesType"
+    return given == wanted or (type(given) is type(wanted) and type(given).__name__ == "BytesType")
 
 
 def value_expr(context: Context, found: Operand, layout: Layout, span: Span) -> tree.Expr:
@@ -132,8 +133,6 @@ def value_expr(context: Context, found: Operand, layout: Layout, span: Span) -> 
     if fits and isinstance(expr.type, Ref):
         fits = _storable(expr.type.layout, layout)
     if not fits and not isinstance(expr.type, Maybe):
-        from pyebpf.frontend.values import describe
-
         raise context.refusal(
             Code.E0604, span, f"the value is {describe(expr.type)}, the map's values are {layout.name}"
         )
@@ -175,6 +174,15 @@ def store_item(context: Context, declaration: MapDecl, node: Any, found: Operand
         map=declaration, key=key, value=value, flags=constant(0, span), checked=True, type=ERRNO, span=span
     )
     context.out.append(tree.Evaluate(value=update, span=span))
+
+
+@statement("Delete")
+def _del(context: Context, node: Any) -> None:
+    for target in node.targets:
+        context.coverage.mark(target)
+        if type(target).__name__ != "Subscript":
+            raise refuse_construct(context, target)
+        delete_item(context, target)
 
 
 def delete_item(context: Context, node: Any) -> None:
@@ -231,7 +239,7 @@ def call_method(context: Context, method: Method, call: Any) -> Operand:
     assert isinstance(declaration, MapDecl)
     offers = _METHODS.get(declaration.type, ())
     if method.name not in offers:
-        _refuse_method(context, declaration, method, offers)
+        raise _refuse_method(context, declaration, method, offers)
     context.use_map(declaration)
     match method.name:
         case "get":
@@ -255,16 +263,18 @@ def call_method(context: Context, method: Method, call: Any) -> Operand:
             )
 
 
-def _refuse_method(context: Context, declaration: MapDecl, method: Method, offers: tuple[str, ...]) -> None:
+def _refuse_method(
+    context: Context, declaration: MapDecl, method: Method, offers: tuple[str, ...]
+) -> Refused:
     if method.name in _USER_SPACE:
         reason = _USER_SPACE[method.name]
-        raise context.refusal(
+        return context.refusal(
             Code.E0602,
             method.span,
             f"`{method.name}` of a map works in user space only",
             notes=[f"it {reason}, which a program in the kernel cannot do"] if reason else [],
         )
-    raise context.refusal(
+    return context.refusal(
         Code.E0601,
         method.span,
         f"a `{name_of(declaration)}` has no method `{method.name}` in programs",
@@ -278,7 +288,7 @@ def _get(context: Context, declaration: MapDecl, call: Any) -> Operand:
     span = context.span(call)
     key = key_expr(context, given.values[0], key_layout, given.spans[0])
     found = lookup(context, declaration, key, value_layout, span)
-    if not given.present(1) or isinstance(given.values[1], Static) and given.values[1].value is None:
+    if not given.present(1) or (isinstance(given.values[1], Static) and given.values[1].value is None):
         return FoundInt(found, span) if isinstance(value_layout, IntType) else found
     if not isinstance(value_layout, IntType):
         raise context.refusal(
@@ -296,8 +306,6 @@ def _get(context: Context, declaration: MapDecl, call: Any) -> Operand:
             help="assign it to a variable first",
         )
     bound, reference = bind_reference(context, found)
-    from pyebpf.frontend.expressions import conditional
-
     there = tree.IsNone(operand=bound, negated=True, span=span)
     return conditional(context, there, conversions.read(reference), default, span)
 

@@ -10,11 +10,15 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.assignment import assign, keep
+from pyebpf.frontend.blocks import block, statement
 from pyebpf.frontend.comparisons import compare
-from pyebpf.frontend.expressions import Test, constant_test, operand, test
+from pyebpf.frontend.conditions import test
+from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import State, join_states
+from pyebpf.frontend.outcomes import Test, constant_test
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.statements import block, branch, statement
+from pyebpf.frontend.statements import branch
+from pyebpf.frontend.types import BOOL, Bool
 from pyebpf.frontend.values import FoundInt, Operand, Static
 
 _REFUSED = {
@@ -105,19 +109,19 @@ def _guarded(
         return
     # The captures are made before the guard is tested, so they cannot be part of its expression: a flag tells
     # whether the case applied.
-    applied = context.temporary(tree.BOOL, context.span(case.pattern))
+    applied = context.temporary(BOOL, context.span(case.pattern))
     set_flag = tree.SetLocal(local=applied, value=holds, span=holds.span)
     if found.expr is None:
         context.out += [*bound, set_flag]
     else:
-        no = tree.IntConst(value=0, type=tree.BOOL, span=holds.span)
+        no = tree.IntConst(value=0, type=BOOL, span=holds.span)
         clear = tree.SetLocal(local=applied, value=no, span=holds.span)
         context.out.append(
             tree.If(
                 test=found.expr, body=(*bound, set_flag), orelse=(clear,), span=context.span(case.pattern)
             )
         )
-    flag = tree.GetLocal(local=applied, type=tree.BOOL, span=holds.span)
+    flag = tree.GetLocal(local=applied, type=BOOL, span=holds.span)
     context.out.append(tree.If(test=flag, body=body, orelse=tuple(others), span=context.span(case.pattern)))
 
 
@@ -137,7 +141,7 @@ def _pattern(context: Context, subject: Operand, pattern: Any) -> Test:
             if pattern.value is None:
                 return compare(context, "is", subject, Static(None, span), span)
             expr = conversions.runtime(context, subject)
-            if not isinstance(expr.type, type(tree.BOOL)):
+            if not isinstance(expr.type, Bool):
                 raise context.refusal(Code.E0404, pattern, f"`{pattern.value}` matches bools only")
             return compare(context, "==", expr, Static(pattern.value, span), span)
         case "MatchOr":

@@ -22,7 +22,8 @@ def name_declarations(
     problems: list[Diagnostic] = []
     taken: dict[str, MapDecl | GlobalDecl] = {}
     span = reached[0].function.span if reached else None
-    for decl in (*unit.maps, *unit.globals):
+    declarations: list[MapDecl | GlobalDecl] = [*unit.maps, *unit.globals]
+    for decl in declarations:
         if decl.name is None:
             decl.name = found.get(id(decl), "map" if isinstance(decl, MapDecl) else "variable")
             base, number = decl.name, 1

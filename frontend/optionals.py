@@ -15,8 +15,9 @@ from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.arithmetic import as_kind
-from pyebpf.frontend.expressions import Test, split, variable_of
+from pyebpf.frontend.expressions import variable_of
 from pyebpf.frontend.flow import Variable
+from pyebpf.frontend.outcomes import Test, split
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, NONE, Int, Maybe, Ref
 from pyebpf.frontend.values import FoundInt, MaybeVariable, Operand, OptionalInt

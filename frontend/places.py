@@ -15,7 +15,14 @@ from pyebpf.declare import GlobalDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import aggregates, contexts, conversions, maps, tree
 from pyebpf.frontend.assignment import keep, storer
-from pyebpf.frontend.expressions import FOLDABLE, expression, fold, operand, static_attribute
+from pyebpf.frontend.expressions import (
+    FOLDABLE,
+    expression,
+    fold,
+    operand,
+    refuse_construct,
+    static_attribute,
+)
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import ContextPtr, Maybe, Origin, Ref
@@ -61,7 +68,7 @@ def attribute(context: Context, base: Operand, name: str, node: Any) -> Operand:
                 Code.E0301, span, f"`{base.name}` is a method and has no attribute `{name}`"
             )
         case FoundInt() | MaybeVariable():
-            conversions.refuse_optional(context, base.span, "int")
+            raise conversions.refuse_optional(context, base.span, "int")
     expr = conversions.runtime(context, base)
     match expr.type:
         case ContextPtr():
@@ -71,7 +78,7 @@ def attribute(context: Context, base: Operand, name: str, node: Any) -> Operand:
         case Ref():
             return Method(expr, name, span)
         case Maybe():
-            conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+            raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
         case _:
             return Method(expr, name, span)
 
@@ -141,7 +148,7 @@ def memory_base(context: Context, base: Operand) -> tree.Expr:
     if isinstance(expr.type, Ref) and isinstance(expr.type.layout, ArrayType | BytesType):
         return expr
     if isinstance(expr.type, Maybe):
-        conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+        raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
     raise context.refusal(Code.E0301, expr.span, f"{describe(expr.type)} has no elements")
 
 
@@ -177,9 +184,7 @@ def place(context: Context, node: Any) -> Place:
     if kind in ("AssignAttr", "Attribute"):
         return _attribute_place(context, operand(context, node.expr), node.attrname, span)
     if kind != "Subscript":
-        from pyebpf.frontend.expressions import refuse_construct
-
-        refuse_construct(context, node, where=" as the target of an assignment")
+        raise refuse_construct(context, node, where=" as the target of an assignment")
     base = operand(context, node.value)
     if isinstance(base, Static):
         declaration = declaration_of(base.value)
@@ -212,7 +217,7 @@ def _attribute_place(context: Context, base: Operand, name: str, span: Span) -> 
     if isinstance(expr.type, Ref) and isinstance(expr.type.layout, StructType):
         return memory_place(aggregates.field(context, expr, name, span), f"the field `{name}`")
     if isinstance(expr.type, Maybe):
-        conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+        raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
     raise context.refusal(Code.E0301, span, f"{describe(expr.type)} has no field `{name}`")
 
 

@@ -1,7 +1,8 @@
 """``print(f"…")`` and ``bpf.snprintf``: f-strings become the kernel's format strings.
 
-What the kernel's ``bpf_bprintf_prepare`` takes is the limit: integers as ``%lld``, ``%llu``, ``%llx``, byte strings as ``%s``,
-with width, ``0``, ``+``, ``-`` and space. A specification that would print something else than Python does is refused.
+What the kernel's ``bpf_bprintf_prepare`` takes is the limit: integers as ``%lld``, ``%llu``, ``%llx``, byte strings as
+``%s``, with width, ``0``, ``+``, ``-`` and space. A specification that would print something else than Python does
+is refused.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
-from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.arguments import plain_arguments
+from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.helpers import permitted
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import I64, Bool, Handle, Int, Maybe, Origin, Pointer, Ref
 from pyebpf.frontend.values import Operand, Static, describe
 from pyebpf.layout import U64, ArrayType, BytesType
@@ -58,7 +59,7 @@ def snprintf(context: Context, node: Any) -> Operand:
     span = context.span(node)
     buffer = conversions.runtime(context, operand(context, node.args[0]))
     if not isinstance(buffer.type, Ref) or not isinstance(buffer.type.layout, BytesType):
-        conversions.refuse_type(context, buffer, "a byte buffer, such as `bpf.chars(64)`")
+        raise conversions.refuse_type(context, buffer, "a byte buffer, such as `bpf.chars(64)`")
     if buffer.type.origin is Origin.CONSTANT:
         raise context.refusal(Code.E0505, buffer.span, "this is constant and cannot be written")
     text, args = formatted(context, node.args[1])
@@ -148,11 +149,11 @@ def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
         try:
             return _literal(context, format(value, spec), span), []
         except ValueError as error:
-            raise context.refusal(Code.E0301, span, f"this cannot be printed so: {error}")
+            raise context.refusal(Code.E0301, span, f"this cannot be printed so: {error}") from None
     expr = conversions.runtime(context, found)
     parts = _SPEC.match(spec)
     if parts is None:
-        _refuse_spec(context, span, spec)
+        raise _refuse_spec(context, span, spec)
     match expr.type:
         case Int():
             return _integer_piece(context, expr, parts, spec), [expr]
@@ -165,11 +166,11 @@ def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
             return _integer_piece(context, number, parts, spec), [number]
         case Ref(layout=BytesType()):
             if parts["kind"] not in ("", "s") or parts["zero"] or parts["sign"] or parts["alt"]:
-                _refuse_spec(context, span, spec)
+                raise _refuse_spec(context, span, spec)
             minus = "" if parts["align"] == ">" or not parts["width"] else "-"
             return f"%{minus}{parts['width'] or ''}s", [expr]
         case Maybe():
-            conversions.refuse_optional(context, span, describe(expr.type.of))
+            raise conversions.refuse_optional(context, span, describe(expr.type.of))
         case _:
             raise context.refusal(
                 Code.E0301, span, f"{describe(expr.type)} cannot be printed", help="print its fields"
@@ -179,8 +180,8 @@ def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
 def _integer_piece(context: Context, expr: tree.Expr, parts: re.Match[str], spec: str) -> str:
     kind = int_type(expr)
     letter = parts["kind"] or "d"
-    if letter not in ("d", "u", "x", "X") or parts["align"] == "<" and parts["zero"]:
-        _refuse_spec(context, expr.span, spec)
+    if letter not in ("d", "u", "x", "X") or (parts["align"] == "<" and parts["zero"]):
+        raise _refuse_spec(context, expr.span, spec)
     if letter in "xX" and not kind.nonnegative:
         raise context.refusal(
             Code.E0303,
@@ -192,15 +193,15 @@ def _integer_piece(context: Context, expr: tree.Expr, parts: re.Match[str], spec
     width = int(parts["width"] or 0)
     prefix = ""
     if parts["alt"]:
-        if letter not in "xX" or parts["width"] and not parts["zero"]:
-            _refuse_spec(context, expr.span, spec)
+        if letter not in "xX" or (parts["width"] and not parts["zero"]):
+            raise _refuse_spec(context, expr.span, spec)
         prefix, width = f"0{letter}", max(0, width - 2)
     conversion = {"d": "llu" if kind.unsigned else "lld", "u": "llu", "x": "llx", "X": "llX"}[letter]
     return f"{prefix}%{flags}{width or ''}{conversion}"
 
 
-def _refuse_spec(context: Context, span: Span, spec: str) -> None:
-    raise context.refusal(
+def _refuse_spec(context: Context, span: Span, spec: str) -> Refused:
+    return context.refusal(
         Code.E0301,
         span,
         f"the format `{spec}` is not available",

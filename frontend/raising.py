@@ -11,11 +11,11 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.arguments import plain_arguments
+from pyebpf.frontend.blocks import block, statement
+from pyebpf.frontend.exceptions import EXCEPTIONS
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Knowledge, State, join_states
-from pyebpf.frontend.functions import EXCEPTIONS
 from pyebpf.frontend.session import Context, ErrorFrame
-from pyebpf.frontend.statements import block, statement
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int
 from pyebpf.frontend.values import Static

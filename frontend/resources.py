@@ -7,19 +7,19 @@ passed to the releasing helper on every path on which it is not None, and is dea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NoReturn
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import tree
+from pyebpf.frontend.expressions import variable_of
 from pyebpf.frontend.flow import Fate, Variable
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import NoneT
 
 
-def refuse_lost(context: Context, variable: Variable, acquired: Span) -> NoReturn:
+def refuse_lost(context: Context, variable: Variable, acquired: Span) -> Refused:
     """Refuse to overwrite the only name of a reference that is still to be released."""
-    raise context.refusal(
+    return context.refusal(
         Code.E0809,
         acquired,
         f"`{variable.name}` is assigned again before what it refers to has been released",
@@ -35,8 +35,6 @@ def acquire(context: Context, variable: Variable, span: Span) -> None:
 
 def release(context: Context, argument: tree.Expr, span: Span) -> None:
     """Note that the reference in ``argument`` has been given back."""
-    from pyebpf.frontend.expressions import variable_of
-
     variable = variable_of(context, argument)
     if variable is None or context.state is None:
         return
@@ -67,9 +65,9 @@ def check_released(context: Context) -> None:
         )
 
 
-def check_not_dropped(context: Context, call: tree.HelperCall) -> NoReturn:
+def check_not_dropped(context: Context, call: tree.HelperCall) -> Refused:
     """Refuse a call that acquires a reference which no variable holds."""
-    raise context.refusal(
+    return context.refusal(
         Code.E0809,
         call.span,
         f"what `{call.helper.name}` returns must be released, so it must be assigned to a variable",

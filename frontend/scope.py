@@ -113,8 +113,7 @@ def bind_names(scope: Scope, source: Source) -> None:
 def _bindings(function: nodes.FunctionDef) -> Iterator[Any]:
     """The nodes that bind a name, in source order, without those of nested functions."""
     arguments = function.args
-    for argument in (*arguments.posonlyargs, *(arguments.args or ()), *arguments.kwonlyargs):
-        yield argument
+    yield from (*arguments.posonlyargs, *(arguments.args or ()), *arguments.kwonlyargs)
     work: list[Any] = list(reversed(function.body))
     while work:
         node = work.pop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import GlobalDecl, MapDecl
@@ -117,6 +117,7 @@ class Context:
     results: list[tuple[VariableType, Span]] = field(default_factory=list)
     result: VariableType | None = None  # of the function, as far as earlier rounds know
     temporaries: int = 0
+    following: Any = None  # the statement after the one being analysed
     poisoned: bool = False
 
     # ------------------------------------------------------------ places
@@ -226,7 +227,7 @@ class Context:
                 if joined != before:
                     variable.declared = widen(joined)
         except Mismatch as mismatch:
-            self.refuse_mismatch(variable, mismatch, span)
+            raise self.refuse_mismatch(variable, mismatch, span) from None
         if variable.declared != before:
             self.memory.changed = True
             self.note_change()
@@ -238,10 +239,10 @@ class Context:
             context.memory.changed = True
             context = context.parent
 
-    def refuse_mismatch(self, variable: Variable, mismatch: Mismatch, span: Span) -> NoReturn:
+    def refuse_mismatch(self, variable: Variable, mismatch: Mismatch, span: Span) -> Refused:
         """Refuse an assignment that gives a variable two types."""
         if mismatch.mixed_sign:
-            raise self.refusal(
+            return self.refusal(
                 Code.E0303,
                 span,
                 f"`{variable.name}` would hold both `u64` values and values that may be negative",
@@ -249,7 +250,7 @@ class Context:
                 notes=["a variable is `u64` if one of its assignments is, and then no other may be negative"],
                 help="convert with `i64(…)` or `u64(…)`",
             )
-        raise self.refusal(
+        return self.refusal(
             Code.E0305,
             span,
             f"`{variable.name}` is {describe(mismatch.left)} elsewhere and {describe(mismatch.right)} here",

@@ -1,90 +1,24 @@
-"""The statement dispatcher, and the statements that need no knowledge of a subject.
-
-``block`` analyses a list of statements. A statement that is refused is reported, what it would have assigned is
-poisoned, and the analysis goes on, so that all errors of a function come in one go.
-"""
+"""The statements that need no knowledge of a subject: assignments, ``if``, ``assert``, expressions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import arithmetic, conversions, tree
 from pyebpf.frontend.assignment import assign, keep, store
-from pyebpf.frontend.expressions import ARITHMETIC, Test, binary, operand, refuse_construct, test
-from pyebpf.frontend.flow import Knowledge, State, join_states
+from pyebpf.frontend.blocks import block, poison, statement
+from pyebpf.frontend.conditions import test
+from pyebpf.frontend.expressions import operand, read_variable
+from pyebpf.frontend.flow import join_states
+from pyebpf.frontend.operators import ARITHMETIC, binary
+from pyebpf.frontend.outcomes import Test
 from pyebpf.frontend.places import Place, place
 from pyebpf.frontend.session import Context, Poisoned, Refused
-from pyebpf.frontend.types import NONE, Int, Origin, Ref
+from pyebpf.frontend.types import Int, Ref
 from pyebpf.frontend.values import Static
 from pyebpf.layout import IntType
-
-Handler = Callable[[Context, Any], None]
-_HANDLERS: dict[str, Handler] = {}
-
-
-def statement(name: str) -> Callable[[Handler], Handler]:
-    """Register the handler of an astroid class."""
-
-    def register(handler: Handler) -> Handler:
-        _HANDLERS[name] = handler
-        return handler
-
-    return register
-
-
-def block(context: Context, nodes: list[Any]) -> tree.Body:
-    """Analyse statements in order; the rest after one that does not go on is not analysed."""
-    with context.collecting() as out:
-        for position, node in enumerate(nodes):
-            if context.state is None:
-                context.coverage.skip(node)
-                continue
-            following = nodes[position + 1] if position + 1 < len(nodes) else None
-            _statement(context, node, following)
-    return tuple(out)
-
-
-def _statement(context: Context, node: Any, following: Any) -> None:
-    before = context.state
-    try:
-        context.coverage.mark(node)
-        handler = _HANDLERS.get(type(node).__name__)
-        if handler is None:
-            refuse_construct(context, node)
-        elif handler is _assign:
-            _assign(context, node, following)
-        else:
-            handler(context, node)
-    except Refused as refused:
-        context.report(refused.diagnostic)
-        _poison(context, node, before)
-    except Poisoned:
-        context.poisoned = True
-        _poison(context, node, before)
-
-
-def _poison(context: Context, node: Any, before: State | None) -> None:
-    """What a refused statement would have assigned is unknown, and the rest of it need not be looked at."""
-    context.coverage.skip(node)
-    if type(node).__name__ in ("Return", "Raise"):
-        context.state = None
-        return
-    if context.state is None:
-        context.state = before
-    if context.state is None:
-        return
-    work = [node]
-    while work:
-        found = work.pop()
-        if type(found).__name__ == "AssignName":
-            variable = context.scope.variable(found.name)
-            if variable is not None:
-                context.state.known[variable] = Knowledge(variable.declared or NONE, poisoned=True)
-        work.extend(found.get_children())
-
 
 # ---------------------------------------------------------------- simple statements
 
@@ -103,7 +37,8 @@ def _expression(context: Context, node: Any) -> None:
 
 
 @statement("Assign")
-def _assign(context: Context, node: Any, following: Any = None) -> None:
+def _assign(context: Context, node: Any) -> None:
+    following = context.following
     found = operand(context, node.value)
     span = context.span(node)
     if len(node.targets) == 1:
@@ -170,8 +105,6 @@ def _augmented(context: Context, node: Any) -> None:
                 f"`{node.target.name}` is not a variable of this function",
                 help="use `bpf.Global[T]` and its `.value`",
             )
-        from pyebpf.frontend.expressions import read_variable
-
         before = read_variable(context, variable, context.span(node.target))
         found = binary(context, op, before, operand(context, node.value), span)
         assign(context, variable, found, context.span(node.target))
@@ -194,7 +127,7 @@ def update(context: Context, where: Place, op: str, found: Any, span: Span) -> N
     assert isinstance(kind, Ref)
     if not isinstance(kind.layout, IntType):
         raise context.refusal(Code.E0306, span, f"`{op}=` works on integers, not on {kind.layout.name}")
-    refuse_read_only(context, kind, where.span)
+    conversions.refuse_read_only(context, kind, where.span)
     value = conversions.integer(context, found, f"an integer for `{op}=`")
     before = tree.GetLocal(
         local=tree.Local("", conversions.scalar_type(kind.layout), span),
@@ -254,21 +187,6 @@ def _check_atomic(context: Context, layout: IntType, op: str, span: Span) -> Non
         )
 
 
-def refuse_read_only(context: Context, kind: Ref, span: Span) -> None:
-    """Refuse writing to constant memory."""
-    if kind.origin is Origin.CONSTANT:
-        raise context.refusal(
-            Code.E0505, span, "this is constant and cannot be written", help="make a copy with `bpf.copy(…)`"
-        )
-
-
-@statement("Return")
-def _return(context: Context, node: Any) -> None:
-    from pyebpf.frontend.functions import return_value
-
-    return_value(context, node)
-
-
 @statement("Assert")
 def _assert(context: Context, node: Any) -> None:
     found = test(context, node.test)
@@ -308,7 +226,7 @@ def _if(context: Context, node: Any) -> None:
             context.report(problem.diagnostic)
         else:
             context.poisoned = True
-        _poison(context, node.test, context.state)
+        poison(context, node.test, context.state)
         assert context.state is not None
         found = Test(None, None, context.state.copy(), context.state.copy())
     if found.known is not None:
@@ -327,17 +245,6 @@ def _if(context: Context, node: Any) -> None:
         branch(context, found, body, orelse, context.span(node))
 
 
-@statement("Delete")
-def _delete(context: Context, node: Any) -> None:
-    from pyebpf.frontend.maps import delete_item
-
-    for target in node.targets:
-        context.coverage.mark(target)
-        if type(target).__name__ != "Subscript":
-            refuse_construct(context, target)
-        delete_item(context, target)
-
-
 @statement("Nonlocal")
 def _nonlocal(context: Context, node: Any) -> None:
     for name in node.names:
@@ -348,10 +255,3 @@ def _nonlocal(context: Context, node: Any) -> None:
                 f"`{name}` belongs to a function that is not compiled, and cannot be assigned",
                 help="use `bpf.Global[T]` and its `.value`",
             )
-
-
-@statement("FunctionDef")
-def _function(context: Context, node: Any) -> None:
-    from pyebpf.frontend.functions import define_nested
-
-    define_nested(context, node)

@@ -43,7 +43,7 @@ class Static:
 @final
 @dataclass(frozen=True, slots=True)
 class Method:
-    """``receiver.name`` where the receiver is a run-time value, a map or a global; what it means is known at the call."""
+    """``receiver.name`` of a run-time value, a map or a global; what it means is known at the call."""
 
     receiver: Static | tree.Expr
     name: str
@@ -149,10 +149,12 @@ def join(left: VariableType, right: VariableType) -> VariableType:
             return join_ints(BOOL_AS_INT, right)
         case (Int(), Bool()):
             return join_ints(left, BOOL_AS_INT)
-        case (OptionalInt(), Int() | OptionalInt()) | (Int(), OptionalInt()):
-            one = left.of if isinstance(left, OptionalInt) else left
-            two = right.of if isinstance(right, OptionalInt) else right
+        case (OptionalInt(of=one), OptionalInt(of=two)):
             return OptionalInt(join_ints(one, two))
+        case (OptionalInt(of=one), Int()):
+            return OptionalInt(join_ints(one, right))
+        case (Int(), OptionalInt(of=two)):
+            return OptionalInt(join_ints(left, two))
         case (NoneT(), Int() | OptionalInt() | Maybe()) | (Int() | OptionalInt() | Maybe(), NoneT()):
             other = right if isinstance(left, NoneT) else left
             return OptionalInt(other) if isinstance(other, Int) else other

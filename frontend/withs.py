@@ -8,10 +8,10 @@ from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.frontend import tree
 from pyebpf.frontend.arguments import arguments
+from pyebpf.frontend.blocks import block, statement
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Fate, Knowledge
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.statements import block, statement
 from pyebpf.frontend.types import Maybe, Origin, Ref
 from pyebpf.frontend.values import Method, Static
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType

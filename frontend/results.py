@@ -1,0 +1,160 @@
+"""What a function returns: ``return`` statements, their common type, and ends without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyebpf.codes import Code
+from pyebpf.diagnostics import Label, Span
+from pyebpf.frontend import conversions, tree
+from pyebpf.frontend.blocks import statement
+from pyebpf.frontend.expressions import operand
+from pyebpf.frontend.flow import join_states
+from pyebpf.frontend.resources import check_released
+from pyebpf.frontend.session import Context
+from pyebpf.frontend.tailcalls import tail_call
+from pyebpf.frontend.types import NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Ref
+from pyebpf.frontend.values import Mismatch, Operand, OptionalInt, Static, VariableType, describe, join, widen
+
+
+def joined_result(context: Context) -> VariableType | None:
+    result: VariableType | None = None
+    for found, span in context.results:
+        try:
+            result = found if result is None else join(result, found)
+        except Mismatch as mismatch:
+            if mismatch.mixed_sign:
+                context.report(
+                    context.diagnostic(
+                        Code.E0303,
+                        span,
+                        "the results of this function are `u64` in one place and may be negative in another",
+                        help="convert with `i64(…)` or `u64(…)`",
+                    )
+                )
+                continue
+            first = context.results[0]
+            if isinstance(found, NoneT) or isinstance(result, NoneT):
+                continue  # reported as a missing return value
+            context.report(
+                context.diagnostic(
+                    Code.E0305,
+                    span,
+                    f"this returns {describe(mismatch.right)}, another `return` returns {describe(mismatch.left)}",
+                    labels=[Label(first[1], describe(first[0]))],
+                    notes=["a function has one type of result"],
+                )
+            )
+    if result is None or context.instance.function.kind is tree.FunctionKind.ENTRY:
+        return result
+    # Rounded, so that rounds settle.
+    return widen(result) if context.result is not None and result != context.result else result
+
+
+def falls_off(context: Context) -> None:
+    """The end of the body is reached without a ``return``."""
+    span = context.source.name_span(context.scope.node)
+    finishes = [(kind, at) for kind, at in context.results if not isinstance(kind, NoneT)]
+    entry = context.instance.function.kind is tree.FunctionKind.ENTRY
+    if entry or finishes:
+        last = context.scope.node.body[-1]
+        context.report(
+            context.diagnostic(
+                Code.E0403,
+                span,
+                f"`{context.scope.node.name}` may end without `return`",
+                labels=[Label(context.span(last), "after this the function ends")],
+                notes=[
+                    "a program has to return a verdict"
+                    if entry
+                    else "a function returns a value on every path, or on none"
+                ],
+                help="add a `return` at the end",
+            )
+        )
+        return
+    context.results.append((NONE, span))
+
+
+@statement("Return")
+def return_value(context: Context, node: Any) -> None:
+    """``return``, with the value in the function's result type."""
+    if node.value is not None and tail_call(context, node):
+        leave(context)
+        return
+    span = context.span(node)
+    entry = context.instance.function.kind is tree.FunctionKind.ENTRY
+    found: Operand = Static(None, span) if node.value is None else operand(context, node.value)
+    if isinstance(found, Static) and found.value is None:
+        if entry:
+            raise context.refusal(
+                Code.E0403,
+                node,
+                "a program has to return a verdict",
+                help="return an integer, such as `bpf.XDP_PASS`",
+            )
+        _return_none(context, span)
+        return
+    expr = conversions.runtime(context, found)
+    if entry:
+        expr = conversions.integer(context, expr, "an integer as the verdict")
+    _check_result(context, expr)
+    kind = expr.type
+    assert not isinstance(kind, NoneT)
+    context.results.append((kind, context.span(node.value)))
+    wanted = context.result
+    if wanted is not None and not isinstance(wanted, OptionalInt):
+        expr = conversions.to_variable(context, expr, wanted)
+    context.out.append(tree.Return(value=expr, span=span))
+    leave(context)
+
+
+def _return_none(context: Context, span: Span) -> None:
+    context.results.append((NONE, span))
+    if any(isinstance(kind, Int | Bool) for kind, _ in context.results):
+        raise context.refusal(
+            Code.E0912,
+            span,
+            "a function cannot return an integer on one path and `None` on another",
+            help="return a number that means “none”, or raise an exception",
+        )
+    wanted = context.result
+    value = tree.NullConst(type=wanted, span=span) if isinstance(wanted, Maybe) else None
+    context.out.append(tree.Return(value=value, span=span))
+    leave(context)
+
+
+def _check_result(context: Context, expr: tree.Expr) -> None:
+    kind = expr.type.of if isinstance(expr.type, Maybe) else expr.type
+    if any(isinstance(found, NoneT) for found, _ in context.results) and isinstance(kind, Int | Bool):
+        raise context.refusal(
+            Code.E0912,
+            expr.span,
+            "a function cannot return an integer on one path and `None` on another",
+            help="return a number that means “none”, or raise an exception",
+        )
+    if isinstance(kind, NoneT):
+        raise context.refusal(Code.E0301, expr.span, "this has no value that could be returned")
+    if isinstance(kind, ContextPtr):
+        raise context.refusal(Code.E0504, expr.span, "the context cannot be returned")
+    if isinstance(kind, Ref) and kind.origin in (Origin.CALLER, Origin.RECORD):
+        words = "a parameter of it" if kind.origin is Origin.CALLER else "a ring buffer record"
+        raise context.refusal(
+            Code.E0504,
+            expr.span,
+            f"a function cannot return a reference to {words}",
+            notes=[
+                "the caller has that object already"
+                if kind.origin is Origin.CALLER
+                else "it is submitted at the end"
+            ],
+            help="return a copy: `bpf.copy(…)`",
+        )
+
+
+def leave(context: Context) -> None:
+    """Control leaves the function here: every open ``finally`` runs on the way."""
+    for frame in context.errors[1:]:
+        frame.finals = join_states(frame.finals, context.state)
+    check_released(context)
+    context.state = None
