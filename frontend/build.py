@@ -5,13 +5,15 @@ branches. The subjects:
 
 - ``build_state``: what is carried along, values and places; ``build_types``: types of values
 - ``build_expr`` and ``build_control``: the dispatchers over expressions and statements
-- ``build_arith``, ``build_memory``, ``build_refs``, ``build_maps``, ``build_packet``: what they are made of
+- ``build_arith``, ``build_memory``, ``build_refs``, ``build_objects``, ``build_maps``, ``build_packet``: what they are made of
 - ``build_loops``, ``build_try``, ``build_exits``: control flow
 - ``build_calls``, ``build_frame``: how functions call each other
 - ``build_data``: maps, variables and constants
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from pyebpf.frontend import build_calls, build_control, build_expr, tree
 from pyebpf.frontend.build_data import DataBuilder, map_spec
@@ -28,11 +30,13 @@ from pyebpf.target import Target
 _LOWERING = Lowering(build_expr.expression, build_expr.branch, build_control.body)
 
 
-def build(unit: tree.Unit, target: Target) -> Module:
+def build(unit: tree.Unit, target: Target, *, checks: bool = True) -> Module:
     """Lower ``unit`` for ``target``.
 
-    The tree has been checked: whatever is wrong with it raises ``InternalError``, never a diagnostic.
+    The tree has been checked: whatever is wrong with it raises ``InternalError``, never a diagnostic. Without
+    ``checks`` (for tests) nothing is tested at run time, so that the kernel's own checks can be seen.
     """
+    lowering = replace(_LOWERING, checks=checks)
     module = Module(license=unit.license)
     data = DataBuilder(module, target)
     for decl in unit.maps:
@@ -44,7 +48,7 @@ def build(unit: tree.Unit, target: Target) -> Module:
     frames = frames_of(functions)
     known = facts(frames)
     for function in functions:
-        module.functions[function.name] = _function(function, frames, known, data, target)
+        module.functions[function.name] = _function(function, frames, known, data, target, lowering)
     return module
 
 
@@ -54,6 +58,7 @@ def _function(
     known: Facts,
     data: DataBuilder,
     target: Target,
+    lowering: Lowering,
 ) -> Function:
     frame = frames[source]
     params = [Param(i, type=t, name=name, span=source.span) for i, (name, t, _) in enumerate(frame.params)]
@@ -72,7 +77,7 @@ def _function(
     builder = Builder(function, source.span)
     alike = frame.calling in (Calling.ENTRY, Calling.CALLBACK)
     exits = Exits(builder, errors_alike=alike)
-    state = State(source, frames, data, target, builder, exits, _LOWERING, known)
+    state = State(source, frames, data, target, builder, exits, lowering, known)
     build_calls.enter(state)
     state.run(source.body)
     _fall_off(state)

@@ -511,6 +511,12 @@ class Code(enum.Enum):
         wrong="big = bpf.array(u64, 100)",
         right="# a per-CPU map as scratch memory\nscratch = bpf.PerCpuArray[u32, Big](max_entries=1)",
     )
+    E1002 = Explanation(
+        title="calls are nested too deep",
+        why="The kernel allows eight frames of functions that are not inlined, the program included.",
+        wrong="# nine functions, each @bpf.noinline, each calling the next",
+        right="# mark some of them with @bpf.inline",
+    )
 
     @property
     def explanation(self) -> Explanation:

@@ -118,10 +118,12 @@ def compile_programs(
     place: Placement = place_globals,
     stages: Iterable[str] = (),
     check: bool = False,
+    checks: bool = True,
 ) -> Compiled:
     """Compile ``programs`` of one module into one object.
 
     ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
+    ``checks=False`` leaves out every run-time check; it is for tests that want to see what the kernel says.
     Raises ``CompileError`` with every diagnostic.
     """
     from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
@@ -145,7 +147,7 @@ def compile_programs(
 
         texts["tree"] = print_unit(unit)
     place(unit)
-    module = build(unit, target)
+    module = build(unit, target, checks=checks)
     keep("ssa", lambda: print_module(module))
     optimize(
         module, target=target, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check
