@@ -5,10 +5,11 @@ branches. The subjects:
 
 - ``build_state``: what is carried along, values and places; ``build_types``: types of values
 - ``build_expr`` and ``build_control``: the dispatchers over expressions and statements
-- ``build_arith``, ``build_memory``, ``build_refs``, ``build_objects``, ``build_maps``, ``build_packet``: what they are made of
+- ``build_arith``, ``build_memory``, ``build_refs``, ``build_objects``: numbers, storage, references, objects
+- ``build_maps``, ``build_packet``: what the kernel gives
 - ``build_loops``, ``build_try``, ``build_exits``: control flow
 - ``build_calls``, ``build_frame``: how functions call each other
-- ``build_data``: maps, variables and constants
+- ``build_data``: maps, variables and constants; ``build_facts``: what is known of references beforehand
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pyebpf.frontend import (
     build_loops,
     build_maps,
     build_memory,
+    build_objects,
     build_packet,
     build_refs,
     build_try,
@@ -49,7 +50,7 @@ def _statement(f: State, node: tree.Stmt) -> None:
         case tree.UpdateTo():
             _update_to(f, node)
         case tree.CopyInto():
-            build_refs.copy_into(f, node)
+            build_objects.copy_into(f, node)
         case tree.StoreContext():
             build_packet.store_context(f, node)
         case tree.Evaluate():

@@ -9,6 +9,7 @@ from pyebpf.frontend import (
     build_calls,
     build_maps,
     build_memory,
+    build_objects,
     build_packet,
     build_refs,
     tree,
@@ -65,9 +66,9 @@ def expression(f: State, node: tree.Expr) -> Operand:
             data = node.data[: layout.size].ljust(layout.size, b"\0")
             return Place(f.data.constant_ref(data, layout, node.label, f.b), 0, 8)
         case tree.NewStruct() | tree.NewArray():
-            return build_refs.new_object(f, node)
+            return build_objects.new_object(f, node)
         case tree.CopyOf():
-            return build_refs.copy_of(f, node)
+            return build_objects.copy_of(f, node)
         case tree.FieldOf():
             return f.place(node.base).at(node.field.offset)
         case tree.ElementOf():
@@ -77,7 +78,7 @@ def expression(f: State, node: tree.Expr) -> Operand:
         case tree.Read():
             layout = build_refs.layout_of(node.ref, f)
             assert isinstance(layout, IntType)
-            return build_memory.load_int(f, f.place(node.ref), layout, _hint(node.ref))
+            return build_memory.load_int(f, _to_read(f, node.ref), layout, _hint(node.ref))
         case tree.GlobalVar():
             return Place(f.data.global_ref(node.decl, f.b), 0, variable_align(node.decl.layout))
         case tree.LengthOfBytes():
@@ -126,6 +127,15 @@ def _get_local(f: State, node: tree.GetLocal) -> Operand:
     if node.local in f.facts.alignments and not isinstance(node.type, Int | Bool):
         return Place(held, 0, f.facts.alignments[node.local])
     return held
+
+
+def _to_read(f: State, ref: tree.Expr) -> Place:
+    """The place of an integer that is read once: copies of the packet need no storage of their own for that."""
+    if isinstance(ref, tree.PacketCopy):
+        size = ref.type.layout.size
+        with f.at(ref.span):
+            return build_packet.load_packet(f, ref, f.temporary("packet", size), size)
+    return f.place(ref)
 
 
 def _hint(ref: tree.Expr) -> str:

@@ -143,7 +143,7 @@ def reserve(f: State, node: tree.Reserve) -> None:
     record = f.helper("ringbuf_reserve", map_ref(f, node.map), f.b.const(size), zero_flags, type=type_)
     record.name = node.local.name
     reserved, start = f.b.new_block("reserved"), f.b.new_block("with")
-    f.b.branch(f.b.cmp(Pred.NE, record, f.b.null(type_)), reserved, start)
+    f.b.branch(f.b.cmp(Pred.EQ, record, f.b.null(type_)), start, reserved)
     f.go(reserved)
     memory.zero(f, Place(f.b.nonnull(record), 0, 8), size)
     f.jump_to(start)
@@ -151,7 +151,7 @@ def reserve(f: State, node: tree.Reserve) -> None:
 
     def finish(helper: str) -> None:
         ending, ended = f.b.new_block(helper.removeprefix("ringbuf_")), f.b.new_block("ended")
-        f.b.branch(f.b.cmp(Pred.NE, record, f.b.null(type_)), ending, ended)
+        f.b.branch(f.b.cmp(Pred.EQ, record, f.b.null(type_)), ended, ending)
         f.go(ending)
         f.helper(helper, f.b.nonnull(record), f.b.const(0), type=VOID)
         f.jump_to(ended)

@@ -107,12 +107,16 @@ def _limit(f: State, offset: Number, limit: int) -> None:
 
 def packet_copy(f: State, node: tree.PacketCopy) -> Place:
     """Bytes of the packet in the node's slot."""
+    size = node.type.layout.size
+    return load_packet(f, node, f.slot(node, "object", size, node.label or "packet"), size)
+
+
+def load_packet(f: State, node: tree.PacketCopy, place: Place, size: int) -> Place:
+    """The first ``size`` of the bytes that ``node`` copies, at ``place`` on the stack."""
     context = f.value(node.context)
     offset = f.number(node.offset)
     _limit(f, offset, MAX_COPY_OFFSET)
-    size = node.type.layout.size
-    place = f.slot(node, "object", size, node.label or "packet")
-    result = f.helper("skb_load_bytes", context, offset.value, place.pointer, f.b.const(size))
+    result = f.helper("skb_load_bytes", context, offset.value, f.pointer(place), f.b.const(size))
     f.fail_if(f.b.cmp(Pred.SLT, result, f.b.const(0)), tree.Exc.INDEX)
     return place
 
