@@ -170,9 +170,9 @@ class _Assembly:
                 return
             offset += place
             if source.frame_is_dst:
-                dst = FRAME_POINTER
+                dst = FRAME_POINTER if dst is None else dst
             else:
-                src = FRAME_POINTER
+                src = FRAME_POINTER if src is None else src
         yield Insn(source.opcode, dst or 0, source.src_field if src is None else src, offset, imm)
 
     def place(self, slot: FrameSlot, span: Span | None) -> int:

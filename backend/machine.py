@@ -98,14 +98,15 @@ class Symbol:
 class MachineInsn:
     """One BPF instruction with register operands left open.
 
-    ``opcode``, ``offset`` and ``imm`` are the encoding's fields (``imm`` has 64 bits for ``ld_imm64``); ``dst`` and
-    ``src`` are indexes into ``operands``, or ``None`` where the field is 0; ``src_field`` is a constant in the src
-    field (pseudo sources, call kinds). ``frame``: the slot whose offset is added to ``offset`` (loads, stores) or to
-    ``imm`` (address computation: ``alu64 add imm`` without uses, emitted as ``dst = r10; dst += imm``), with r10 in
-    the address register's place: ``frame_is_dst`` tells which field that is. ``move``: it copies operand 1 to operand
-    0 in full, and may be coalesced away. ``remat``: it has no uses and no effects, so it may be repeated instead of
-    spilled. ``commutative``: the operand that the result is tied to (``reuse``) and the other use may change places.
-    Jumps name no target here: see ``MachineBlock``.
+    ``opcode``, ``offset`` and ``imm`` are the encoding's fields (``imm`` has 64 bits for ``ld_imm64``);
+    ``dst`` and ``src`` are indexes into ``operands``, or ``None`` where the field is 0; ``src_field`` is a
+    constant in the src field (pseudo sources, call kinds). ``frame``: the slot whose offset is added to
+    ``offset`` (loads, stores) or to ``imm`` (address computation: ``alu64 add imm`` without uses, emitted as
+    ``dst = r10; dst += imm``), with r10 as the address register unless an operand is: ``frame_is_dst`` tells
+    which field that is. ``move``: it copies operand 1 to operand 0 in full, and may be coalesced away.
+    ``remat``: it has no uses and no effects, so it may be repeated instead of spilled. ``commutative``: the
+    operand that the result is tied to (``reuse``) and the other use may change places. Jumps name no target
+    here: see ``MachineBlock``.
     """
 
     opcode: int

@@ -14,6 +14,7 @@ from typing import Final
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Source
 from pyebpf.backend.machine import (
+    FRAME_POINTER,
     Edge,
     FrameSlot,
     MachineBlock,
@@ -205,6 +206,14 @@ class Selection:
         emitted.
         """
         return self._leaf(isa.alu(Alu.ADD, Source.K), offset, slot=self.slot(alloca))
+
+    def add_frame_pointer(self, index: VReg) -> VReg:
+        """``index + r10``: a pointer into the frame whose constant part is in the offsets of its accesses."""
+        reg = self.new()
+        operands = (Operand(reg, Role.DEF, reuse=1), Operand(index, Role.USE))
+        opcode = isa.alu(Alu.ADD, Source.X)
+        self.append(MachineInsn(opcode, operands, dst=0, src_field=FRAME_POINTER))
+        return reg
 
     def copy(self, source: VReg) -> VReg:
         """A full copy, which the allocator coalesces away where it can."""

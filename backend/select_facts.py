@@ -75,34 +75,54 @@ def addresses(op: Value) -> tuple[Address, ...]:
             return ()
 
 
-def _read(op: Value) -> Iterator[Value]:
-    """The values that the instructions of ``op`` read from registers (leaves too)."""
+def _read(op: Value) -> Iterator[tuple[Value, bool]]:
+    """The values that the instructions of ``op`` read from registers (leaves too), and whether only as an
+    address."""
     match op:
         case ops.Branch(condition=ops.Cmp() as compare):
-            yield from compare.operands()
+            yield from ((operand, False) for operand in compare.operands())
         case ops.Store() | ops.Atomic():
-            yield addresses(op)[0].base
-            yield op.value
+            yield addresses(op)[0].base, True
+            yield op.value, False
         case ops.Load() | ops.MemZero() | ops.MemCopy():
-            yield from (place.base for place in addresses(op))
+            yield from ((place.base, True) for place in addresses(op))
         case _:
-            yield from op.operands()
+            yield from ((operand, False) for operand in op.operands())
 
 
-def _needed(order: list[ops.Block]) -> set[Value]:
-    """Every value that must be in a register, from those that effects and control flow read backwards."""
+def _needed(order: list[ops.Block]) -> tuple[set[Value], set[Value]]:
+    """Every value that must be in a register, from those that effects and control flow read backwards; and
+    those that are read as something else than an address."""
     stays = Effects.WRITES | Effects.TERMINATES
-    work = [v for block in order for op in block.ops if op.EFFECTS & stays for v in _read(op)]
+    work = [read for block in order for op in block.ops if op.EFFECTS & stays for read in _read(op)]
     needed: set[Value] = set()
+    exposed: set[Value] = set()
     while work:
-        value = work.pop()
+        value, only_address = work.pop()
+        if not only_address:
+            exposed.add(value)
         if value in needed or isinstance(value, LEAVES):
             continue
         needed.add(value)
         # A call is a root already; reading its operands again would be harmless, but is not needed.
         if not value.EFFECTS & stays:
             work.extend(_read(value))
-    return needed
+    return needed, exposed
+
+
+def _stack_indexed(needed: set[Value], exposed: set[Value]) -> dict[Value, tuple[ops.Alloca, int]]:
+    """Variable distances into the frame that are only accessed: the frame slot and the constant part.
+
+    ``index + r10`` is then all that must be computed, and the slot's place goes into the instructions'
+    offsets.
+    """
+    found: dict[Value, tuple[ops.Alloca, int]] = {}
+    for op in needed:
+        if isinstance(op, ops.PtrAdd) and not isinstance(op.offset, ops.Const) and op not in exposed:
+            where = address(op.base, 0, 1)
+            if isinstance(where.base, ops.Alloca):
+                found[op] = where.base, where.offset
+    return found
 
 
 def _section_homes(function: Function, order: list[ops.Block]) -> dict[str, tuple[ops.Block, ops.GlobalRef]]:
@@ -224,7 +244,7 @@ class Facts:
     """What is known of ``function``. ``order``: its blocks in reverse postorder; ``needed``: see the
     module's text; ``bound``: register widths at run time; ``known``: those that the verifier can follow, on
     which alone an extension may be left out; ``section_homes``: the block in which a data section's address
-    is made.
+    is made; ``stack_indexed``: pointers into the frame that need no address of their own.
     """
 
     def __init__(self, function: Function, module: Module, target: Target) -> None:
@@ -232,7 +252,8 @@ class Facts:
         self.module = module
         self.target = target
         self.order = cfg.reverse_postorder(function)
-        self.needed = _needed(self.order)
+        self.needed, exposed = _needed(self.order)
+        self.stack_indexed = _stack_indexed(self.needed, exposed)
         self.section_homes = _section_homes(function, self.order)
         place = {block: number for number, block in enumerate(self.order)}
         self.has_loops = any(place[s] <= place[b] for b in self.order for s in b.successors())

@@ -30,54 +30,57 @@ _ATOMIC: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A memory operand as an instruction has it: a register or a frame slot, and an offset."""
+    """A memory operand as an instruction has it: an offset from ``base`` (r10 if there is none), and from
+    the place of ``slot`` in the frame if there is one."""
 
-    base: VReg | FrameSlot
+    base: VReg | None
+    slot: FrameSlot | None
     offset: int
 
     def at(self, distance: int) -> _Place:
-        return _Place(self.base, self.offset + distance)
+        return _Place(self.base, self.slot, self.offset + distance)
 
 
 def _place(sel: Selection, where: Address, size: int) -> _Place:
     match where.base:
         case ops.Alloca() as alloca:
-            return _Place(sel.slot(alloca), where.offset)
+            return _Place(None, sel.slot(alloca), where.offset)
         case ops.GlobalRef() as ref:
             reg, distance = sel.global_base(ref)
             offset = where.offset + distance
             if offset >= OFFSET_MIN and offset + size - 1 <= OFFSET_MAX:
-                return _Place(reg, offset)
-            return _Place(sel.reg(ref), where.offset)
+                return _Place(reg, None, offset)
+            return _Place(sel.reg(ref), None, where.offset)
+        case base if base in sel.facts.stack_indexed:
+            alloca, offset = sel.facts.stack_indexed[base]
+            return _Place(sel.reg(base), sel.slot(alloca), where.offset + offset)
         case base:
-            return _Place(sel.reg(base), where.offset)
+            return _Place(sel.reg(base), None, where.offset)
 
 
 def _load(sel: Selection, opcode: int, place: _Place) -> VReg:
     reg = sel.new()
-    define = Operand(reg, Role.DEF)
-    if isinstance(place.base, FrameSlot):
-        sel.append(MachineInsn(opcode, (define,), dst=0, offset=place.offset, frame=place.base))
-    else:
-        operands = (define, Operand(place.base, Role.USE))
-        sel.append(MachineInsn(opcode, operands, dst=0, src=1, offset=place.offset))
+    operands = [Operand(reg, Role.DEF)]
+    if place.base is not None:
+        operands.append(Operand(place.base, Role.USE))
+    src = None if place.base is None else 1
+    sel.append(MachineInsn(opcode, tuple(operands), dst=0, src=src, offset=place.offset, frame=place.slot))
     return reg
 
 
 def _store(sel: Selection, opcode: int, place: _Place, value: VReg | None, imm: int = 0) -> None:
     """A store or atomic: ``value`` is its register, or ``imm`` the constant."""
-    uses = [Operand(r, Role.USE) for r in (place.base, value) if isinstance(r, VReg)]
-    frame = place.base if isinstance(place.base, FrameSlot) else None
+    uses = [Operand(r, Role.USE) for r in (place.base, value) if r is not None]
     sel.append(
         MachineInsn(
             opcode,
             tuple(uses),
-            dst=None if frame else 0,
+            dst=None if place.base is None else 0,
             src=None if value is None else len(uses) - 1,
             offset=place.offset,
             imm=imm,
-            frame=frame,
-            frame_is_dst=frame is not None,
+            frame=place.slot,
+            frame_is_dst=place.slot is not None,
         )
     )
 
@@ -146,6 +149,8 @@ def atomic(sel: Selection, op: ops.Atomic) -> None:
 
 def pointer_add(sel: Selection, op: ops.PtrAdd) -> VReg:
     """``PtrAdd`` that is needed in a register."""
+    if op in sel.facts.stack_indexed:
+        return sel.add_frame_pointer(sel.reg(op.offset))
     match op.base, op.offset:
         case ops.Alloca() as alloca, ops.Const(value=offset) if fits_imm(offset):
             return sel.frame_address(alloca, as_imm(offset))
