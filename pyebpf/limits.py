@@ -22,7 +22,7 @@ def limit_diagnostic(error: StackTooLarge | CallsTooDeep, module: Module) -> Dia
             help=("mark some of the functions with `@bpf.inline`",),
         )
     slots = [
-        (slot.size, slot.label or "saved registers", report.name) for report in error.chain for slot in report.frame
+        (slot.size, slot.label or "unnamed", report.name) for report in error.chain for slot in report.frame
     ]
     largest = sorted(slots, key=lambda s: -s[0])[:_SHOWN]
     listed = ", ".join(f"{label} in {name} ({size} bytes)" for size, label, name in largest)
@@ -30,7 +30,7 @@ def limit_diagnostic(error: StackTooLarge | CallsTooDeep, module: Module) -> Dia
         op.label: op.span
         for report in error.chain
         for op in module.functions[report.name].ops()
-        if isinstance(op, Alloca) and op.span is not None
+        if isinstance(op, Alloca) and op.span is not None and op.label
     }
     span = next((places[label] for _, label, _ in largest if label in places), error.function.span)
     return Diagnostic(
