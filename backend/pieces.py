@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
-from pyebpf.backend.liveness import NEVER, Liveness
+from pyebpf.backend.liveness import Liveness
 from pyebpf.backend.spill import SpillPlan
 from pyebpf.diagnostics import InternalError
 
@@ -126,7 +126,8 @@ class _Cutter:
         current = dict(entry)
         result = CutBlock(entry)
         for i, site in enumerate(block.sites):
-            current = self._site(result, site, self.plan.kept[block.index][i], current, base + 3 * i)
+            kept, defined = self.plan.kept[block.index][i], self.plan.defined[block.index][i]
+            current = self._site(result, site, kept, defined, current, base + 3 * i)
         end = base + 3 * len(block.sites)
         for piece in current.values():
             self._end(piece, end)
@@ -177,7 +178,13 @@ class _Cutter:
     # ------------------------------------------------------------ an instruction
 
     def _site(
-        self, result: CutBlock, site: Site, keep: list[int], old: dict[int, int], arrive: int
+        self,
+        result: CutBlock,
+        site: Site,
+        keep: list[int],
+        defined: set[int],
+        old: dict[int, int],
+        arrive: int,
     ) -> dict[int, int]:
         """Cut at ``site``; gives the pieces in registers after it."""
         read, lose, after = arrive + 1, arrive + 2, arrive + 3
@@ -223,7 +230,7 @@ class _Cutter:
                 self.to_store.append(piece)
             operands[def_operand] = operands[use_operand] = piece
             readable.setdefault(value, piece)
-            self._finish_definition(site, definition, piece, after, new)
+            self._finish_definition(defined, definition, piece, after, new)
             reuse = site.insn.operands[def_operand].reuse
             if reuse is not None and reuse != use_operand:
                 cut_site.swapped = (reuse, use_operand)
@@ -237,11 +244,11 @@ class _Cutter:
             operands[operand] = readable[value]
         for operand, value, early in site.plain_defs:
             piece = operands[operand] = self._define(value, read if early else after)
-            self._finish_definition(site, value, piece, after, new)
+            self._finish_definition(defined, value, piece, after, new)
         self.fresh = set(in_place)
         for operand, value, register in site.fixed_defs:
             piece = operands[operand] = self._define(value, after, register)
-            self._finish_definition(site, value, piece, after, new)
+            self._finish_definition(defined, value, piece, after, new)
         for piece, last in ends.items():
             self._end(piece, last)
         for register in range(REGISTERS):
@@ -249,8 +256,10 @@ class _Cutter:
                 self.pieces.busy[register] |= 1 << lose
         return new
 
-    def _finish_definition(self, site: Site, value: int, piece: int, after: int, new: dict[int, int]) -> None:
-        if site.after[value] < NEVER:
+    def _finish_definition(
+        self, defined: set[int], value: int, piece: int, after: int, new: dict[int, int]
+    ) -> None:
+        if value in defined:
             new[value] = piece
         else:
             self._end(piece, after)

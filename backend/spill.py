@@ -26,17 +26,19 @@ from pyebpf.diagnostics import InternalError
 
 _PREFER_REMAT: Final = 1 << 40
 _PRESERVED: Final = 4
+ROOM = 9
 
 
 @dataclass(eq=False, slots=True)
 class SpillPlan:
     """By block index: the values in registers at the start (``entry``) and end (``exit``), and for every site those
-    that stay in registers across it (``kept``; its definitions come on top). ``spilled``: the values that are stored
+    that stay in registers across it (``kept``) and those of its definitions that stay from then on (``defined``). ``spilled``: the values that are stored
     to the frame."""
 
     entry: list[list[int]]
     exit: list[set[int]]
     kept: list[list[list[int]]]
+    defined: list[list[set[int]]]
     spilled: set[int]
 
 
@@ -56,9 +58,14 @@ class _Planner:
         self.liveness = liveness
         count = len(flow.blocks)
         self.plan = SpillPlan(
-            [[] for _ in range(count)], [set() for _ in range(count)], [[] for _ in range(count)], set()
+            [[] for _ in range(count)],
+            [set() for _ in range(count)],
+            [[] for _ in range(count)],
+            [[] for _ in range(count)],
+            set(),
         )
         self.done = [False] * count
+        self.depth = _definition_depths(flow)
         self.pressure = _Pressure(flow, liveness)
 
     def run(self) -> SpillPlan:
@@ -66,7 +73,8 @@ class _Planner:
             self.plan.entry[block.index] = self._entry(block)
             self._walk(block)
             self.done[block.index] = True
-        self._reload_on_edges()
+        self._trim()
+        self._find_spilled()
         return self.plan
 
     # ------------------------------------------------------------ within a block
@@ -95,10 +103,11 @@ class _Planner:
             if len(keep) + len(site.defs) + max(len(site.uses), site.forbidden.bit_count()) > REGISTERS:
                 keep = self._evict(block, i, site, keep, next_use)
             next_use = {v: after.get(v, next_use.get(v, NEVER)) for v in keep}
-            for value in site.defs:
-                if after[value] < NEVER:
-                    next_use[value] = after[value]
+            defined = {v for v in site.defs if after[v] < NEVER}
+            for value in defined:
+                next_use[value] = after[value]
             kept_lists.append(keep)
+            self.plan.defined[index].append(defined)
         self.plan.exit[index] = set(next_use)
 
     def _evict(
@@ -111,7 +120,7 @@ class _Planner:
             distance = after.get(value, next_use.get(value, NEVER)) - i
             if value in remat:
                 return distance + _PREFER_REMAT
-            return distance * 2 if value in spilled else distance
+            return distance * 2 if value in spilled or self.depth[value] < block.depth else distance
 
         keep = sorted(keep, key=cost)
         while (shortage := demand(site, keep)) > 0:
@@ -137,15 +146,50 @@ class _Planner:
             return self._loop_entry(block, known)
         if len(known) == 1 and not block.params:
             return [v for v in self.plan.exit[known[0]] if live >> v & 1]
+        return self._join_entry(block, known)
+
+    def _join_entry(self, block: FlowBlock, known: list[int]) -> list[int]:
+        """The same where paths meet: what is there on all of them, and what is used right here."""
+        live = self.liveness.live_in[block.index]
+        distance = self.liveness.distance_in[block.index]
+        call = self.liveness.clobber_in[block.index]
+        remat = self.flow.remat
         counts: dict[int, int] = {}
         for p in known:
             for value in self.plan.exit[p]:
                 if live >> value & 1:
                     counts[value] = counts.get(value, 0) + 1
-        sure = [v for v, n in counts.items() if n == len(known)]
-        maybe = [v for v, n in counts.items() if n < len(known) and v not in self.flow.remat]
-        sure += [v for v in block.params if live >> v & 1]
-        return self._choose(block, sure, maybe, REGISTERS)
+        chosen = [v for v, n in counts.items() if n == len(known)]
+        survivors = sorted((v for v in distance if distance[v] > call), key=distance.__getitem__)[:_PRESERVED]
+        for i, param in enumerate(block.params):
+            if live >> param & 1 and (
+                distance[param] <= call or param in survivors or self._in_register(block, i)
+            ):
+                chosen.append(param)
+        chosen = sorted(chosen, key=lambda v: (v in remat, distance[v]))[:REGISTERS]
+        for value in sorted(counts, key=distance.__getitem__):
+            missing = len(known) - counts[value]
+            if (
+                missing == 1
+                and value not in remat
+                and len(chosen) < ROOM
+                and distance[value] < min(call, len(block.sites))
+            ):
+                chosen.append(value)
+        return chosen
+
+    def _in_register(self, block: FlowBlock, index: int) -> bool:
+        """Whether a parameter that will be spilled anyway better arrives in a register: a store in the block and loads
+        on the edges from memory cost less than stores on the other edges."""
+        loads, stores = 1, 0
+        for p in block.preds:
+            [edge] = self.flow.blocks[p].edges
+            arg = edge.args[index]
+            if arg in self.flow.remat or arg in self.plan.exit[p]:
+                stores += arg not in self.plan.spilled
+            elif self.done[p]:
+                loads += 1
+        return loads < stores
 
     def _choose(self, block: FlowBlock, sure: Iterable[int], maybe: Collection[int], limit: int) -> list[int]:
         """``sure`` as far as they fit, then of ``maybe`` those that survive until they are used."""
@@ -194,20 +238,93 @@ class _Planner:
     def _in_any(self, value: int, preds: Iterable[int]) -> bool:
         return any(value in self.plan.exit[p] for p in preds)
 
-    # ------------------------------------------------------------ between blocks
+    # ------------------------------------------------------------ afterwards
 
-    def _reload_on_edges(self) -> None:
-        """Find the values that edges load from memory, because they arrive in a register and leave in none."""
+    def _trim(self) -> None:
+        """Let values leave their registers after the last use there, not only when others need the room.
+
+        This is liveness again, of values in registers: what is evicted before its next use is dead until then.
+        """
+        plan, flow = self.plan, self.flow
+        needed: list[set[int]] = [set() for _ in flow.blocks]  # in registers at the start
+        changed = True
+        while changed:
+            changed = False
+            for block in reversed(flow.blocks):
+                now = self._trim_block(block, needed, apply=False)
+                if len(now) > len(needed[block.index]):
+                    needed[block.index] = now
+                    changed = True
+        for block in flow.blocks:
+            self._trim_block(block, needed, apply=True)
+        for block in flow.blocks:
+            now = needed[block.index]
+            plan.entry[block.index] = [v for v in plan.entry[block.index] if v in now or v in block.params]
+
+    def _trim_block(self, block: FlowBlock, needed: list[set[int]], apply: bool) -> set[int]:
+        """The values that are needed in registers at the start of ``block``."""
+        plan = self.plan
+        index = block.index
+        live = plan.exit[index] & self._needed_after(block, needed)
+        if apply:
+            plan.exit[index] = live
+        kept, defined = plan.kept[index], plan.defined[index]
+        for i in range(len(block.sites) - 1, -1, -1):
+            site = block.sites[i]
+            if apply:
+                kept[i] = [v for v in kept[i] if v in live]
+                defined[i] = {v for v in defined[i] if v in live}
+            live = live.intersection(kept[i])
+            live.update(site.uses)
+            before = {*kept[i - 1], *defined[i - 1]} if i else set(plan.entry[index])
+            live &= before
+        return live
+
+    def _needed_after(self, block: FlowBlock, needed: list[set[int]]) -> set[int]:
+        """The values that the successors of ``block`` take from registers, if they are there."""
+        result: set[int] = set()
+        for edge in block.edges:
+            target = self.flow.blocks[edge.target]
+            result |= needed[edge.target]
+            live = self.liveness.live_in[edge.target]
+            for param, arg in zip(target.params, edge.args, strict=True):
+                result.discard(param)
+                if live >> param & 1:
+                    result.add(arg)
+        return result
+
+    def _find_spilled(self) -> None:
+        """The values that are loaded from memory anywhere, in front of uses or on edges."""
         remat, spilled = self.flow.remat, self.plan.spilled
+        spilled.clear()
         for block in self.flow.blocks:
-            leaving = self.plan.exit[block.index]
+            present = set(self.plan.entry[block.index])
+            lists = zip(block.sites, self.plan.kept[block.index], self.plan.defined[block.index], strict=True)
+            for site, kept, defined in lists:
+                spilled.update(v for v in site.uses if v not in present and v not in remat)
+                present = {*kept, *defined}
             for edge in block.edges:
                 target = self.flow.blocks[edge.target]
                 live = self.liveness.live_in[edge.target]
                 params = set(target.params)
-                needed = [v for v in self.plan.entry[edge.target] if v not in params]
-                needed += [a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1]
-                spilled.update(v for v in needed if v not in leaving and v not in remat)
+                loaded = [v for v in self.plan.entry[edge.target] if v not in params]
+                loaded += [a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1]
+                spilled.update(v for v in loaded if v not in self.plan.exit[block.index] and v not in remat)
+        for block in self.flow.blocks:
+            live, entry = self.liveness.live_in[block.index], self.plan.entry[block.index]
+            spilled.update(p for p in block.params if live >> p & 1 and p not in entry)
+
+
+def _definition_depths(flow: Flow) -> list[int]:
+    """By value, how deep in loops it is defined."""
+    depths = [0] * flow.values
+    for block in flow.blocks:
+        for value in block.params:
+            depths[value] = block.depth
+        for site in block.sites:
+            for value in site.defs:
+                depths[value] = block.depth
+    return depths
 
 
 def _only_fixed(site: Site, value: int) -> bool:
