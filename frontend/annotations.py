@@ -142,10 +142,15 @@ def _refuse(context: Context, span: Span, what: str = "this") -> Refused:
     )
 
 
+def parameter_annotations(definition: Any) -> list[Any]:
+    """The annotations of the parameters that can be given by position; None where there is none."""
+    return [*definition.args.posonlyargs_annotations, *definition.args.annotations]
+
+
 def annotate_variables(context: Context) -> None:
-    """Give the function's annotated variables their types; all annotations of a variable must agree."""
+    """Give the function's annotated variables and parameters their types; all annotations of one must agree."""
     work = list(reversed(context.instance.scope.node.body))
-    seen: dict[Variable, Annotation] = {}
+    seen = _annotated_parameters(context)
     while work:
         node = work.pop()
         kind = type(node).__name__
@@ -155,6 +160,22 @@ def annotate_variables(context: Context) -> None:
                 _annotate(context, variable, read_annotation(context, node.annotation), node, seen)
         if kind not in ("FunctionDef", "Lambda", "ClassDef"):
             work.extend(reversed(list(node.get_children())))
+
+
+def _annotated_parameters(context: Context) -> dict[Variable, Annotation]:
+    """The annotations of parameters hold for every assignment to them, as those of other variables do."""
+    definition = context.instance.scope.node
+    parameters = [*definition.args.posonlyargs, *(definition.args.args or ())]
+    seen: dict[Variable, Annotation] = {}
+    for parameter, node in zip(parameters, parameter_annotations(definition), strict=True):
+        variable = context.scope.variables.get(parameter.name)
+        if variable is None or node is None:
+            continue
+        found = read_annotation(context, node)
+        if not isinstance(found.type, ContextPtr | NoneT | None):
+            seen[variable] = found
+            variable.annotation, variable.wrap = found.type, found.layout
+    return seen
 
 
 def _annotate(

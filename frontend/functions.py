@@ -14,7 +14,7 @@ from pyebpf.codes import Code
 from pyebpf.declare import FunctionStyle
 from pyebpf.diagnostics import Diagnostic, Span
 from pyebpf.frontend import conversions, tree
-from pyebpf.frontend.annotations import read_annotation
+from pyebpf.frontend.annotations import Annotation, parameter_annotations, read_annotation
 from pyebpf.frontend.arguments import argument_nodes
 from pyebpf.frontend.arithmetic import as_kind, reinterpret
 from pyebpf.frontend.blocks import statement
@@ -29,6 +29,7 @@ from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
 from pyebpf.frontend.types import Bool, ContextPtr, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
 from pyebpf.frontend.values import Operand, Static, VariableType, describe, widen
 from pyebpf.ir.ops import Inlining
+from pyebpf.layout import IntType
 
 _INLINING = {
     FunctionStyle.PLAIN: Inlining.AUTO,
@@ -84,7 +85,11 @@ def _argument(context: Context, found: Operand) -> tree.Expr:
 
 def _call_expr(context: Context, instance: Instance, args: list[tree.Expr], span: Span) -> tree.Expr:
     function = instance.function
-    converted = [_as_parameter(expr, local.type) for expr, local in zip(args, function.params, strict=True)]
+    wraps = [instance.scope.variables[a.name].wrap for a in parameters_of(instance.scope.node)]
+    converted = [
+        _as_parameter(expr, local.type, wrap)
+        for expr, local, wrap in zip(args, function.params, wraps, strict=True)
+    ]
     for exception in sorted(function.raises, key=lambda e: e.value):
         context.raises(exception)
     result = function.result
@@ -94,9 +99,12 @@ def _call_expr(context: Context, instance: Instance, args: list[tree.Expr], span
     return expr
 
 
-def _as_parameter(expr: tree.Expr, wanted: Type) -> tree.Expr:
+def _as_parameter(expr: tree.Expr, wanted: Type, wrap: IntType | None) -> tree.Expr:
+    """The argument as the parameter takes it: an annotated integer keeps the low bits, as in any assignment."""
     if isinstance(wanted, Int):
         number = conversions.to_int(expr) if isinstance(expr.type, Bool) else expr
+        if wrap is not None:
+            return conversions.wrap(number, wrap)
         kind = number.type
         assert isinstance(kind, Int)
         if kind.unsigned != wanted.unsigned:
@@ -149,11 +157,13 @@ def instance_for(
         Memory(),
         Coverage(),
     )
+    annotations = [
+        None if annotation is None else read_annotation(header, annotation)
+        for annotation in parameter_annotations(definition)
+    ]
     params = [
-        parameter_type(context, header, argument, annotation, expr)
-        for argument, annotation, expr in zip(
-            parameters_of(definition), _annotations(definition), args, strict=True
-        )
+        parameter_type(context, argument.name, annotation, expr)
+        for argument, annotation, expr in zip(parameters_of(definition), annotations, args, strict=True)
     ]
     key = (id(definition) if nested else value, tuple(params), context.kind, style)
     found = None if nested else context.session.instances.get(key)
@@ -204,20 +214,13 @@ def _check_instance(instance: Instance, style: FunctionStyle) -> None:
         instance.failed = True
 
 
-def _annotations(definition: Any) -> list[Any]:
-    args = definition.args
-    return [*args.posonlyargs_annotations, *args.annotations]
-
-
 def parameter_type(
-    context: Context, header: Context, argument: Any, annotation: Any, expr: tree.Expr
+    context: Context, name: str, annotation: Annotation | None, expr: tree.Expr
 ) -> VariableType:
     """The type of a parameter: the annotation's, checked against the argument, or the argument's, rounded."""
     given = expr.type
-    if annotation is not None:
-        wanted = read_annotation(header, annotation)
-        if wanted.type is not None:
-            return _annotated_parameter(context, argument, wanted.type, expr)
+    if annotation is not None and annotation.type is not None:
+        return _annotated_parameter(context, name, annotation.type, expr)
     match given:
         case Int():
             rounded = widen(given)
@@ -241,13 +244,11 @@ def _local_to_caller(ref: Ref) -> Ref:
     return Ref(ref.layout, origin, ref.shared, ref.owner)
 
 
-def _annotated_parameter(
-    context: Context, argument: Any, wanted: VariableType, expr: tree.Expr
-) -> VariableType:
+def _annotated_parameter(context: Context, name: str, wanted: VariableType, expr: tree.Expr) -> VariableType:
     given = expr.type
     match wanted:
         case Int():
-            conversions.integer(context, expr, f"an integer for `{argument.name}`")
+            conversions.integer(context, expr, f"an integer for `{name}`")
             return wanted
         case Bool():
             if isinstance(given, Bool):
@@ -265,7 +266,7 @@ def _annotated_parameter(
         case Pointer():
             if given == wanted:
                 return wanted
-    raise conversions.refuse_type(context, expr, f"{describe(wanted)} for `{argument.name}`")
+    raise conversions.refuse_type(context, expr, f"{describe(wanted)} for `{name}`")
 
 
 def _refuse_recursion(context: Context, definition: Any, span: Span) -> None:
@@ -296,7 +297,7 @@ def _refuse_captures(context: Context, instance: Instance, span: Span) -> None:
 
 def _check_global(context: Context, definition: Any, params: Sequence[VariableType], span: Span) -> None:
     for argument, annotation, kind in zip(
-        parameters_of(definition), _annotations(definition), params, strict=True
+        parameters_of(definition), parameter_annotations(definition), params, strict=True
     ):
         if annotation is None or not isinstance(kind, Int | ContextPtr):
             raise context.refusal(
