@@ -179,7 +179,10 @@ def assign(
             _assign_optional(context, variable, found, declared, span)
     elif not (isinstance(found, Static) and found.value is None):
         expr = conversions.to_variable(context, conversions.runtime(context, found), local_type(declared))
-        if isinstance(expr, tree.NewStruct | tree.NewArray | tree.CopyOf | tree.PacketCopy) and not expr.label:
+        if (
+            isinstance(expr, tree.NewStruct | tree.NewArray | tree.CopyOf | tree.PacketCopy)
+            and not expr.label
+        ):
             expr.label = variable.name
         context.out.append(tree.SetLocal(local=variable.local, value=expr, span=span))
     elif isinstance(declared, Maybe):

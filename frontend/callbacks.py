@@ -13,15 +13,18 @@ from pyebpf.codes import Code
 from pyebpf.declare import FunctionDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
+from pyebpf.frontend.annotations import parameter_annotations, read_annotation
 from pyebpf.frontend.arguments import argument_nodes
+from pyebpf.frontend.arithmetic import interval
 from pyebpf.frontend.bounds import TRIPS_LIMIT
+from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.instances import analyse, make_instance, parameters_of
 from pyebpf.frontend.packets import packet_changed
-from pyebpf.frontend.parse import parse_function
+from pyebpf.frontend.parse import Source, parse_function
 from pyebpf.frontend.scope import NestedFunction, Scope
-from pyebpf.frontend.session import Context, Instance, Poisoned
+from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import Operand, OptionalInt, Static, VariableType, describe
 
@@ -131,6 +134,7 @@ def _instance(
             f"`{definition.name}` must take {wanted} parameter{'s' if wanted > 1 else ''}: {parts}",
         )
     index = Int(False, 0, max(0, count.hi - 1), seen=False)
+    _check_annotations(context, source, scope, definition, index, state)
     params: list[VariableType] = [index]
     if state is not None:
         assert isinstance(state.type, Ref)
@@ -138,6 +142,42 @@ def _instance(
         params.append(Ref(state.type.layout, origin, state.type.shared, state.type.owner))
     instance = make_instance(source, scope, context.kind, tree.FunctionKind.CALLBACK, params)
     return run(context, instance, params, definition, node, span)
+
+
+def _check_annotations(
+    context: Context, source: Source, scope: Scope, definition: Any, index: Int, state: tree.Expr | None
+) -> None:
+    """What the body's parameters are annotated with must hold what the kernel passes."""
+    header = Context(
+        context.session,
+        Instance(context.instance.function, scope, source, context.kind),
+        Memory(),
+        Coverage(),
+    )
+    given = [index, None if state is None else state.type]
+    for argument, node, kind in zip(
+        parameters_of(definition), parameter_annotations(definition), given, strict=False
+    ):
+        annotation = read_annotation(header, node) if node is not None else None
+        if annotation is None or annotation.type is None:
+            continue
+        wanted = annotation.type
+        fits = (
+            isinstance(wanted, Int)
+            and isinstance(kind, Int)
+            and wanted.lo <= kind.lo
+            and kind.hi <= wanted.hi
+        )
+        same = isinstance(wanted, Ref) and isinstance(kind, Ref) and wanted.layout == kind.layout
+        if not fits and not same:
+            raise header.refusal(
+                Code.E0906,
+                node,
+                f"`{argument.name}` gets {describe(kind)}"
+                + (f" {interval(kind)}" if isinstance(kind, Int) else "")
+                + ", which this annotation does not hold",
+                help="annotate it with `u32`" if isinstance(kind, Int) else (),
+            )
 
 
 def run(

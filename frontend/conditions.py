@@ -95,6 +95,10 @@ def _logic(context: Context, node: Any) -> Test:
             parts.append(found.expr)
             decided = join_states(decided, stop)
             context.state = go_on
+            if go_on is None:  # it is evaluated, but always decides
+                for rest in node.values[position + 1 :]:
+                    context.coverage.skip(rest)
+                return _logic_result(context, node, parts, None, decided, known=not conjunction)
         elif found.known is not conjunction:  # decides the whole: what follows is never evaluated
             for rest in node.values[position + 1 :]:
                 context.coverage.skip(rest)
@@ -157,6 +161,11 @@ def _decide(context: Context, conjunction: bool, values: list[Any], span: Span) 
         return left
     assert found.expr is not None
     context.state = found.yes if conjunction else found.no
+    if context.state is None:  # it is evaluated, but always decides
+        for node in rest:
+            context.coverage.skip(node)
+        context.state = found.no if conjunction else found.yes
+        return left
     right = _decide(context, conjunction, rest, span)
     context.state = join_states(context.state, found.no if conjunction else found.yes)
     if only_bool and isinstance(left, tree.Node):
@@ -204,6 +213,12 @@ def _conditional(context: Context, node: Any) -> Operand:
         context.state = found.yes if found.known else found.no
         return operand(context, taken)
     assert found.expr is not None
+    if found.yes is None or found.no is None:  # the test is evaluated, but its outcome is known
+        taken, skipped = (node.orelse, node.body) if found.yes is None else (node.body, node.orelse)
+        context.coverage.skip(skipped)
+        context.state = found.no if found.yes is None else found.yes
+        arm = operand(context, taken)
+        return conditional(context, found.expr, arm, arm, context.span(node))
     context.state = found.yes
     then = operand(context, node.body)
     after, context.state = context.state, found.no

@@ -204,6 +204,11 @@ def integer(context: Context, operand: Operand, what: str = "an integer") -> tre
             raise refuse_type(context, expr, what)
 
 
+def integer_of(expr: tree.Expr) -> tree.Expr:
+    """An Int, or a Bool as 0 or 1."""
+    return to_int(expr) if isinstance(expr.type, Bool) else expr
+
+
 def to_int(expr: tree.Expr) -> tree.Expr:
     """A Bool as 0 or 1."""
     if isinstance(expr, tree.IntConst):

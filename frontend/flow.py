@@ -78,6 +78,12 @@ class State:
         for variable in over:
             self.known[variable] = replace(self.known[variable], fate=fate, fate_span=span)
 
+    def remembered(self) -> State:
+        """The state as later rounds of the analysis take it up: they refuse again what is to be refused."""
+        return State(
+            {v: replace(k, poisoned=False) if k.poisoned else k for v, k in self.known.items()}
+        )
+
     def born_in(self, region: int) -> list[Variable]:
         """The variables that may refer to storage made in the loop or ``with`` block."""
         return [variable for variable, knowledge in self.known.items() if region in knowledge.births]

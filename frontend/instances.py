@@ -39,7 +39,7 @@ def make_instance(
     """An instance that is still to be analysed, with its parameters as locals."""
     bind_names(scope, source)
     names = [argument.name for argument in parameters_of(scope.node)]
-    locals_ = []
+    locals_: list[tree.Local] = []
     for name, of in zip(names, params, strict=True):
         variable = scope.variables[name]
         variable.declared = of

@@ -47,8 +47,9 @@ def close(context: Context, node: Any, frame: LoopFrame) -> State | None:
         stale = back.born_in(frame.region)
         back.end(Fate.ITERATION_OVER, context.span(node), stale)
     before = context.memory.back_edges.get(id(node))
-    if not _same(before, back):
-        context.memory.back_edges[id(node)] = join_states(before, back, loop_head=True)
+    recorded = None if back is None else back.remembered()
+    if not _same(before, recorded):
+        context.memory.back_edges[id(node)] = join_states(before, recorded, loop_head=True)
         context.memory.changed = True
         context.note_change()
     return back

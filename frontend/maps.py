@@ -18,7 +18,7 @@ from pyebpf.frontend.conditions import conditional
 from pyebpf.frontend.expressions import operand, refuse_construct
 from pyebpf.frontend.optionals import bind_reference
 from pyebpf.frontend.outcomes import Test, split
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int, Maybe, Origin, Ref
 from pyebpf.frontend.values import FoundInt, Method, Operand, Static, describe

@@ -83,30 +83,44 @@ def parse_function(function: types.FunctionType) -> Parsed:
         CompileError: E0102 where Python keeps no source or the file has changed since it was imported;
             E0103 for lambdas, generators and ``async`` functions.
     """
-    return _parse_code(function.__code__, function.__qualname__)
+    code = function.__code__
+    file = code.co_filename
+    linecache.checkcache(file)
+    # Equal code objects may come from different files, and from texts that differ in annotations: the text is the key.
+    return _parse_code(tuple(linecache.getlines(file)), file, _Header.of(code), function.__qualname__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What tells one function of a file from the others, and plain functions from generators and coroutines."""
+
+    name: str
+    line: int
+    flags: int
+
+    @classmethod
+    def of(cls, code: types.CodeType) -> _Header:
+        return cls(code.co_name, code.co_firstlineno, code.co_flags)
 
 
 @lru_cache(maxsize=512)
-def _parse_code(code: types.CodeType, name: str) -> Parsed:
-    file, line = code.co_filename, code.co_firstlineno
-    place = Span(file, line, 1, line, 1)
-    if code.co_name == "<lambda>":
+def _parse_code(lines: tuple[str, ...], file: str, header: _Header, name: str) -> Parsed:
+    place = Span(file, header.line, 1, header.line, 1)
+    if header.name == "<lambda>":
         raise CompileError([_not_plain(place, "a lambda cannot be compiled", "write it as a `def`")])
-    linecache.checkcache(file)
-    lines = tuple(linecache.getlines(file))
     if not lines:
         raise CompileError([_no_source(place, name, file)])
-    definition = _find(_tree(lines, place, name, file), code)
+    definition = _find(_tree(lines, place, name, file), header)
     if definition is None:
         raise CompileError([_changed(place, name)])
     source = Source(file, tuple(text.rstrip("\n") for text in lines))
-    if isinstance(definition, ast.AsyncFunctionDef) or code.co_flags & _NOT_PLAIN:
+    if isinstance(definition, ast.AsyncFunctionDef) or header.flags & _NOT_PLAIN:
         at = source.name_span(_rebuild(definition, lines))
         raise CompileError(
             [
                 _not_plain(
                     at,
-                    f"`{code.co_name}` is a generator or coroutine",
+                    f"`{header.name}` is a generator or coroutine",
                     "return values instead of yielding them",
                 )
             ]
@@ -130,12 +144,12 @@ def _tree(lines: tuple[str, ...], place: Span, name: str, file: str) -> ast.Modu
         raise CompileError([_changed(place, name)]) from None
 
 
-def _find(tree: ast.Module, code: types.CodeType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """The definition of ``code``: the name and first line (that of the first decorator) must be the same."""
+def _find(tree: ast.Module, header: _Header) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The definition with this header: the name and first line (that of the first decorator) must be the same."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == code.co_name:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == header.name:
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            if first == code.co_firstlineno:
+            if first == header.line:
                 return node
     return None
 
