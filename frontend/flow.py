@@ -80,9 +80,7 @@ class State:
 
     def remembered(self) -> State:
         """The state as later rounds of the analysis take it up: they refuse again what is to be refused."""
-        return State(
-            {v: replace(k, poisoned=False) if k.poisoned else k for v, k in self.known.items()}
-        )
+        return State({v: replace(k, poisoned=False) if k.poisoned else k for v, k in self.known.items()})
 
     def born_in(self, region: int) -> list[Variable]:
         """The variables that may refer to storage made in the loop or ``with`` block."""

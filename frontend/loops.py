@@ -94,7 +94,7 @@ def _while(context: Context, node: Any) -> None:
     if found.known is False:
         context.out += orelse
         return
-    trips = while_trips(context, node, entry)
+    trips = while_trips(context, node, entry, found.yes)
     refuse_heavy(context, trips, body, context.span(node.test))
     context.out.append(_while_node(found, body, orelse, trips, span))
 
