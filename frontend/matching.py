@@ -162,10 +162,12 @@ def _pattern(context: Context, subject: Operand, pattern: Any) -> Test:
 def _alternatives(context: Context, subject: Operand, pattern: Any) -> Test:
     parts: list[tree.Expr] = []
     yes: State | None = None
-    for child in pattern.patterns:
+    for position, child in enumerate(pattern.patterns):
         found = _pattern(context, subject, child).settled()
         yes = join_states(yes, found.yes)
         if found.known:
+            for rest in pattern.patterns[position + 1 :]:
+                context.coverage.skip(rest)
             return Test(None, True, found.yes if not parts else yes, None)
         if found.expr is not None:
             parts.append(found.expr)
