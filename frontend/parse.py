@@ -44,7 +44,7 @@ class Source:
 
     def span(self, node: Any) -> Span:
         """The place of an astroid node; of its nearest positioned parent where it has none (arguments)."""
-        while node.lineno is None or node.end_lineno is None:
+        while node.col_offset is None or node.end_col_offset is None:
             node = node.parent
         return Span(
             self.file,

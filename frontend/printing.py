@@ -134,16 +134,11 @@ def _literal(context: Context, text: str, span: Span) -> str:
 
 def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
     """One ``{value:spec}``."""
-    if node.conversion not in (-1, None):
-        raise context.refusal(
-            Code.E0101,
-            node.value,
-            f"`!{chr(node.conversion)}` cannot be compiled",
-            help="print the value itself",
-        )
     spec = _constant_spec(context, node)
     found = operand(context, node.value)
     span = context.span(node.value)
+    if node.conversion not in (-1, None):
+        _refuse_conversion(context, node, found, spec)
     if isinstance(found, Static) and isinstance(found.value, int | str):
         value: Any = found.value
         try:
@@ -177,11 +172,27 @@ def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
             )
 
 
+def _refuse_conversion(context: Context, node: Any, found: Operand, spec: str) -> None:
+    """Refuse ``!r`` and the like where they make a difference: not for integers (``{x=}`` stands for ``x={x!r}``)."""
+    number = isinstance(found, Static) and isinstance(found.value, int)
+    number |= isinstance(found, tree.Node) and isinstance(found.type, Int)
+    if spec or not number:
+        raise context.refusal(
+            Code.E0101,
+            node.value,
+            f"`!{chr(node.conversion)}` cannot be compiled here",
+            notes=["`{x=}` contains it: it stands for `x={x!r}`"],
+            help="print the value itself",
+        )
+
+
 def _integer_piece(context: Context, expr: tree.Expr, parts: re.Match[str], spec: str) -> str:
     kind = int_type(expr)
     letter = parts["kind"] or "d"
-    if letter not in ("d", "u", "x", "X") or (parts["align"] == "<" and parts["zero"]):
+    if letter not in ("d", "x", "X") or (parts["align"] == "<" and parts["zero"]):
         raise _refuse_spec(context, expr.span, spec)
+    if parts["sign"] and (letter != "d" or kind.unsigned):
+        raise _refuse_spec(context, expr.span, spec)  # the kernel prints signs of signed decimals only
     if letter in "xX" and not kind.nonnegative:
         raise context.refusal(
             Code.E0303,
@@ -196,7 +207,7 @@ def _integer_piece(context: Context, expr: tree.Expr, parts: re.Match[str], spec
         if letter not in "xX" or (parts["width"] and not parts["zero"]):
             raise _refuse_spec(context, expr.span, spec)
         prefix, width = f"0{letter}", max(0, width - 2)
-    conversion = {"d": "llu" if kind.unsigned else "lld", "u": "llu", "x": "llx", "X": "llX"}[letter]
+    conversion = {"d": "llu" if kind.unsigned else "lld", "x": "llx", "X": "llX"}[letter]
     return f"{prefix}%{flags}{width or ''}{conversion}"
 
 
