@@ -1,4 +1,4 @@
-"""Ready-made types: the integers that kernel programmers name, and questions that one asks of any type."""
+"""Ready-made types: the integers of C, and questions that one asks of any type."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ from pyebpf.btf.types import (
     describe,
 )
 
-U8, U16, U32, U64 = (Int(f"u{size * 8}", size) for size in (1, 2, 4, 8))
-S8, S16, S32, S64 = (Int(f"s{size * 8}", size, IntEncoding.SIGNED) for size in (1, 2, 4, 8))
-INT = Int("int", 4, IntEncoding.SIGNED)
+# C's names, not the kernel's: skeletons and headers made of the types must compile without typedefs.
+_UNSIGNED = {"unsigned char": 1, "unsigned short": 2, "unsigned int": 4, "unsigned long long": 8}
+_SIGNED = {"signed char": 1, "short": 2, "int": 4, "long long": 8}
+U8, U16, U32, U64 = (Int(name, size) for name, size in _UNSIGNED.items())
+S8, S16, S32, S64 = (Int(name, size, IntEncoding.SIGNED) for name, size in _SIGNED.items())
+INT = S32
 CHAR = Int("char", 1, IntEncoding.SIGNED)
 BOOL = Int("_Bool", 1, IntEncoding.BOOL)
 ARRAY_INDEX = Int("__ARRAY_SIZE_TYPE__", 4)
-BASE_TYPES: tuple[Int, ...] = (INT, ARRAY_INDEX, U8, U16, U32, U64, S8, S16, S32, S64, CHAR, BOOL)
+BASE_TYPES: tuple[Int, ...] = (INT, ARRAY_INDEX, U8, U16, U32, U64, S8, S16, S64, CHAR, BOOL)
 
 
 def kind_of(type_: Type | None) -> Kind:

@@ -1,7 +1,7 @@
 """Between BTF and ``pyebpf.layout``: the types of our own variables, and the layouts of other people's.
 
 Layouts know only what lies in memory. BTF says more (pointers, enums, names of typedefs), which is lost on
-the way to a layout; on the way from one, names are those that kernel programmers use (``u32``, ``__be16``).
+the way to a layout; on the way from one, integers have C's names and ordered ones the kernel's (``__be16``).
 """
 
 from __future__ import annotations

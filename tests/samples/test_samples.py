@@ -54,7 +54,12 @@ def test_samples_are_short_and_say_what_they_show(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_sample(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(SAMPLES / f"{name}.py")], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(SAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SAMPLES.parent)},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

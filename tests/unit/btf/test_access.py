@@ -27,11 +27,11 @@ COLOUR = btf.Enum("colour", 4, (btf.Enumerator("RED", 3), btf.Enumerator("BLUE",
     [
         ("0", 0, "struct root"),
         ("2", 384, "struct root"),
-        ("0:0", 0, "u32"),
-        ("0:1:0", 32, "u16"),
-        ("0:1:1:3", 80, "s16"),
+        ("0:0", 0, "unsigned int"),
+        ("0:1:0", 32, "unsigned short"),
+        ("0:1:1:3", 80, "short"),
         ("1:3", 352, "_Bool"),
-        ("0:2", 133, "u32"),
+        ("0:2", 133, "unsigned int"),
     ],
 )
 def test_paths(access: str, bit_offset: int, name: str) -> None:

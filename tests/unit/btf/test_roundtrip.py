@@ -211,8 +211,8 @@ def test_text() -> None:
 TEXT = """\
 [1] STRUCT node size 24
     next: [24] struct node __user * at 0
-    flags: [25] u32 at 8 bit 0 bits 3
-    rest: [25] u32 at 8 bit 3 bits 29
+    flags: [25] unsigned int at 8 bit 0 bits 3
+    rest: [25] unsigned int at 8 bit 3 bits 29
     shape: [26] union (anonymous) at 16
 [2] DECL_TAG 'checked' on [1] struct node
 [3] DECL_TAG 'first' on [1] struct node part 0
@@ -244,10 +244,10 @@ TEXT = """\
 [22] VAR state global -> [21] colour_t[3]
 [23] TYPE_TAG 'user' -> [1] struct node
 [24] PTR -> [23] struct node __user
-[25] INT u32 size 4 bits 32
+[25] INT unsigned int size 4 bits 32
 [26] UNION size 8
-    a: [27] u64 at 0
-    b: [28] s8 at 0
-[27] INT u64 size 8 bits 64
-[28] INT s8 size 1 bits 8 SIGNED
+    a: [27] unsigned long long at 0
+    b: [28] signed char at 0
+[27] INT unsigned long long size 8 bits 64
+[28] INT signed char size 1 bits 8 SIGNED
 """

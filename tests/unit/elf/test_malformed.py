@@ -250,7 +250,7 @@ def pointer(name: str, type_: btf.Type | None, at: int) -> btf.Member:
         ([number("type", 99, 0)], "99 is not a valid MapType"),
         ([number("type", 1, 0), number("pinning", 7, 1)], "7 is not a valid Pinning"),
         ([btf.Member("type", btf.INT, 0)], "type is int, which stands for no number"),
-        ([number("type", 1, 0), btf.Member("key", btf.U32, 64)], "key is u32, expected a pointer"),
+        ([number("type", 1, 0), btf.Member("key", btf.U32, 64)], "key is unsigned int, expected a pointer"),
         ([number("type", 1, 0), pointer("key", None, 1)], "expected a pointer to a type"),
         ([number("type", 1, 0), pointer("key", btf.Fwd("f"), 1)], "struct f has no size"),
         ([number("type", 1, 0), pointer("key", btf.U32, 1), number("key_size", 8, 2)], "key has 4 bytes"),

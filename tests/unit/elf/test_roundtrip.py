@@ -131,7 +131,7 @@ section .maps PROGBITS 200 bytes, WRITE|ALLOC
     0x0020 R_BPF_64_ABS64 first
     0x0048 R_BPF_64_ABS64 second
     0x0098 R_BPF_64_ABS64 left
-section .BTF PROGBITS 1382 bytes, none
+section .BTF PROGBITS 1425 bytes, none
 section .BTF.ext PROGBITS 224 bytes, none
 symbols
     first: global func in socket at 0, 16 bytes
