@@ -13,10 +13,11 @@ def block_order(function: MachineFunction) -> list[MachineBlock]:
     """The blocks that can be reached, in the order of their code.
 
     A block is followed by one of its successors that has no place yet: one that is not unlikely, of these
-    one in the deeper loop, of these the one that its last jump falls to. What remains starts a new chain,
-    the latest first, so that a loop's exit comes behind the loop.
+    one in the deeper loop, of these one that leads to the other, of these the one that its last jump falls
+    to. What remains starts a new chain, the latest first, so that a loop's exit comes behind the loop.
     """
     depth = loop_depths(function)
+    place = _reverse_postorder(function)
     placed: dict[MachineBlock, None] = {}
     likely, unlikely = [function.blocks[0]], list[MachineBlock]()
     while likely or unlikely:
@@ -24,7 +25,7 @@ def block_order(function: MachineFunction) -> list[MachineBlock]:
         while block is not None and block not in placed:
             placed[block] = None
             choices = [e.target for e in reversed(block.edges) if e.target not in placed]
-            follower = min(choices, key=lambda b: (b.unlikely, -depth[b]), default=None)
+            follower = min(choices, key=lambda b: (b.unlikely, -depth[b], place[b]), default=None)
             for other in choices:
                 if other is not follower:
                     (unlikely if other.unlikely else likely).append(other)
@@ -53,6 +54,26 @@ def loop_depths(function: MachineFunction) -> dict[MachineBlock, int]:
         for block in body:
             depth[block] += 1
     return depth
+
+
+def _reverse_postorder(function: MachineFunction) -> dict[MachineBlock, int]:
+    """The number of each block in an order in which blocks precede what they lead to, except by back edges.
+    Where a block leads to two that do not lead to each other, the one that its jump falls to comes
+    first."""
+    order: list[MachineBlock] = []
+    seen = {function.blocks[0]}
+    stack = [(function.blocks[0], [e.target for e in reversed(function.blocks[0].edges)])]
+    while stack:
+        block, left = stack[-1]
+        if not left:
+            order.append(block)
+            stack.pop()
+            continue
+        successor = left.pop()
+        if successor not in seen:
+            seen.add(successor)
+            stack.append((successor, [e.target for e in reversed(successor.edges)]))
+    return {block: number for number, block in enumerate(reversed(order))}
 
 
 def _back_edges(function: MachineFunction) -> list[tuple[MachineBlock, MachineBlock]]:
