@@ -646,6 +646,7 @@ def test_bpf_loop_with_plain_state() -> None:
     unit = case.program.unit(
         t.put(mine, t.new(PAIR)),
         case.show(0, tree.LoopCall(span=t.AT, count=t.num(10), body=body, state=t.get(mine), type=I64)),
+        case.show(4, tree.LoopCall(span=t.AT, count=t.num(0), body=body, state=t.get(mine), type=I64)),
         case.show(1, t.read(t.field_of(t.get(mine), "b"))),
         case.show(2, tree.LoopCall(span=t.AT, count=t.num(4), body=counted, state=t.num(11), type=I64)),
         t.if_(
@@ -655,6 +656,14 @@ def test_bpf_loop_with_plain_state() -> None:
         t.ret(t.num(0)),
     )
     check(unit)
+
+
+def test_bpf_loop_that_never_runs() -> None:
+    case = Case()
+    i = t.local("i", U64)
+    body = t.function("body", (i,), NONE, case.show(1, t.num(1)), t.ret(), kind=tree.FunctionKind.CALLBACK)
+    call = tree.LoopCall(span=t.AT, count=t.num(0), body=body, state=None, type=I64)
+    check(case.program.unit(case.show(0, call), t.ret(t.num(0))))
 
 
 def test_nested_callbacks_share_variables() -> None:
