@@ -210,13 +210,20 @@ def keep_link(decl: ProgramDecl, link: Link) -> Link:
 
 
 def close_program(decl: ProgramDecl) -> None:
-    """Detach what this process attached and close the program; its maps stay."""
+    """Detach what this process attached and close the program; maps and variables stay, constants can be set again."""
     found = _programs.pop(decl, None)
-    if found is not None:
-        with contextlib.ExitStack() as stack:
-            stack.callback(found.object.close)
-            for link in found.links:
-                stack.callback(link.close)
+    if found is None:
+        return
+    with contextlib.ExitStack() as stack:
+        stack.callback(found.program.close)
+        for data in found.object.data.values():
+            users = [user for user, section in _sections.items() if section.data is data]
+            if all(user.constant for user in users):
+                stack.callback(data.close)
+                for user in users:
+                    del _sections[user]
+        for link in found.links:
+            stack.callback(link.close)
 
 
 # ---------------------------------------------------------------- objects of others, sockets
