@@ -172,6 +172,8 @@ class _Rewriter:
         for param, arg in args.items():
             if param not in entering and live >> param & 1:
                 elsewhere = self.flow.remat.get(arg) or self.slots.get(arg)
+                if elsewhere is self.slots[param]:
+                    continue  # it is there already
                 source = self.registers[leaving[arg]] if arg in leaving else elsewhere
                 assert source is not None, "a value is nowhere"
                 wanted.append(Move(self.slots[param], source))
@@ -188,7 +190,7 @@ class _Rewriter:
         if not spilled:
             return {}
         occupancy = dict.fromkeys(sorted(spilled), 0)
-        affinities: list[tuple[int, int]] = []
+        affinities: list[tuple[int, int, int]] = []
         for block in self.flow.blocks:
             base = self.pieces.first_point[block.index]
             end = base + 3 * len(block.sites)
@@ -208,7 +210,7 @@ class _Rewriter:
             for edge in block.edges:
                 for param, arg in zip(self.flow.blocks[edge.target].params, edge.args, strict=True):
                     if param in spilled and arg in spilled:
-                        affinities.append((param, arg))
+                        affinities.append((block.frequency, param, arg))
         numbers = frame.share(occupancy, affinities)
         slots = {n: FrameSlot(SLOT_SIZE, SLOT_SIZE, _LABEL) for n in sorted(set(numbers.values()))}
         return {value: slots[n] for value, n in numbers.items()}

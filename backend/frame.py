@@ -30,28 +30,26 @@ def layout(function: MachineFunction) -> int:
     return -(-depth // 8) * 8
 
 
-def share(occupancy: Mapping[int, int], affinities: Sequence[tuple[int, int]]) -> dict[int, int]:
+def share(occupancy: Mapping[int, int], affinities: Sequence[tuple[int, int, int]]) -> dict[int, int]:
     """Slot numbers for spilled values so that values in one slot are never alive together.
 
-    ``occupancy``: by value, the points at which it is alive, as bits. ``affinities``: pairs that would best have the
-    same slot, because one is passed to the other.
+    ``occupancy``: by value, the points at which it is alive, as bits. ``affinities``: (weight, value, value) for pairs
+    that would best have the same slot, because one is passed to the other. Heavy pairs are joined first; then each
+    group of values gets the first slot that is free.
     """
-    wanted: dict[int, list[int]] = {}
-    for a, b in affinities:
-        wanted.setdefault(a, []).append(b)
-        wanted.setdefault(b, []).append(a)
+    group = {value: value for value in occupancy}
+    points = dict(occupancy)
+    for _, left, right in sorted(affinities, key=lambda a: -a[0]):
+        a, b = group[left], group[right]
+        if a != b and not points[a] & points[b]:
+            points[a] |= points.pop(b)
+            group = {value: a if g == b else g for value, g in group.items()}
     slots: list[int] = []  # by slot number, the points at which it is taken
     chosen: dict[int, int] = {}
-    order = sorted(occupancy, key=lambda v: (-len(wanted.get(v, ())), v))
-    for value in order:
-        points = occupancy[value]
-        preferred = [chosen[w] for w in wanted.get(value, ()) if w in chosen]
-        for slot in [*preferred, *range(len(slots))]:
-            if not slots[slot] & points:
-                break
-        else:
-            slot = len(slots)
+    for root in sorted(points):
+        slot = next((i for i, taken in enumerate(slots) if not taken & points[root]), len(slots))
+        if slot == len(slots):
             slots.append(0)
-        slots[slot] |= points
-        chosen[value] = slot
-    return chosen
+        slots[slot] |= points[root]
+        chosen[root] = slot
+    return {value: chosen[g] for value, g in group.items()}

@@ -26,14 +26,16 @@ from pyebpf.diagnostics import InternalError
 
 _PREFER_REMAT: Final = 1 << 40
 _PRESERVED: Final = 4
-ROOM = 9
+# What may be in registers where paths meet, if not all fits: the rest is for what comes next, and for exchanges.
+_ROOM: Final = 9
+_ROOM_AT_CALLS: Final = 7
 
 
 @dataclass(eq=False, slots=True)
 class SpillPlan:
     """By block index: the values in registers at the start (``entry``) and end (``exit``), and for every site those
-    that stay in registers across it (``kept``) and those of its definitions that stay from then on (``defined``). ``spilled``: the values that are stored
-    to the frame."""
+    that stay in registers across it (``kept``) and those of its definitions that stay from then on (``defined``).
+    ``spilled``: the values that are stored to the frame."""
 
     entry: list[list[int]]
     exit: list[set[int]]
@@ -162,77 +164,57 @@ class _Planner:
         chosen = [v for v, n in counts.items() if n == len(known)]
         survivors = sorted((v for v in distance if distance[v] > call), key=distance.__getitem__)[:_PRESERVED]
         for i, param in enumerate(block.params):
-            if live >> param & 1 and (
-                distance[param] <= call or param in survivors or self._in_register(block, i)
-            ):
-                chosen.append(param)
+            if live >> param & 1:
+                stays = distance[param] <= call or param in survivors
+                loads, stores = self._passing(block, i)
+                # In a register it costs the loads, and a store if it does not stay; else the stores, and a reload if
+                # it could have stayed.
+                if loads + (not stays) <= stores + stays:
+                    chosen.append(param)
         chosen = sorted(chosen, key=lambda v: (v in remat, distance[v]))[:REGISTERS]
         for value in sorted(counts, key=distance.__getitem__):
             missing = len(known) - counts[value]
             if (
                 missing == 1
                 and value not in remat
-                and len(chosen) < ROOM
+                and len(chosen) < _ROOM
                 and distance[value] < min(call, len(block.sites))
             ):
                 chosen.append(value)
         return chosen
 
-    def _in_register(self, block: FlowBlock, index: int) -> bool:
-        """Whether a parameter that will be spilled anyway better arrives in a register: a store in the block and loads
-        on the edges from memory cost less than stores on the other edges."""
-        loads, stores = 1, 0
+    def _passing(self, block: FlowBlock, index: int) -> tuple[int, int]:
+        """On how many edges an argument of ``block`` comes from memory only, and from a register only."""
+        loads = stores = 0
         for p in block.preds:
             [edge] = self.flow.blocks[p].edges
             arg = edge.args[index]
-            if arg in self.flow.remat or arg in self.plan.exit[p]:
+            if arg in self.flow.remat or arg in self.plan.exit[p] or not self.done[p]:
                 stores += arg not in self.plan.spilled
-            elif self.done[p]:
+            else:
                 loads += 1
-        return loads < stores
-
-    def _choose(self, block: FlowBlock, sure: Iterable[int], maybe: Collection[int], limit: int) -> list[int]:
-        """``sure`` as far as they fit, then of ``maybe`` those that survive until they are used."""
-        distance = self.liveness.distance_in[block.index]
-        remat = self.flow.remat
-        chosen = sorted(sure, key=lambda v: (v in remat, distance[v]))[:limit]
-        call = self.liveness.clobber_in[block.index]
-        for value in sorted(maybe, key=distance.__getitem__):
-            if len(chosen) < (limit if distance[value] <= call else min(limit, _PRESERVED)):
-                chosen.append(value)
-        return chosen
+        return loads, stores
 
     def _loop_entry(self, block: FlowBlock, known: list[int]) -> list[int]:
-        """The same for the header of a loop: what the loop uses, then what can pass through it untouched."""
-        live = self.liveness.live_in[block.index]
+        """The same for the header of a loop, whose ends are not known yet: if all fits, what is there before the loop;
+        else what changes in the loop and is used soon, then what else it uses."""
         distance = self.liveness.distance_in[block.index]
+        call = self.liveness.clobber_in[block.index]
         remat = self.flow.remat
         pressure = self.pressure.of_loop(block.index)
-        values = [v for v in distance if live >> v & 1]
-        used = [v for v in values if distance[v] < LOOP_EXIT_DISTANCE and v not in remat]
-        through = [v for v in values if distance[v] >= LOOP_EXIT_DISTANCE and v not in remat]
-        if not pressure.across:  # no calls in the loop
-            chosen = self._choose(block, used, (), REGISTERS)
-            room = REGISTERS - pressure.total
-            if room < 0:  # something must go: first what the loop does not use
-                through = sorted(through, key=distance.__getitem__)[: max(0, len(through) + room)]
-            elif room > 0:
-                constants = [v for v in values if v in remat and distance[v] < LOOP_EXIT_DISTANCE]
-                chosen += sorted(constants, key=distance.__getitem__)[
-                    : min(room, REGISTERS - len(chosen) - len(through))
-                ]
-            return chosen + [v for v in through if self._in_any(v, known)][: REGISTERS - len(chosen)]
-        call = self.liveness.clobber_in[block.index]
-        near = [v for v in used if distance[v] <= call]
-        far = [v for v in used if distance[v] > call]
         over = max(pressure.total - REGISTERS, pressure.across - _PRESERVED)
+        nearest = sorted((v for v in distance if v not in remat), key=distance.__getitem__)
+        used = [v for v in nearest if distance[v] < LOOP_EXIT_DISTANCE]
+        through = [v for v in nearest if distance[v] >= LOOP_EXIT_DISTANCE and self._in_any(v, known)]
+        soon = [v for v in used if v in block.params and distance[v] <= call]
+        chosen = soon + [v for v in used if v not in soon]
         if over > 0:
-            through = sorted(through, key=distance.__getitem__)[: max(0, len(through) - over)]
-        chosen = sorted(near, key=distance.__getitem__)[:REGISTERS]
-        rest = sorted(far, key=distance.__getitem__) + [v for v in through if self._in_any(v, known)]
-        for value in rest:
-            if over <= 0 or len(chosen) < _PRESERVED:
-                chosen.append(value)
+            chosen += through[: max(0, len(through) - over)]
+            return chosen[: _ROOM_AT_CALLS if pressure.across else _ROOM]
+        chosen += through
+        if not pressure.across:
+            constants = sorted((v for v in distance if v in remat), key=distance.__getitem__)
+            chosen += [v for v in constants if distance[v] < LOOP_EXIT_DISTANCE][: REGISTERS - pressure.total]
         return chosen[:REGISTERS]
 
     def _in_any(self, value: int, preds: Iterable[int]) -> bool:
@@ -285,12 +267,9 @@ class _Planner:
         result: set[int] = set()
         for edge in block.edges:
             target = self.flow.blocks[edge.target]
-            result |= needed[edge.target]
+            result |= needed[edge.target].difference(target.params)
             live = self.liveness.live_in[edge.target]
-            for param, arg in zip(target.params, edge.args, strict=True):
-                result.discard(param)
-                if live >> param & 1:
-                    result.add(arg)
+            result.update(a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1)
         return result
 
     def _find_spilled(self) -> None:
