@@ -51,7 +51,6 @@ def close(context: Context, node: Any, frame: LoopFrame) -> State | None:
     if not _same(before, recorded):
         context.memory.back_edges[id(node)] = join_states(before, recorded, loop_head=True)
         context.memory.changed = True
-        context.note_change()
     return back
 
 
@@ -255,7 +254,7 @@ def _run(
 ) -> tuple[tree.Body, tree.Body]:
     """The body with the target assigned from the counter at its start."""
     frame = enter(context, node)
-    at_head = context.state
+    at_head = context.state.copy() if context.state is not None else None
     with context.region(node), context.collecting() as out:
         value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
         assign(context, variable, value, context.span(node.target))

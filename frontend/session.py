@@ -20,7 +20,7 @@ from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.flow import State, Variable, join_states
 from pyebpf.frontend.parse import Source
 from pyebpf.frontend.scope import Scope
-from pyebpf.frontend.types import Type
+from pyebpf.frontend.types import NoneT, Type
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, describe, join, widen
 from pyebpf.target import Target
 from pyebpf.uapi.programs import ProgramKind
@@ -117,6 +117,7 @@ class Context:
     results: list[tuple[VariableType, Span]] = field(default_factory=list)
     result: VariableType | None = None  # of the function, as far as earlier rounds know
     temporaries: int = 0
+    acquired: list[tree.HelperCall] = field(default_factory=list)  # calls whose result is still to be named
     following: Any = None  # the statement after the one being analysed
     poisoned: bool = False
 
@@ -185,9 +186,25 @@ class Context:
 
     def raises(self, exception: tree.Exc) -> None:
         """Note that ``exception`` may be raised here."""
+        if len(self.errors) == 1 and self.state is not None:
+            self._check_held(self.state)
         frame = self.errors[-1]
         frame.raised.add(exception)
         frame.state = join_states(frame.state, self.state)
+
+    def _check_held(self, state: State) -> None:
+        """An exception that leaves the function here must not take a kernel reference with it."""
+        for variable, knowledge in state.known.items():
+            if knowledge.acquired is not None and not isinstance(knowledge.type, NoneT):
+                self.report(
+                    self.diagnostic(
+                        Code.E0809,
+                        knowledge.acquired,
+                        f"`{variable.name}` is not released where an exception leaves the function",
+                        notes=["the kernel object would stay in use for ever"],
+                        help="release it before what may raise, or in a `finally`",
+                    )
+                )
 
     @contextmanager
     def collecting(self) -> Iterator[list[tree.Stmt]]:
@@ -230,7 +247,8 @@ class Context:
             raise self.refuse_mismatch(variable, mismatch, span) from None
         if variable.declared != before:
             self.memory.changed = True
-            self.note_change()
+            if not self.scope.owns(variable):
+                self.note_change()
 
     def note_change(self) -> None:
         """A variable of an enclosing function has changed too: its round must be repeated as well."""
