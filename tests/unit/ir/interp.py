@@ -1,17 +1,17 @@
 """An interpreter of the SSA for the tests: what a module computes, to compare before and after a pass.
 
-Integers are Python's, reduced to their type. A pointer is an object and an offset; objects are byte arrays that also
-remember pointers stored in them, and every access is checked. What the outside can see is recorded: the result, the
-helper calls with the memory they were given, and the final contents of map values and globals.
+Integers are Python's, reduced to their type. A pointer is an object and an offset; objects are byte arrays
+that also remember pointers stored in them, and every access is checked. What the outside can see is recorded:
+the result, the helper calls with the memory they were given, and the final contents of map values and
+globals.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyebpf.backend.passes.evaluate import as_signed, compare, evaluate
 from pyebpf.ir import ops
-from pyebpf.ir.ops import Block, Function, Module, Pred, Value
+from pyebpf.ir.ops import BinOp, Block, Function, Module, Pred, Value
 from pyebpf.ir.types import IntTy, PtrTy, Space
 from pyebpf.uapi.helpers import helper_by_id
 
@@ -24,7 +24,8 @@ class Fault(Exception):
 
 @dataclass(eq=False)
 class Memory:
-    """An object in memory. ``pointers`` holds the pointers stored in it, by offset; ``stale`` objects may not be used."""
+    """An object in memory. ``pointers`` holds the pointers stored in it, by offset; ``stale`` objects may not
+    be used."""
 
     name: str
     data: bytearray
@@ -44,10 +45,88 @@ NULL = Pointer(None)
 Runtime = int | Pointer
 
 
+def as_signed(value: int, bits: int) -> int:
+    """``value`` as a two's complement number."""
+    return (value ^ 1 << bits - 1) - (1 << bits - 1)
+
+
+def compare(pred: Pred, a: int, b: int, bits: int) -> bool:
+    """A relation between two bit patterns."""
+    if pred.value.startswith("s"):
+        a, b = as_signed(a, bits), as_signed(b, bits)
+    if pred is Pred.TEST:
+        return bool(a & b)
+    return {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[pred.value[-2:]]
+
+
+def compute(op: ops.Op, operands: list[int]) -> int:
+    """The result of an integer operation. Written apart from the compiler's own evaluation, so that they
+    check each other."""
+    assert isinstance(op.type, IntTy)
+    bits = op.type.bits
+    a, b = operands[0] if operands else 0, operands[-1] if operands else 0
+    match op:
+        case ops.Const():
+            result = op.value
+        case ops.Binary():
+            result = arithmetic(op.op, a, b, bits)
+        case ops.Neg():
+            result = -a
+        case ops.ByteSwap():
+            result = sum((a >> 8 * i & 0xFF) << op.bits - 8 - 8 * i for i in range(op.bits // 8))
+        case ops.Trunc():
+            result = a
+        case ops.Zext():
+            result = a % (1 << op.bits)
+        case ops.Sext():
+            result = as_signed(a % (1 << op.bits), op.bits)
+        case _:
+            raise Fault(f"{type(op).__name__} has no result")
+    return result % (1 << bits)
+
+
+def arithmetic(op: BinOp, a: int, b: int, bits: int) -> int:
+    """Two's complement arithmetic before reduction."""
+    if op in (BinOp.UDIV, BinOp.UREM, BinOp.SDIV, BinOp.SREM) and b == 0:
+        raise Fault("division by zero")
+    if op in (BinOp.SHL, BinOp.LSHR, BinOp.ASHR) and b >= bits:
+        raise Fault("shift by too much")
+    sa, sb = as_signed(a, bits), as_signed(b, bits)
+    match op:
+        case BinOp.ADD:
+            return a + b
+        case BinOp.SUB:
+            return a - b
+        case BinOp.MUL:
+            return a * b
+        case BinOp.UDIV:
+            return a // b
+        case BinOp.UREM:
+            return a % b
+        case BinOp.SDIV:
+            return abs(sa) // abs(sb) * (1 if (sa < 0) == (sb < 0) else -1)
+        case BinOp.SREM:
+            return abs(sa) % abs(sb) * (-1 if sa < 0 else 1)
+        case BinOp.AND:
+            return a & b
+        case BinOp.OR:
+            return a | b
+        case BinOp.XOR:
+            return a ^ b
+        case BinOp.SHL:
+            return a << b
+        case BinOp.LSHR:
+            return a >> b
+        case BinOp.ASHR:
+            return sa >> b
+
+
 class Machine:
     """Runs functions of a module against one packet, one context and one value for each map."""
 
-    def __init__(self, module: Module, packet: bytes, context: bytes, missing: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, module: Module, packet: bytes, context: bytes, missing: frozenset[str] = frozenset()
+    ) -> None:
         self.module = module
         self.packet = Memory("packet", bytearray(packet))
         self.context = Memory("context", bytearray(context))
@@ -60,15 +139,17 @@ class Machine:
     def observe(self, entry: str, *args: Runtime) -> object:
         """Everything that can be seen of a run of the function ``entry``."""
         result = self.call(self.module.functions[entry], list(args) or [Pointer(self.context)])
-        contents = {m.name: bytes(m.data) for m in (*self.values.values(), *self.globals.values(), self.packet)}
+        contents = {
+            m.name: bytes(m.data) for m in (*self.values.values(), *self.globals.values(), self.packet)
+        }
         return result, self.trace, contents
 
     def call(self, function: Function, args: list[Runtime]) -> Runtime | None:
         env: dict[Value, Runtime] = dict(zip(function.params, args, strict=True))
         block, previous = function.entry, None
         while True:
-            phis = {phi: env[phi.incoming[previous]] for phi in block.phis()} if previous else {}
-            env.update(phis)
+            if previous:
+                env.update({phi: env[phi.incoming[previous]] for phi in block.phis()})
             target: Block | None = None
             for op in block.ops:
                 self.steps += 1
@@ -151,11 +232,7 @@ class Machine:
             case ops.CallHelper():
                 env[op] = self.helper(op, [env[a] for a in op.args])
             case _:
-                operands = [env[o] for o in op.operands()]
-                value = evaluate(op, [o for o in operands if isinstance(o, int)])
-                if value is None:
-                    raise Fault(f"{type(op).__name__} has no result")
-                env[op] = value
+                env[op] = compute(op, [o for o in map(env.__getitem__, op.operands()) if isinstance(o, int)])
 
     # ------------------------------------------------------------ memory
 
@@ -217,7 +294,9 @@ class Machine:
                 if arg.memory.stale:
                     raise Fault("passes a stale pointer")
                 whole = arg.memory is not self.context and arg.memory is not self.packet
-                seen.append((arg.memory.name, arg.offset, bytes(arg.memory.data[arg.offset :]) if whole else b""))
+                seen.append(
+                    (arg.memory.name, arg.offset, bytes(arg.memory.data[arg.offset :]) if whole else b"")
+                )
             else:
                 seen.append(arg)
         self.trace.append(tuple(seen))
@@ -229,7 +308,7 @@ class Machine:
             self.packet.stale = True
             self.packet = Memory("packet", bytearray(reversed(self.packet.data)))
             self.context.data[16] ^= 0xFF
-        elif row.name == "skb_load_bytes":
+        elif row.name == "xdp_load_bytes":
             assert isinstance(args[2], Pointer) and isinstance(args[3], int)
             memory, at = self.span(args[2], 0, args[3])
             self.write(memory, at, bytes(range(1, args[3] + 1)))

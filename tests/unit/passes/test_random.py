@@ -19,8 +19,9 @@ def observations(module: Module, seed: int) -> list[object]:
     """What a few runs with different packets, contexts and missing map entries show."""
     rng = random.Random(seed)
     found = []
-    for missing in (frozenset[str](), frozenset({"first"})):
-        packet, context = rng.randbytes(rng.choice((0, 14, 60, 100))), rng.randbytes(24)
+    for missing in (frozenset[str](), frozenset({"first"}), frozenset[str]()):
+        packet = rng.randbytes(rng.choice((0, 14, 60, 100)))
+        context = bytes(rng.choice((0, 14, 15, 16, 17, 255, rng.randrange(256))) for _ in range(24))
         found.append(Machine(module, packet, context, missing).observe("main"))
     return found
 
