@@ -53,7 +53,7 @@ def _cases(context: Context, subject: Operand, cases: list[Any], span: Any) -> N
     context.coverage.mark(case)
     found = _pattern(context, subject, case.pattern).settled()
     if found.known is False:
-        for child in (*([case.guard] if case.guard is not None else []), *case.body):
+        for child in (case.pattern, *([case.guard] if case.guard is not None else []), *case.body):
             context.coverage.skip(child)
         context.state = found.no
         _cases(context, subject, rest, span)
