@@ -58,7 +58,8 @@ def peephole(function: MachineFunction) -> None:
             rules.drop_needless_tests(),
             rules.join_straight_lines(),
             rules.remove_dead(),
-            rules.hoist_from_diamonds(),
+            rules.hoist_constants(),
+            rules.hoist_shared_constants(),
             rules.repeat_loop_tests(),
             rules.decide_tests(),
             rules.merge_equal_blocks(),
@@ -231,28 +232,57 @@ class _Rules:
             block.insns[:] = reversed(kept)
         return changed
 
-    def hoist_from_diamonds(self) -> bool:
-        """``if c goto T; r = 0; goto J; T: r = 1; J:`` becomes ``r = 1; if c goto J; r = 0; J:``."""
+    def hoist_constants(self) -> bool:
+        """``if c goto T; …; T: r = 1; goto J`` becomes ``r = 1; if c goto J; …`` where only T's path needs
+        r."""
         live, preds = self.live_in(), self.predecessors()
         changed = False
         for block in self.function.blocks:
             if len(block.edges) != 2:
                 continue
-            side, other = (edge.target for edge in block.edges)
-            if (
-                len(side.insns) == 1
-                and side.insns[0].opcode in _MOVES
-                and len(preds[side]) == 1
-                and len(side.edges) == 1
-                and [e.target for e in other.edges] == [side.edges[0].target]
-            ):
-                read_by_test, _ = self.effect(block.insns[-1])
-                _, written = self.effect(side.insns[0])
-                if not written & (read_by_test | live[other]):
+            first, second = (edge.target for edge in block.edges)
+            read_by_test, _ = self.effect(block.insns[-1])
+            for side, other in ((first, second), (second, first)):
+                if (
+                    len(side.insns) == 1
+                    and side.insns[0].opcode in _MOVES
+                    and len(preds[side]) == 1
+                    and len(side.edges) == 1
+                    and not self.effect(side.insns[0])[1] & (read_by_test | live[other])
+                ):
                     block.insns.insert(-1, side.insns.pop())
                     live[block] |= self.effect(block.insns[-2])[0]
+                    live[side] = self.live_out(side, live)
                     changed = True
         return changed
+
+    def hoist_shared_constants(self) -> bool:
+        """``if a goto T; if b goto T; …; T: r = 1; goto J`` likewise: before the first of a row of tests."""
+        live, preds = self.live_in(), self.predecessors()
+        for side in self.function.blocks:
+            from_ = set(preds[side])
+            if not (len(from_) > 1 and len(side.edges) == 1 and len(side.insns) == 1):
+                continue
+            if side.insns[0].opcode not in _CONSTANTS or any(len(p.edges) != 2 for p in from_):
+                continue
+            other = {p: next(e.target for e in p.edges if e.target is not side) for p in from_}
+            first = next((p for p in from_ if not any(other[q] is p for q in from_)), None)
+            row = [first] if first is not None else []
+            while row and other[row[-1]] in from_ and preds[other[row[-1]]] == [row[-1]]:
+                row.append(other[row[-1]])
+            if len(row) != len(from_):
+                continue
+            written = self.effect(side.insns[0])[1]
+            needed = 0
+            for block in row:
+                needed |= self.effect(block.insns[-1])[0] | live[other[block]]
+                if block is not first:
+                    for insn in block.insns:
+                        needed |= self.effect(insn)[1]
+            if not written & needed:
+                row[0].insns.insert(-1, side.insns.pop())
+                return True
+        return False
 
     def repeat_loop_tests(self) -> bool:
         """The only block that goes back to a mere test tests itself: one jump less in each round of the

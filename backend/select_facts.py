@@ -149,6 +149,8 @@ def _opaque(op: Value) -> bool:
     match op:
         case ops.ByteSwap() | ops.Binary(op=BinOp.UDIV | BinOp.UREM):
             return True
+        case ops.Binary(op=BinOp.LSHR, right=right):
+            return not isinstance(right, ops.Const)
         case _:
             return False
 
@@ -157,7 +159,7 @@ class Widths:
     """How many low bits of each value's register may be non-zero, by a data flow from zero bits upwards.
 
     With ``exact`` given (the widths at run time), it finds those that the verifier can follow: it knows
-    nothing of the result of a byte swap or of a 64-bit division.
+    nothing of the result of a byte swap, a 64-bit division, or a shift by a variable distance.
     """
 
     def __init__(self, facts: Facts, exact: Widths | None) -> None:
@@ -227,7 +229,7 @@ class Widths:
             case BinOp.LSHR if count is not None:
                 return max(0, min(left, clean) - count)
             case BinOp.LSHR:
-                return left
+                return left if self._exact is None else clean
             case BinOp.SHL if count is not None:
                 return left + count
             case BinOp.UDIV | BinOp.UREM if self._exact is not None:
