@@ -35,13 +35,19 @@ class Arguments:
 
 
 def arguments(
-    context: Context, call: Any, parameters: Sequence[str], *, optional: int = 0, code: Code = Code.E0903
+    context: Context,
+    call: Any,
+    parameters: Sequence[str],
+    *,
+    optional: int = 0,
+    positional: int = 0,
+    code: Code = Code.E0903,
 ) -> Arguments:
     """The arguments of ``call`` for ``parameters``, the last ``optional`` of which may be missing.
 
-    Evaluated in the order in which they are written.
+    ``positional``: how many of the first parameters cannot be given by keyword.
     """
-    nodes = argument_nodes(context, call, parameters, optional=optional, code=code)
+    nodes = argument_nodes(context, call, parameters, optional=optional, positional=positional, code=code)
     found: dict[str, Operand] = {name: operand(context, node) for name, node in nodes.items()}
     missing = Static(_ABSENT, context.span(call))
     return Arguments(
@@ -51,9 +57,19 @@ def arguments(
 
 
 def argument_nodes(
-    context: Context, call: Any, parameters: Sequence[str], *, optional: int = 0, code: Code = Code.E0903
+    context: Context,
+    call: Any,
+    parameters: Sequence[str],
+    *,
+    optional: int = 0,
+    positional: int = 0,
+    code: Code = Code.E0903,
 ) -> dict[str, Any]:
-    """The syntax nodes of the arguments by parameter name, in the order in which they are written."""
+    """The syntax nodes of the arguments by parameter name, in the order in which they are written.
+
+    Python evaluates arguments in that order, calls take them in the order of the parameters: where the difference
+    could be seen, the call is refused.
+    """
     nodes: dict[str, Any] = {}
     span = context.span(call)
     name = called(call)
@@ -72,6 +88,8 @@ def argument_nodes(
                 f"`{name}` has no parameter `{keyword.arg}`",
                 help=near(keyword.arg, parameters),
             )
+        if keyword.arg in parameters[:positional]:
+            raise context.refusal(code, keyword, f"`{keyword.arg}` of `{name}` is given by position only")
         if keyword.arg in nodes:
             raise context.refusal(code, keyword, f"`{keyword.arg}` is given twice")
         nodes[keyword.arg] = keyword.value
@@ -80,7 +98,47 @@ def argument_nodes(
     if absent:
         names = ", ".join(f"`{p}`" for p in absent)
         raise context.refusal(code, span, f"`{name}` is called without {names}")
+    _refuse_order(context, parameters, nodes)
     return nodes
+
+
+def _refuse_order(context: Context, parameters: Sequence[str], nodes: dict[str, Any]) -> None:
+    """Refuse keywords in another order than the parameters where that order makes a difference."""
+    written = list(nodes)
+    for position, late in enumerate(written):
+        for early in written[:position]:
+            if parameters.index(early) > parameters.index(late) and _conflict(nodes[early], nodes[late]):
+                raise context.refusal(
+                    Code.E0903,
+                    nodes[late],
+                    f"`{late}` comes before `{early}` in the call, but is written after it",
+                    notes=[
+                        "Python evaluates arguments as they are written, and here the order makes a difference"
+                    ],
+                    help="write the arguments in the order of the parameters, or assign them to variables first",
+                )
+
+
+_STILL = frozenset({"Const", "Name", "UnaryOp", "BinOp"})
+
+
+def _conflict(one: Any, two: Any) -> bool:
+    """Whether the order in which two expressions are evaluated can be seen."""
+    return _acts(one, two) or _acts(two, one)
+
+
+def _acts(one: Any, other: Any) -> bool:
+    mine, others = _classes(one), _classes(other)
+    if "NamedExpr" in mine:
+        return others != {"Const"}
+    return "Call" in mine and not others <= _STILL
+
+
+def _classes(node: Any) -> set[str]:
+    found = {type(node).__name__}
+    for child in node.get_children():
+        found |= _classes(child)
+    return found
 
 
 def plain_arguments(context: Context, call: Any) -> None:

@@ -16,7 +16,7 @@ from pyebpf.frontend.births import births_of
 from pyebpf.frontend.expressions import capture, expression, operand, refuse_construct
 from pyebpf.frontend.flow import Knowledge, Variable
 from pyebpf.frontend.optionals import bind_reference, found_type, present_local
-from pyebpf.frontend.resources import refuse_lost
+from pyebpf.frontend.resources import acquire, refuse_lost
 from pyebpf.frontend.session import Context, local_type
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Maybe, NoneT, Ref
 from pyebpf.frontend.values import (
@@ -189,6 +189,7 @@ def assign(
         null = tree.NullConst(type=declared, span=found.span)
         context.out.append(tree.SetLocal(local=variable.local, value=null, span=span))
     _know(context, variable, _within(kind, declared), births, fresh)
+    _hold(context, variable, found)
 
 
 def _within(kind: VariableType, declared: VariableType) -> VariableType:
@@ -227,6 +228,13 @@ def _know(
             kind.unsigned, kind.lo, kind.hi, False, kind.exact
         )  # the verifier may lose values in memory
     context.state.known[variable] = Knowledge(kind, births=births, fresh=fresh)
+
+
+def _hold(context: Context, variable: Variable, found: Operand) -> None:
+    """A kernel reference that has just been acquired is held by the variable from now on."""
+    if isinstance(found, tree.HelperCall) and found in context.acquired:
+        context.acquired.remove(found)
+        acquire(context, variable, found.span)
 
 
 def _assign_optional(
@@ -295,6 +303,7 @@ def bind(context: Context, variable: Variable, found: Operand, span: Span) -> Op
         raise context.refusal(Code.E0301, span, "`None` cannot be assigned inside an expression")
     expr = conversions.to_variable(context, conversions.runtime(context, found), local_type(declared))
     _know(context, variable, _within(kind, declared), _births(context, found))
+    _hold(context, variable, found)
     return tree.Bind(local=variable.local, value=expr, type=expr.type, span=span)
 
 

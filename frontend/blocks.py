@@ -12,6 +12,7 @@ from typing import Any
 from pyebpf.frontend import tree
 from pyebpf.frontend.expressions import refuse_construct
 from pyebpf.frontend.flow import Knowledge, State
+from pyebpf.frontend.resources import check_not_dropped
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import NONE
 
@@ -52,6 +53,8 @@ def _statement(context: Context, node: Any, following: Any) -> None:
             raise refuse_construct(context, node)
         context.following = following
         handler(context, node)
+        if context.acquired:
+            raise check_not_dropped(context, context.acquired.pop())
     except Refused as refused:
         context.report(refused.diagnostic)
         poison(context, node, before)

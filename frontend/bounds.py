@@ -58,12 +58,15 @@ _SKIP = frozenset(
 )
 
 
-def while_trips(context: Context, node: Any, entry: State | None) -> int:
-    """The most iterations of a ``while`` loop by the rules above; refuses loops that they do not cover."""
+def while_trips(context: Context, node: Any, entry: State | None, body: State | None) -> int:
+    """The most iterations of a ``while`` loop by the rules above; refuses loops that they do not cover.
+
+    ``entry`` is the state before the loop, ``body`` the one behind its test.
+    """
     best: int | None = None
     reasons: list[str] = []
     for condition in _conditions(context, node):
-        found = _counter(context, node, condition, entry, reasons) or _shrinking(
+        found = _counter(context, node, condition, entry, body, reasons) or _shrinking(
             context, node, condition, entry
         )
         if found is not None:
@@ -134,7 +137,12 @@ _NEGATE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!="}
 
 
 def _counter(
-    context: Context, node: Any, condition: _Condition, entry: State | None, reasons: list[str]
+    context: Context,
+    node: Any,
+    condition: _Condition,
+    entry: State | None,
+    body: State | None,
+    reasons: list[str],
 ) -> int | None:
     if type(condition.node).__name__ != "Compare" or len(condition.node.ops) != 1:
         return None
@@ -155,19 +163,27 @@ def _counter(
         if not _always(context, node.body, variable, _is_step):
             reasons.append(f"`{variable.name}` is not changed on every way through the body")
             continue
-        found = _distance(context, node, variable, other, relation, steps, entry)
+        start = _start(variable, entry, body)
+        bound = _bound_interval(context, node, other, entry)
+        if start is None or bound is None:
+            continue
+        found = _distance(variable, start, bound, relation, steps)
         if found is not None:
             return found
     return None
 
 
-def _distance(
-    context: Context, node: Any, variable: Variable, other: Any, relation: str, steps: list[int], entry: State
-) -> int | None:
-    start = entry.known[variable].type
-    bound = _bound_interval(context, node, other, entry)
-    if not isinstance(start, Int) or bound is None:
+def _start(variable: Variable, entry: State, body: State | None) -> Int | None:
+    """Where the counter may stand when the first iteration begins: what it is before the loop, and behind the test."""
+    before = entry.known[variable].type
+    behind = body.known[variable].type if body is not None and variable in body.known else None
+    if not isinstance(before, Int) or not isinstance(behind, Int):
         return None
+    return Int(before.unsigned, max(before.lo, behind.lo), min(before.hi, behind.hi))
+
+
+def _distance(variable: Variable, start: Int, bound: Int, relation: str, steps: list[int]) -> int | None:
+    """The most iterations until the counter has passed the bound; None where it moves away from it."""
     up, down = all(s > 0 for s in steps), all(s < 0 for s in steps)
     smallest = min(abs(s) for s in steps)
     largest = max(abs(s) for s in steps)
@@ -188,7 +204,7 @@ def _distance(
             return None
     # A counter that may pass the end of its 64 bits before the test sees it would never stop.
     limit = bound.hi + largest if up else bound.lo - largest
-    if not I64_MIN <= limit <= I64_MAX or (isinstance(start, Int) and start.unsigned and limit < 0):
+    if not I64_MIN <= limit <= I64_MAX or (start.unsigned and limit < 0):
         return None
     if variable.wrap is not None and not variable.wrap.lo <= limit <= variable.wrap.hi:
         return None

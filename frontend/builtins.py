@@ -179,7 +179,7 @@ def _log2(context: Context, node: Any) -> Operand:
 
 
 def _len(context: Context, node: Any) -> Operand:
-    given = arguments(context, node, ("obj",))
+    given = arguments(context, node, ("obj",), positional=1)
     found, span = given.values[0], context.span(node)
     if isinstance(found, Static) and isinstance(found.value, bytes | tuple | str | range):
         return Static(len(found.value), span)
@@ -200,7 +200,7 @@ def _len(context: Context, node: Any) -> Operand:
 
 
 def _int(context: Context, node: Any) -> Operand:
-    given = arguments(context, node, ("x",), optional=1)
+    given = arguments(context, node, ("x",), optional=1, positional=1)
     span = context.span(node)
     if not given.present(0):
         return Static(0, span)
@@ -220,7 +220,7 @@ def _bool(context: Context, node: Any) -> Operand:
 
 
 def _abs(context: Context, node: Any) -> Operand:
-    given = arguments(context, node, ("x",))
+    given = arguments(context, node, ("x",), positional=1)
     found, span = given.values[0], context.span(node)
     if isinstance(found, Static) and isinstance(found.value, int | float):
         value: Any = found.value

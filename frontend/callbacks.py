@@ -218,9 +218,9 @@ def _after(context: Context, instance: Instance, key: int) -> None:
             and variable.declared != knowledge.type
         ):
             context.state.narrow(variable, variable.declared)
-    before = context.memory.back_edges.get(key)
-    if before is None or before.known != context.state.known:
-        context.memory.back_edges[key] = join_states(before, context.state, loop_head=True)
+    before, now = context.memory.back_edges.get(key), context.state.remembered()
+    if before is None or before.known != now.known:
+        context.memory.back_edges[key] = join_states(before, now, loop_head=True)
         joined = context.memory.back_edges[key]
         if before is None or joined is None or joined.known != before.known:
             context.memory.changed = True

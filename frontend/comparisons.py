@@ -210,6 +210,8 @@ def _contains(context: Context, negate: bool, left: Operand, right: Operand, spa
     elif isinstance(right, Items):
         found = _among(context, left, (), list(right.items), span)
     else:
+        if isinstance(right, Static) and not isinstance(right.value, FOLDABLE):
+            conversions.runtime(context, right)  # refuses lists, sets and dicts with what to use instead
         raise context.refusal(
             Code.E0310,
             span,

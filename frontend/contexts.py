@@ -17,7 +17,7 @@ from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.helpers import call_with
 from pyebpf.frontend.packets import packet_changed
-from pyebpf.frontend.session import Context, Refused
+from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import (
     NONE,
@@ -30,7 +30,7 @@ from pyebpf.frontend.types import (
     Ref,
     Type,
 )
-from pyebpf.frontend.values import Method, Operand, Static
+from pyebpf.frontend.values import ContextPart, Method, Operand, Static
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import ContextField, FieldKind
@@ -90,7 +90,7 @@ def attribute(context: Context, base: tree.Expr, name: str, span: Span) -> Opera
         return Method(base, name, span)
     row = row_of(context, base, name, span)
     if row.length is not None or row.kind in _PACKET:
-        return Method(base, name, span)  # an array, or a packet pointer: only certain uses have a meaning
+        return ContextPart(base, row, span)
     return read_field(context, Field(base, row, 0, span), span)
 
 
@@ -107,18 +107,17 @@ def field_of(context: Context, base: tree.Expr, name: str, span: Span) -> Field:
     return Field(base, row, 0, span)
 
 
-def element_of(context: Context, base: Method, node: Any, span: Span) -> Field:
+def element_of(context: Context, base: ContextPart, node: Any, span: Span) -> Field:
     """``ctx.cb[i]`` as a place; the index must be a constant."""
-    assert not isinstance(base.receiver, Static)
-    row = row_of(context, base.receiver, base.name, base.span)
+    row = base.row
     if row.length is None:
-        raise context.refusal(Code.E0301, span, f"`{base.name}` has no elements")
+        raise context.refusal(Code.E0301, span, f"`{row.name}` has no elements")
     found = operand(context, node.slice)
     if not isinstance(found, Static) or not isinstance(found.value, int):
         raise context.refusal(
             Code.E0501,
             node.slice,
-            f"the index of `{base.name}` must be a constant",
+            f"the index of `{row.name}` must be a constant",
             notes=["the kernel does not allow a variable offset into the context"],
         )
     index = int(found.value)
@@ -126,12 +125,12 @@ def element_of(context: Context, base: Method, node: Any, span: Span) -> Field:
         raise context.refusal(
             Code.E0501,
             node.slice,
-            f"the index {index} is outside of `{base.name}`, which has {row.length} elements",
+            f"the index {index} is outside of `{row.name}`, which has {row.length} elements",
         )
-    return Field(base.receiver, row, index % row.length, span)
+    return Field(base.base, row, index % row.length, span)
 
 
-def element(context: Context, base: Method, node: Any, span: Span) -> Operand:
+def element(context: Context, base: ContextPart, node: Any, span: Span) -> Operand:
     """``ctx.cb[i]`` as a value."""
     return read_field(context, element_of(context, base, node, span), span)
 
@@ -156,7 +155,7 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
         case FieldKind.FLOW_KEYS:
             raise context.refusal(Code.E0701, span, f"`{row.name}` is not available yet")
         case _:
-            raise _packet_pointer(context, row.name, span)
+            raise conversions.refuse_part(context, ContextPart(found.base, row, span))
     return tree.ContextField(context=found.base, row=row, index=found.index, type=kind, span=span)
 
 
@@ -172,15 +171,6 @@ def _who(types: frozenset[ProgType]) -> str:
     if not types:
         return "no program type may"
     return "it is allowed for " + ", ".join(sorted(t.name.lower() for t in types))
-
-
-def _packet_pointer(context: Context, name: str, span: Span) -> Refused:
-    return context.refusal(
-        Code.E0707,
-        span,
-        f"`{name}` is a pointer, and there is no arithmetic on pointers",
-        help="read the packet with `read(T, offset)`; its length is `ctx.data_end - ctx.data`, or `len(ctx)`",
-    )
 
 
 def write_field(context: Context, found: Field, new: Operand, span: Span) -> None:
@@ -220,14 +210,11 @@ def length(context: Context, base: tree.Expr, span: Span) -> tree.Expr:
 
 def difference(context: Context, left: Operand, right: Operand, span: Span) -> tree.Expr | None:
     """``ctx.data_end - ctx.data``; None where the operands are something else."""
-    if not (isinstance(left, Method) and isinstance(right, Method)):
+    if not (isinstance(left, ContextPart) and isinstance(right, ContextPart)):
         return None
-    base = left.receiver
-    if isinstance(base, Static) or not isinstance(base.type, ContextPtr):
+    if (left.row.kind, right.row.kind) != (FieldKind.PACKET_END, FieldKind.PACKET):
         return None
-    if (left.name, right.name) != ("data_end", "data"):
-        return None
-    return packet_length(context, base, span)
+    return packet_length(context, left.base, span)
 
 
 # ---------------------------------------------------------------- packet

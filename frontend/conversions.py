@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+import types
 
 from pyebpf.codes import Code
 from pyebpf.declare import (
@@ -22,7 +22,7 @@ from pyebpf.declare import (
 )
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
-from pyebpf.frontend.arithmetic import as_kind, constant, int_type, interval, reinterpret
+from pyebpf.frontend.arithmetic import as_kind, constant, int_type, reinterpret
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import (
     BOOL,
@@ -38,6 +38,7 @@ from pyebpf.frontend.types import (
 )
 from pyebpf.frontend.values import (
     BOOL_AS_INT,
+    ContextPart,
     FoundInt,
     Items,
     MaybeVariable,
@@ -56,6 +57,8 @@ def runtime(context: Context, operand: Operand) -> tree.Expr:
             return _constant(context, operand)
         case Method():
             raise _refuse_method(context, operand)
+        case ContextPart():
+            raise refuse_part(context, operand)
         case Items():
             raise context.refusal(
                 Code.E0301,
@@ -102,7 +105,9 @@ def _constant(context: Context, operand: Static) -> tree.Expr:
                 span,
                 "a `str` is not a value of programs",
                 notes=["strings are bytes in the kernel"],
-                help=f"write a bytes literal: `b{_quoted(value)}`",
+                help=f"write a bytes literal: `b{_quoted(value)}`"
+                if value.isascii()
+                else f"encode it: `{_quoted(value)}.encode()`",
             )
         case _:
             raise context.refusal(
@@ -142,12 +147,14 @@ def what_is(value: object) -> str:
             return "a function"
     if isinstance(value, enum.Enum):
         return f"the member `{value}` of an enum without integer values"
+    if isinstance(value, types.ModuleType):
+        return f"the module `{value.__name__}`"
     if isinstance(value, type):
         return f"the class `{value.__name__}`"
     if callable(value):
         return "a function"
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} object of type `{name}`"
+    return f"an object of type `{name}`"
 
 
 def _instead_of(value: object) -> str | tuple[str, ...]:
@@ -172,6 +179,21 @@ def _refuse_method(context: Context, method: Method) -> Refused:
         method.span,
         f"`{method.name}` is a method, not a value",
         help=f"call it: `{method.name}(…)`",
+    )
+
+
+def refuse_part(context: Context, part: ContextPart) -> Refused:
+    """Refuse the use of a context field that is no value: an array, or a pointer into the packet."""
+    name, length = part.row.name, part.row.length
+    if length is not None:
+        return context.refusal(
+            Code.E0301, part.span, f"`{name}` is an array of {length}", help=f"use its elements: `{name}[0]`"
+        )
+    return context.refusal(
+        Code.E0707,
+        part.span,
+        f"`{name}` is a pointer, and there is no arithmetic on pointers",
+        help="read the packet with `read(T, offset)`; its length is `ctx.data_end - ctx.data`, or `len(ctx)`",
     )
 
 
@@ -311,8 +333,6 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
     """
     match layout:
         case IntType():
-            if isinstance(operand, Static) and isinstance(operand.value, int):
-                _check_fits(context, operand, layout, what)
             return integer(context, operand, f"an integer for {what}")
         case BytesType():
             return _stored_bytes(context, operand, layout, what)
@@ -321,18 +341,6 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
             if isinstance(expr.type, Ref) and expr.type.layout == layout:
                 return expr
             raise refuse_type(context, expr, f"{layout.name} for {what}")
-
-
-def _check_fits(context: Context, operand: Static, layout: IntType, what: str) -> None:
-    value: Any = operand.value
-    if not -(1 << (layout.bits - 1)) <= int(value) < 1 << layout.bits:
-        raise context.refusal(
-            Code.E0206,
-            operand.span,
-            f"{int(value)} does not fit into {what}, a `{layout.name}`",
-            notes=[f"it holds integers {interval(scalar_type(layout))}"],
-            help=f"if the low bits are meant, write `{layout.name}({int(value)})`",
-        )
 
 
 def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: str) -> tree.Expr:

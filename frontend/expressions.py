@@ -7,16 +7,17 @@ for its class; a class without a handler is refused. ``value`` gives a tree node
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.flow import Fate, Knowledge, Variable
-from pyebpf.frontend.scope import UNBOUND
+from pyebpf.frontend.scope import UNBOUND, NestedFunction
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.suggest import near
-from pyebpf.frontend.types import NoneT
+from pyebpf.frontend.types import NONE, NoneT
 from pyebpf.frontend.values import Caught, Items, MaybeVariable, Operand, OptionalInt, Static
 
 Handler = Callable[[Context, Any], Operand]
@@ -129,6 +130,8 @@ def _name(context: Context, node: Any) -> Operand:
             f"the name `{node.name}` is not defined",
             help=near(node.name, context.scope.names()),
         )
+    if isinstance(found, NestedFunction):
+        knowledge_of(context, found.variable, span)
     return Static(found, span)
 
 
@@ -212,6 +215,7 @@ def knowledge_of(context: Context, variable: Variable, span: Span) -> Knowledge:
         raise Poisoned
     if knowledge is None or not knowledge.bound:
         words = "is not assigned" if knowledge is None else "may be unbound"
+        _report_once(context, variable, knowledge)
         raise context.refusal(
             Code.E0202,
             span,
@@ -222,6 +226,7 @@ def knowledge_of(context: Context, variable: Variable, span: Span) -> Knowledge:
         )
     if knowledge.fate is not None and knowledge.fate_span is not None:
         code, message, label, note, help_ = _FATES[knowledge.fate]
+        _report_once(context, variable, knowledge)
         raise context.refusal(
             code,
             span,
@@ -231,6 +236,13 @@ def knowledge_of(context: Context, variable: Variable, span: Span) -> Knowledge:
             help=help_,
         )
     return knowledge
+
+
+def _report_once(context: Context, variable: Variable, knowledge: Knowledge | None) -> None:
+    """What is wrong with a variable is said at its first use; later uses follow from the same mistake."""
+    assert context.state is not None
+    known = knowledge or Knowledge(variable.declared or NONE)
+    context.state.known[variable] = replace(known, bound=True, poisoned=True)
 
 
 def variable_of(context: Context, expr: tree.Expr) -> Variable | None:
@@ -244,7 +256,9 @@ def static_attribute(context: Context, found: Static, name: str, span: Span) -> 
     """An attribute of a Python object, read while compiling."""
     try:
         return Static(getattr(found.value, name), span)
-    except AttributeError:
+    except AttributeError as error:
+        if name in dir(found.value):
+            raise _attribute_fails(context, name, error, span) from None
         owner = getattr(found.value, "__name__", type(found.value).__name__)
         raise context.refusal(
             Code.E0203,
@@ -252,3 +266,14 @@ def static_attribute(context: Context, found: Static, name: str, span: Span) -> 
             f"`{owner}` has no attribute `{name}`",
             help=near(name, dir(found.value)),
         ) from None
+    except Exception as error:
+        raise _attribute_fails(context, name, error, span) from None
+
+
+def _attribute_fails(context: Context, name: str, error: Exception, span: Span) -> Refused:
+    return context.refusal(
+        Code.E0205,
+        span,
+        f"reading `{name}` raises {type(error).__name__}: {error}",
+        notes=["attributes of Python objects are read by Python while compiling"],
+    )

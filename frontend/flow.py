@@ -14,7 +14,7 @@ from typing import Any
 
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
-from pyebpf.frontend.types import Int
+from pyebpf.frontend.types import Int, NoneT
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, join
 
 
@@ -71,7 +71,8 @@ class State:
 
     def narrow(self, variable: Variable, to: VariableType) -> None:
         """Note that the variable has a narrower type from here on."""
-        self.known[variable] = replace(self.known[variable], type=to)
+        acquired = None if isinstance(to, NoneT) else self.known[variable].acquired
+        self.known[variable] = replace(self.known[variable], type=to, acquired=acquired)
 
     def end(self, fate: Fate, span: Span, over: Iterable[Variable]) -> None:
         """Note what became of the storage behind some variables."""

@@ -21,12 +21,13 @@ from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.exceptions import python_name
 from pyebpf.frontend.expressions import operand
-from pyebpf.frontend.instances import analyse, make_instance, parameters_of
+from pyebpf.frontend.flow import Knowledge
+from pyebpf.frontend.instances import analyse, check_parameters, make_instance, parameters_of
 from pyebpf.frontend.packets import packet_changed
 from pyebpf.frontend.parse import Source, parse_function
 from pyebpf.frontend.scope import NestedFunction, Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
-from pyebpf.frontend.types import Bool, ContextPtr, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
+from pyebpf.frontend.types import NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
 from pyebpf.frontend.values import Operand, Static, VariableType, describe, widen
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import IntType
@@ -55,9 +56,12 @@ def call(
     else:
         parsed = parse_function(value)
         source, definition = parsed.source, parsed.node
+    header = _header(context, value, source, definition)
+    check_parameters(header, definition)
     names = [argument.name for argument in parameters_of(definition)]
     defaults = _defaults(context, value, definition, names)
-    nodes = argument_nodes(context, node, names, optional=len(defaults))
+    positional = len(definition.args.posonlyargs)
+    nodes = argument_nodes(context, node, names, optional=len(defaults), positional=positional)
     found = {name: operand(context, child) for name, child in nodes.items()}
     operands = [found[name] if name in found else Static(defaults[name], span) for name in names]
     args = [_argument(context, o) for o in operands]
@@ -69,7 +73,7 @@ def call(
             notes=["BPF passes at most five arguments in registers"],
             help="put some of them into a struct, or mark the function with `@bpf.inline`",
         )
-    instance = instance_for(context, value, style, source, definition, args, span)
+    instance = instance_for(context, header, value, style, args, span)
     context.instance.callees.append(instance)
     if instance.failed:
         raise Poisoned
@@ -134,29 +138,34 @@ def _defaults(
     return found
 
 
-def instance_for(
-    context: Context,
-    value: types.FunctionType | NestedFunction,
-    style: FunctionStyle,
-    source: Source,
-    definition: Any,
-    args: Sequence[tree.Expr],
-    span: Span,
-) -> Instance:
-    """The instance of a function for the types of ``args``, analysed if there is none yet."""
-    nested = isinstance(value, NestedFunction)
-    _refuse_recursion(context, definition, span)
+def _header(
+    context: Context, value: types.FunctionType | NestedFunction, source: Source, definition: Any
+) -> Context:
+    """A context to look at a function's parameters in: its names, its file."""
     scope = (
         Scope(value.scope.function, definition, value.scope)
         if isinstance(value, NestedFunction)
         else Scope(value, definition)
     )
-    header = Context(
-        context.session,
-        Instance(context.instance.function, scope, source, context.kind),
-        Memory(),
-        Coverage(),
-    )
+    instance = Instance(context.instance.function, scope, source, context.kind)
+    return Context(context.session, instance, Memory(), Coverage())
+
+
+def instance_for(
+    context: Context,
+    header: Context,
+    value: types.FunctionType | NestedFunction,
+    style: FunctionStyle,
+    args: Sequence[tree.Expr],
+    span: Span,
+) -> Instance:
+    """The instance of a function for the types of ``args``, analysed if there is none yet.
+
+    ``header`` is a context for the function's own scope and file.
+    """
+    nested = isinstance(value, NestedFunction)
+    scope, source, definition = header.scope, header.source, header.scope.node
+    _refuse_recursion(context, definition, span)
     annotations = [
         None if annotation is None else read_annotation(header, annotation)
         for annotation in parameter_annotations(definition)
@@ -329,3 +338,5 @@ def define_nested(context: Context, node: Any) -> None:
             context.source.name_span(node),
             f"`{node.name}` is a variable and a function of this function",
         )
+    assert context.state is not None
+    context.state.known[context.scope.nested[node.name].variable] = Knowledge(NONE)

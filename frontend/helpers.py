@@ -14,7 +14,6 @@ from pyebpf.frontend.maps import value_type
 from pyebpf.frontend.packets import packet_changed
 from pyebpf.frontend.resources import release
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import I64, NONE, U64, Handle, Int, Maybe, Origin, Pointer, Ref, Type
 from pyebpf.frontend.values import FoundInt, Operand, Static
 from pyebpf.layout import BytesType, IntType
@@ -24,7 +23,6 @@ from pyebpf.uapi.helpers import (
     Prototype,
     ReturnKind,
     helper_by_name,
-    helper_names,
 )
 
 GPL_COMPATIBLE = frozenset(
@@ -41,12 +39,7 @@ def call(context: Context, declaration: HelperDecl, node: Any, *, checked: bool 
     helper = helper_by_name(declaration.name)
     span = context.span(node)
     if helper is None:
-        raise context.refusal(
-            Code.E0801,
-            node.func,
-            f"there is no helper `{declaration.name}`",
-            help=near(declaration.name, helper_names()),
-        )
+        raise context.bug(f"a declaration of a helper that does not exist: {declaration.name}", span)
     prototype = permitted(context, helper, context.span(node.func))
     if declaration.name in _SHORT and not node.args and not node.keywords:
         return _filled(context, helper, _SHORT[declaration.name], span)
@@ -63,15 +56,19 @@ def _python_name(name: str) -> str:
     return f"{name}_" if name in ("from", "in", "is", "not") else name
 
 
-def permitted(context: Context, helper: Helper, span: Span) -> Prototype:
-    """The prototype for the program type; refuses helpers that the type, the kernel or the licence excludes."""
+def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> Prototype:
+    """The prototype for the program type; refuses helpers that the type, the kernel or the licence excludes.
+
+    ``what`` is what the user wrote, where that is not the helper's name.
+    """
+    what = what or f"`{helper.name}`"
     terms = helper.available(context.kind.prog_type)
     if terms is None:
         allowed = sorted(t.name.lower() for t in helper.program_types)
         raise context.refusal(
             Code.E0802,
             span,
-            f"programs of type {context.kind.name} may not call `{helper.name}`",
+            f"programs of type {context.kind.name} may not call {what}",
             notes=["it is allowed for " + ", ".join(allowed)] if allowed else ["no program type may call it"],
         )
     target = context.session.target.kernel
@@ -80,12 +77,12 @@ def permitted(context: Context, helper: Helper, span: Span) -> Prototype:
         raise context.refusal(
             Code.E0803,
             span,
-            f"`{helper.name}` may be called since Linux {since[0]}.{since[1]}, the target is {target[0]}.{target[1]}",
+            f"{what} may be called since Linux {since[0]}.{since[1]}, the target is {target[0]}.{target[1]}",
             help="build for a later kernel, or do without it",
         )
     for condition in terms.conditions:
         if condition.kind is ConditionKind.SLEEPABLE:
-            raise context.refusal(Code.E0802, span, f"only sleepable programs may call `{helper.name}`")
+            raise context.refusal(Code.E0802, span, f"only sleepable programs may call {what}")
         if (
             condition.kind is ConditionKind.ATTACH_TYPE
             and context.kind.attach_type not in condition.attach_types
@@ -95,7 +92,7 @@ def permitted(context: Context, helper: Helper, span: Span) -> Prototype:
                 Code.E0802, span, f"only programs loaded for {names} may call `{helper.name}`"
             )
     if terms.prototype.gpl_only:
-        require_gpl(context, f"`{helper.name}`", span)
+        require_gpl(context, what, span)
     return terms.prototype
 
 
@@ -158,6 +155,8 @@ def call_with(
             release(context, found, span)
     if helper.changes_packet:
         packet_changed(context, span)
+    if prototype.returns.acquires:
+        context.acquired.append(expr)
     kind = expr.type
     of = kind.of if isinstance(kind, Maybe) else kind
     if isinstance(of, Ref) and isinstance(of.layout, IntType):

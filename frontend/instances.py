@@ -158,7 +158,8 @@ def _round(
         context.state.known[variable] = Knowledge(of)
         coverage.mark(node)
     try:
-        check_header(context, scope.node)
+        check_parameters(context, scope.node)
+        _look_at_header(context, scope.node)
         annotate_variables(context)
     except Refused as refused:
         context.report(refused.diagnostic)
@@ -171,8 +172,8 @@ def _round(
     return context
 
 
-def check_header(context: Context, node: Any) -> None:
-    """Refuse parameters that programs cannot have, and look at annotations and decorators."""
+def check_parameters(context: Context, node: Any) -> None:
+    """Refuse kinds of parameters that compiled functions cannot have."""
     args = node.args
     for name, words in (("vararg", "`*`"), ("kwarg", "`**`")):
         if getattr(args, name) is not None:
@@ -186,13 +187,18 @@ def check_header(context: Context, node: Any) -> None:
         raise context.refusal(Code.E0905, args.kwonlyargs[0], "keyword-only parameters cannot be compiled")
     if getattr(node, "type_params", None):
         raise context.refusal(Code.E0101, node.type_params[0], "type parameters cannot be compiled")
+
+
+def _look_at_header(context: Context, node: Any) -> None:
+    """Annotations must mean something; defaults have been computed by Python at the definition."""
+    args = node.args
     for annotation in (*args.annotations, *args.posonlyargs_annotations, node.returns):
         if annotation is not None:
             read_annotation(context, annotation)
             context.coverage.skip(annotation)
     if context.parent is None:
         for default in args.defaults:
-            context.coverage.skip(default)  # Python has computed it at the definition
+            context.coverage.skip(default)
 
 
 def _finish(context: Context, instance: Instance, parent: Context | None) -> None:
@@ -216,6 +222,20 @@ def _report_unseen(context: Context, node: Any) -> None:
     """What no visitor has looked at is refused: nothing is ever ignored."""
     if context.diagnostics.found or context.poisoned:
         return
+    around = node
+    while around is not context.scope.node:
+        if type(around).__name__ == "FunctionDef":
+            context.report(
+                context.diagnostic(
+                    Code.E0906,
+                    context.source.name_span(around),
+                    f"`{around.name}` is never called",
+                    notes=["what is not called is not compiled, and could hide mistakes"],
+                    help="remove it",
+                )
+            )
+            return
+        around = around.parent
     try:
         raise refuse_construct(context, node, where=" here")
     except Refused as refused:

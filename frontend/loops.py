@@ -158,6 +158,13 @@ def _for(context: Context, node: Any) -> None:
                 "only tuples of constants can be iterated over",
                 help="put the values into a `bpf.array`",
             )
+        case Static():
+            raise context.refusal(
+                Code.E0405,
+                node.iter,
+                f"{conversions.what_is(found.value)} cannot be iterated over in a program",
+                notes=["`for` goes over ranges, arrays, byte strings and constant tuples of integers"],
+            )
         case _:
             _for_elements(context, node, found)
 

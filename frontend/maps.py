@@ -70,8 +70,9 @@ ERRNO = Int(False, -4095, 0, seen=False)
 
 
 def name_of(declaration: MapDecl) -> str:
-    """The map type as users write it."""
-    return _NAMES.get(declaration.type, declaration.type.name)
+    """The map type as users write it, with its article."""
+    name = _NAMES.get(declaration.type, declaration.type.name)
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} `{name}`"
 
 
 _NAMES = {
@@ -96,7 +97,7 @@ def _keyed(context: Context, declaration: MapDecl, span: Span, what: str) -> tup
         raise context.refusal(
             Code.E0601,
             span,
-            f"{what} is not available for a `{name_of(declaration)}`",
+            f"{what} is not available for {name_of(declaration)}",
             help=f"it has {', '.join(f'`{m}`' for m in offers)}" if offers else (),
         )
     context.use_map(declaration)
@@ -205,7 +206,7 @@ def _refuse_array_delete(context: Context, declaration: MapDecl, span: Span) -> 
         raise context.refusal(
             Code.E0601,
             span,
-            f"elements of a `{name_of(declaration)}` cannot be deleted",
+            f"elements of {name_of(declaration)} cannot be deleted",
             help="store zero, or use a `HashMap`",
         )
 
@@ -277,7 +278,7 @@ def _refuse_method(
     return context.refusal(
         Code.E0601,
         method.span,
-        f"a `{name_of(declaration)}` has no method `{method.name}` in programs",
+        f"{name_of(declaration)} has no method `{method.name}` in programs",
         help=near(method.name, offers) or (f"it has {', '.join(f'`{m}`' for m in offers)}" if offers else ()),
     )
 

@@ -26,7 +26,16 @@ from pyebpf.frontend.expressions import (
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import ContextPtr, Maybe, Origin, Ref
-from pyebpf.frontend.values import Caught, FoundInt, MaybeVariable, Method, Operand, Static, describe
+from pyebpf.frontend.values import (
+    Caught,
+    ContextPart,
+    FoundInt,
+    MaybeVariable,
+    Method,
+    Operand,
+    Static,
+    describe,
+)
 from pyebpf.layout import ArrayType, BytesType, StructType
 
 
@@ -67,6 +76,8 @@ def attribute(context: Context, base: Operand, name: str, node: Any) -> Operand:
             raise context.refusal(
                 Code.E0301, span, f"`{base.name}` is a method and has no attribute `{name}`"
             )
+        case ContextPart():
+            raise conversions.refuse_part(context, base)
         case FoundInt() | MaybeVariable():
             raise conversions.refuse_optional(context, base.span, "int")
     expr = conversions.runtime(context, base)
@@ -134,10 +145,8 @@ def _subscript(context: Context, node: Any) -> Operand:
     span = context.span(node)
     if isinstance(base, Static):
         return _static_subscript(context, base, node, span)
-    if isinstance(base, Method):
-        if isinstance(base.receiver, tree.Node) and isinstance(base.receiver.type, ContextPtr):
-            return contexts.element(context, base, node, span)
-        conversions.runtime(context, base)
+    if isinstance(base, ContextPart):
+        return contexts.element(context, base, node, span)
     ref = memory_base(context, base)
     return conversions.read(aggregates.subscript(context, ref, node, span), span)
 
@@ -190,11 +199,7 @@ def place(context: Context, node: Any) -> Place:
         declaration = declaration_of(base.value)
         if isinstance(declaration, MapDecl):
             return _map_place(context, declaration, node, span)
-    if (
-        isinstance(base, Method)
-        and isinstance(base.receiver, tree.Node)
-        and isinstance(base.receiver.type, ContextPtr)
-    ):
+    if isinstance(base, ContextPart):
         return _context_place(context, contexts.element_of(context, base, node, span), span)
     ref = memory_base(context, base)
     return memory_place(aggregates.subscript(context, ref, node, span), "the element")

@@ -47,7 +47,7 @@ def print_call(context: Context, node: Any) -> Operand:
     name = "trace_printk" if len(args) <= 3 else "trace_vprintk"
     helper = helper_by_name(name)
     assert helper is not None
-    permitted(context, helper, span)
+    permitted(context, helper, span, "`print`")
     return tree.Print(format=text.encode(), args=tuple(args), span=span)
 
 

@@ -53,6 +53,7 @@ def joined_result(context: Context) -> VariableType | None:
 
 def falls_off(context: Context) -> None:
     """The end of the body is reached without a ``return``."""
+    check_released(context)
     span = context.source.name_span(context.scope.node)
     finishes = [(kind, at) for kind, at in context.results if not isinstance(kind, NoneT)]
     entry = context.instance.function.kind is tree.FunctionKind.ENTRY

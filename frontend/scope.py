@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class NestedFunction:
-    """A function defined inside the function being compiled: a callback or a helper of its own."""
+    """A function defined inside the function being compiled: a callback or a helper of its own.
+
+    ``variable`` stands for its name in states: bound once its ``def`` has been run.
+    """
 
     node: nodes.FunctionDef
     scope: Scope  # of the enclosing function
     source: Source
+    variable: Variable
 
     @property
     def __name__(self) -> str:
@@ -101,10 +105,12 @@ class Scope:
 
 def bind_names(scope: Scope, source: Source) -> None:
     """Fill ``scope`` with the names that its function binds (parameters too)."""
-    outer = _declared_nonlocal(scope.node)
+    outer = {name for name in _declared(scope.node, "Nonlocal") if _belongs_to_parent(scope, name)}
     for found in _bindings(scope.node):
         if type(found).__name__ == "FunctionDef":
-            scope.nested[found.name] = NestedFunction(found, scope, source)
+            span = source.name_span(found)
+            name = Variable(found.name, span, tree.Local(found.name, NONE, span))
+            scope.nested.setdefault(found.name, NestedFunction(found, scope, source, name))
         elif found.name not in scope.variables and found.name not in outer:
             span = source.span(found)
             scope.variables[found.name] = Variable(found.name, span, tree.Local(found.name, NONE, span))
@@ -138,12 +144,17 @@ _OWN_SCOPE = frozenset(
 )
 
 
-def _declared_nonlocal(function: nodes.FunctionDef) -> set[str]:
+def _belongs_to_parent(scope: Scope, name: str) -> bool:
+    return scope.parent is not None and scope.parent.variable(name) is not None
+
+
+def _declared(function: nodes.FunctionDef, statement: str) -> set[str]:
+    """The names in the function's statements of a class."""
     names: set[str] = set()
     work: list[Any] = list(function.body)
     while work:
         node = work.pop()
-        if type(node).__name__ in ("Nonlocal", "Global"):
+        if type(node).__name__ == statement:
             names.update(node.names)
         elif type(node).__name__ not in _OWN_SCOPE:
             work.extend(node.get_children())

@@ -248,7 +248,8 @@ def _if(context: Context, node: Any) -> None:
 @statement("Nonlocal")
 def _nonlocal(context: Context, node: Any) -> None:
     for name in node.names:
-        if context.scope.variable(name) is None:
+        variable = context.scope.variable(name)
+        if variable is None or context.scope.owns(variable):
             raise context.refusal(
                 Code.E0207,
                 node,

@@ -26,6 +26,7 @@ from pyebpf.frontend.types import (
     Ref,
     Type,
 )
+from pyebpf.uapi.contexts import ContextField
 
 if TYPE_CHECKING:
     from pyebpf.frontend.flow import Variable
@@ -47,6 +48,16 @@ class Method:
 
     receiver: Static | tree.Expr
     name: str
+    span: Span
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ContextPart:
+    """A field of the context that is no value by itself: an array, or a pointer into the packet."""
+
+    base: tree.Expr
+    row: ContextField
     span: Span
 
 
@@ -91,13 +102,28 @@ class MaybeVariable:
     span: Span
 
 
-Operand = tree.Expr | Static | Method | Items | FoundInt | MaybeVariable
+Operand = tree.Expr | Static | Method | ContextPart | Items | FoundInt | MaybeVariable
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class OptionalInt:
     """The type of a variable that holds an integer or None."""
+
+
+def inert(found: Operand) -> bool:
+    """Whether nothing is lost where an operand is not evaluated: it calls nothing, assigns nothing, cannot fail."""
+    match found:
+        case Static() | MaybeVariable() | tree.GetLocal() | tree.IntConst() | tree.NullConst() | tree.ConstData():
+            return True
+        case tree.FieldOf(base=part) | tree.Read(ref=part):
+            return inert(part)
+        case tree.GlobalRef():
+            return True
+        case Items(items=items):
+            return all(inert(item) for item in items)
+        case _:
+            return False
 
     of: Int
 

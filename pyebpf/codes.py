@@ -367,12 +367,6 @@ class Code(enum.Enum):
         wrong="ctx.data + 14",
         right="ctx.read(Ip, 14)",
     )
-    E0801 = Explanation(
-        title="there is no such helper",
-        why="Helpers have the names of linux/bpf.h without `bpf_`.",
-        wrong="bpf.get_current_pid()",
-        right="bpf.get_current_pid_tgid() >> 32",
-    )
     E0802 = Explanation(
         title="a helper that this program type may not call",
         why="The kernel allows each program type certain helpers.",

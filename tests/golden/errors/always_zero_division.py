@@ -1,0 +1,10 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A division by zero."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    return skb.len // 0  # error: E0307

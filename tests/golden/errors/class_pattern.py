@@ -1,0 +1,13 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A pattern that looks into an object."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    match skb.len:
+        case int(real=4):  # error: E0404
+            return 1
+    return 0

@@ -1,0 +1,13 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A global statement."""
+
+import pyebpf as bpf
+
+hits = 0
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    global hits  # error: E0101
+    return 0

@@ -1,0 +1,11 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""Arithmetic on a packet pointer."""
+
+import pyebpf as bpf
+
+
+@bpf.xdp
+def program(ctx: bpf.Xdp) -> int:
+    start = ctx.data + 14  # error: E0707
+    return start

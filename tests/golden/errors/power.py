@@ -1,0 +1,10 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A power of a run-time value."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    return skb.len ** 2  # error: E0306

@@ -1,0 +1,13 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""`print` with two arguments."""
+
+import pyebpf as bpf
+
+bpf.license("GPL")
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    print("length", skb.len)  # error: E0301
+    return 0

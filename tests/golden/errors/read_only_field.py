@@ -1,0 +1,11 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""Writing a field of the context that is read-only."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    skb.len = 4  # error: E0702
+    return 0

@@ -1,0 +1,16 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""Text where bytes are wanted."""
+
+import pyebpf as bpf
+
+
+@bpf.struct
+class Name:
+    text: bytes = bpf.chars(8)
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    name = Name(text="abc")  # error: E0308
+    return name.text == b"abc"

@@ -1,0 +1,10 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A division that gives a float."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    return skb.len / 2  # error: E0306

@@ -1,0 +1,11 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A comprehension."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    total = [n for n in range(4)]  # error: E0101
+    return 0

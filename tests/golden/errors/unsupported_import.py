@@ -1,0 +1,11 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""An import inside a program."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    import socket  # error: E0101
+    return 0

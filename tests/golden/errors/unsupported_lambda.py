@@ -1,0 +1,10 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A lambda inside an expression."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    return (lambda: 1)()  # error: E0101

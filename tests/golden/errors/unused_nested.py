@@ -1,0 +1,12 @@
+# ruff: noqa
+# mypy: ignore-errors
+"""A local function that is never called."""
+
+import pyebpf as bpf
+
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    def body(i):  # error: E0906
+        return 0
+    return 0
