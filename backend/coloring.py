@@ -51,6 +51,9 @@ class _Coloring:
             self.partners[affinity.left].append((affinity.right, affinity.weight))
             self.partners[affinity.right].append((affinity.left, affinity.weight))
         self.failed_blocks: list[int] = []
+        self.members: list[list[int]] = [[] for _ in flow.blocks]
+        for piece, block in enumerate(pieces.block):
+            self.members[block].append(piece)
 
     def run(self) -> list[int]:
         webs = coalesce(self.pieces, self.fixed_points, _PRESERVED)
@@ -203,7 +206,7 @@ class _Coloring:
     def _color_block(self, block: int) -> None:
         """Colour all pieces of ``block`` anew, in the order of time."""
         pieces = self.pieces
-        members = [p for p, b in enumerate(pieces.block) if b == block and pieces.fixed[p] == ANY]
+        members = [p for p in self.members[block] if pieces.fixed[p] == ANY]
         before = {p: self.color[p] for p in members}
         self._release(p for p in members if self.color[p] >= 0)
         by_start: dict[int, list[int]] = defaultdict(list)
@@ -299,12 +302,12 @@ class _Coloring:
 
     def _exchange(self, group: list[int], occupancy: int, source: int, target: int, gain: int) -> bool:
         """The same where other pieces are in the way: they get the register that costs least."""
-        block_of = self.pieces.block
-        blocks = {block_of[p] for p in group}
+        points = self.pieces.occupancy
         in_way = [
             p
-            for p, register in enumerate(self.color)
-            if register == target and block_of[p] in blocks and self.pieces.occupancy[p] & occupancy
+            for block in dict.fromkeys(self.pieces.block[g] for g in group)
+            for p in self.members[block]
+            if self.color[p] == target and points[p] & occupancy
         ]
         rivals: list[int] = []
         seen: set[int] = set()

@@ -68,6 +68,9 @@ class _Planner:
         )
         self.done = [False] * count
         self.depth = _definition_depths(flow)
+        # What is only copied into fixed or tied registers is made right there each time.
+        plain = {v for block in flow.blocks for site in block.sites for _, v in site.plain}
+        self.constants = plain.intersection(flow.remat)
         self.pressure = _Pressure(flow, liveness)
 
     def run(self) -> SpillPlan:
@@ -98,7 +101,7 @@ class _Planner:
                 if value not in next_use:
                     if value not in remat:
                         spilled.add(value)
-                    if after[value] < NEVER and not _only_fixed(site, value):
+                    if after[value] < NEVER and any(v == value for _, v in site.plain):
                         keep.append(value)
             if site.clobbers:
                 keep = [v for v in keep if v not in remat]
@@ -213,7 +216,7 @@ class _Planner:
             return chosen[: _ROOM_AT_CALLS if pressure.across else _ROOM]
         chosen += through
         if not pressure.across:
-            constants = sorted((v for v in distance if v in remat), key=distance.__getitem__)
+            constants = sorted((v for v in distance if v in self.constants), key=distance.__getitem__)
             chosen += [v for v in constants if distance[v] < LOOP_EXIT_DISTANCE][: REGISTERS - pressure.total]
         return chosen[:REGISTERS]
 
@@ -306,11 +309,6 @@ def _definition_depths(flow: Flow) -> list[int]:
     return depths
 
 
-def _only_fixed(site: Site, value: int) -> bool:
-    """Whether ``site`` uses ``value`` in fixed registers only, so that a reload goes straight there."""
-    return all(v != value for _, v in site.plain) and all(v != value for _, _, _, v in site.ties)
-
-
 def demand(site: Site, keep: Collection[int]) -> int:
     """How many registers too few there are if ``keep`` stay in registers across ``site``; not positive if it fits."""
     fixed = {register: value for _, value, register in site.fixed_uses}
@@ -327,7 +325,7 @@ def demand(site: Site, keep: Collection[int]) -> int:
     reading = len(kept) - len(placed) + len(fixed) + len(plain - readable) + len(site.ties) + early
     writing = len(kept) + len(site.defs)
     surviving = len(kept) - len(placed) + bin(site.forbidden).count("1")
-    if site.clobbers:
+    if site.constrained:  # these are in their registers from before to after
         surviving += len(site.ties) + early
     return max(reading, writing, surviving) - REGISTERS
 

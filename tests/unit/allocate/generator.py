@@ -265,6 +265,29 @@ class _Generator:
         operands = [Operand(self._new(known), DEF, early=True), *(Operand(u, USE) for u in uses)]
         self._add(insns, encoding.alu(Alu.XOR, Source.X), operands)
 
+    def _odd(self, insns: list[MachineInsn], known: list[VReg]) -> None:
+        """An instruction that no machine has: any mixture of constraints that can be met."""
+        rng = self.rng
+        registers = rng.sample(range(10), 10)
+        uses = [self._pick(insns, known) for _ in range(rng.randint(0, 4))]
+        operands = [Operand(u, USE, fixed=registers.pop() if rng.random() < 0.4 else None) for u in uses]
+        tied: set[int] = set()
+        for _ in range(rng.randint(0, 3)):
+            reuse = rng.randrange(len(uses)) if uses and rng.random() < 0.4 else None
+            if reuse in tied:
+                reuse = None
+            if reuse is not None:
+                tied.add(reuse)
+                fixed = operands[reuse].fixed
+                if fixed is None and rng.random() < 0.3:
+                    fixed = registers.pop()
+            else:
+                fixed = registers.pop() if rng.random() < 0.3 else None
+            early = reuse is None and fixed is None and rng.random() < 0.3
+            operands.append(Operand(self._new(known), DEF, fixed=fixed, reuse=reuse, early=early))
+        clobbers = frozenset(r for r in range(rng.choice([0, 0, 6])) if rng.random() < 0.7)
+        self._add(insns, encoding.alu(Alu.XOR, Source.X), operands, clobbers=clobbers)
+
     def _frame_pointer(self, insns: list[MachineInsn], known: list[VReg]) -> None:
         operands = [Operand(self._new(known), DEF), Operand(PReg(10), USE)]
         self._add(insns, encoding.alu(Alu.MOV, Source.X), operands)
@@ -284,6 +307,7 @@ _KINDS = (
     _Generator._compare_exchange,
     _Generator._packet,
     _Generator._early,
+    _Generator._odd,
     _Generator._frame_pointer,
 )
 

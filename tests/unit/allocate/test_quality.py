@@ -343,6 +343,51 @@ def test_ten_operands_fit() -> None:
     judge(b.function)
 
 
+def test_tie_to_a_fixed_register() -> None:
+    """``cmpxchg``-like: the use is wanted where the definition is."""
+    b = Build(params=2)
+    result = b.function.new_vreg()
+    operands = (Operand(result, DEF, fixed=0, reuse=1), Operand(b.params[0], USE), Operand(b.params[1], USE))
+    b.insn(encoding.atomic(8), *operands)
+    b.exit(result)
+    assert counts(b) == (1, 0, 0)
+
+
+def contradiction(*operands: Operand) -> None:
+    """One instruction with ``operands``, between parameters v0 and v1 and an exit: it cannot be satisfied."""
+    b = Build(params=2)
+    b.insn(encoding.atomic(8), *operands)
+    b.exit(b.params[0])
+    b.function.next_vreg = 10
+    with pytest.raises(InternalError, match="contradict|is no use"):
+        judge(b.function)
+
+
+def test_contradictions_are_our_bugs() -> None:
+    v0, v1, v5, v6 = VReg(0), VReg(1), VReg(5), VReg(6)
+    contradiction(Operand(v5, DEF, fixed=1), Operand(v6, DEF, fixed=1))
+    contradiction(Operand(v5, DEF, fixed=1, reuse=1), Operand(v0, USE, fixed=2))
+    contradiction(Operand(v5, DEF, fixed=1, reuse=1), Operand(v0, USE), Operand(v1, USE, fixed=1))
+    contradiction(Operand(v5, DEF, reuse=1), Operand(v6, DEF))
+
+
+def test_wrong_number_of_arguments_is_our_bug() -> None:
+    b = Build(params=1)
+    join = b.block("join", 1)
+    b.jump(join)
+    b.at(join)
+    b.exit(b.params[0])
+    with pytest.raises(InternalError, match="number of arguments"):
+        judge(b.function)
+
+
+def test_edge_to_the_entry_is_our_bug() -> None:
+    b = Build()
+    b.jump(b.function.blocks[0])
+    with pytest.raises(InternalError, match="entry block has a predecessor"):
+        judge(b.function)
+
+
 def test_virtual_register_out_of_nowhere_is_our_bug() -> None:
     b = Build(params=1)
     b.exit(VReg(99))
