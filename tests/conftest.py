@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
+from pyebpf.backend.machine import MachineFunction
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--bless`` writes golden files anew (see ``tests.golden.cases``); read the difference before committing it."""
+    """``--bless`` writes golden files anew (see ``tests.golden.cases``); read the difference before
+    committing it."""
     parser.addoption("--bless", action="store_true", help="write golden files anew instead of comparing")
 
 
@@ -18,3 +22,19 @@ def pytest_configure(config: pytest.Config) -> None:
         if os.environ.get("CI"):
             raise pytest.UsageError("--bless is for people: CI only compares")
         os.environ["PYEBPF_BLESS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def judged_allocations() -> Iterator[None]:
+    """Every register allocation of the whole suite is judged by the independent checker."""
+    from pyebpf.backend.allocate import allocate
+    from pyebpf.backend.allocation_check import check, snapshot
+
+    def judged(function: MachineFunction) -> None:
+        before = snapshot(function)
+        allocate(function)
+        check(before, function)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyebpf.backend.codegen.allocate", judged)
+        yield

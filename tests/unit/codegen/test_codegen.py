@@ -90,7 +90,7 @@ def test_types() -> None:
         return btf.describe(function.type), [p.name for p in function.type.proto.params]
 
     assert shown("count") == ("count: int (struct __sk_buff *)", ["skb"])
-    assert shown("body") == ("body: int (u32, u8[16] *)", ["i", "s"])
+    assert shown("body") == ("body: int (unsigned int, unsigned char[16] *)", ["i", "s"])
     assert shown("gr_u00fc__u00df_e") == (
         "gr_u00fc__u00df_e: s32 (u32, s64, struct __sk_buff *)",
         ["a", "b", "c"],
