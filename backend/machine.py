@@ -23,6 +23,7 @@ ALLOCATABLE = tuple(range(10))
 CALL_CLOBBERED = frozenset(range(6))
 CALLEE_SAVED = frozenset(range(6, 10))
 FRAME_POINTER = 10
+MAX_ARGUMENTS = 5  # in r1 to r5
 
 
 @dataclass(frozen=True, slots=True)

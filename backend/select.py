@@ -12,7 +12,7 @@ from typing import assert_never
 from pyebpf.backend import select_arithmetic as arithmetic
 from pyebpf.backend import select_control as control
 from pyebpf.backend import select_memory as memory
-from pyebpf.backend.machine import MachineBlock, MachineFunction, VReg
+from pyebpf.backend.machine import MAX_ARGUMENTS, MachineBlock, MachineFunction, VReg
 from pyebpf.backend.select_context import Selection
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Block, Function, FunctionRole, Module, Op, Pred
@@ -42,6 +42,8 @@ class _Selector:
 
     def run(self) -> MachineFunction:
         sel = self.sel
+        if len(sel.function.params) > MAX_ARGUMENTS:
+            raise sel.error(f"{len(sel.function.params)} parameters do not fit the argument registers")
         params = [sel.machine.new_vreg(p.name) for p in sel.function.params]
         sel.machine.params = tuple(params)
         sel.regs.update(zip(sel.function.params, params, strict=True))

@@ -13,6 +13,7 @@ from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, CallKind, Jmp, Source
 from pyebpf.backend.machine import (
     CALL_CLOBBERED,
+    MAX_ARGUMENTS,
     Edge,
     MachineBlock,
     MachineInsn,
@@ -174,7 +175,7 @@ def _call(sel: Selection, op: ops.CallHelper | ops.CallKfunc | ops.Call, call: M
     """
     operands: list[Operand] = []
     used: set[VReg] = set()
-    if len(op.args) > 5:
+    if len(op.args) > MAX_ARGUMENTS:
         raise sel.error(f"a call with {len(op.args)} arguments")
     result = None
     if op in sel.facts.needed:
