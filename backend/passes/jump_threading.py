@@ -30,6 +30,9 @@ from pyebpf.ir.types import IntTy
 LIMIT: Final = 4
 """Pure operations that a threaded block may hold besides phis."""
 
+LOOK_BACK: Final = 8
+"""Blocks to go back in search of a branch on the same condition."""
+
 
 def run(function: Function) -> bool:
     """Thread until nothing more can be. Returns whether anything changed."""
@@ -55,10 +58,10 @@ def _thread(
 ) -> bool:
     branch = block.ops[-1]
     phis = block.phis()
-    if not phis or not isinstance(branch, Branch) or branch.then is branch.otherwise:
+    if not isinstance(branch, Branch) or branch.then is branch.otherwise:
         return False
     preds = [p for p in dominators.preds[block] if dominators.reachable(p)]
-    if any(dominators.dominates(block, p) for p in preds):
+    if len(preds) < 2 or any(dominators.dominates(block, p) for p in preds):
         return False
     between = block.ops[len(phis) : -1]
     inside = set(between) | {branch}
@@ -67,7 +70,13 @@ def _thread(
     for op in between:
         if op.EFFECTS != Effects.NONE or any(user not in inside for user in users[op]):
             return False
-    ways = {p: way for p in preds if (way := _way(branch, phis, between, p)) is not None}
+    ways: dict[Block, Block] = {}
+    for pred in preds:
+        taken = _computed(branch, phis, between, pred)
+        if taken is None:
+            taken = _branched(branch.condition, pred, block, dominators)
+        if taken is not None:
+            ways[pred] = branch.then if taken else branch.otherwise
     if not ways:
         return False
     names = block_names(function)
@@ -90,8 +99,8 @@ def _thread(
     return True
 
 
-def _way(branch: Branch, phis: list[Phi], between: list[Op], pred: Block) -> Block | None:
-    """Where the block goes when it is entered from ``pred``, if that is certain."""
+def _computed(branch: Branch, phis: list[Phi], between: list[Op], pred: Block) -> bool | None:
+    """The condition as it is when the block is entered from ``pred``, if constant inputs decide it."""
     known: dict[Value, int] = {}
     for phi in phis:
         value = phi.incoming[pred]
@@ -104,8 +113,22 @@ def _way(branch: Branch, phis: list[Phi], between: list[Op], pred: Block) -> Blo
             result = evaluate(op, values)
             if result is not None:
                 known[op] = result
-    condition = branch.condition
-    taken = condition.value if isinstance(condition, Const) else known.get(condition)
-    if taken is None:
-        return None
-    return branch.then if taken else branch.otherwise
+    taken = known.get(branch.condition)
+    return None if taken is None else bool(taken)
+
+
+def _branched(condition: Value, pred: Block, block: Block, dominators: Dominators) -> bool | None:
+    """The condition as it is when the block is entered from ``pred``, if a branch on the way there decided
+    it."""
+    for _ in range(LOOK_BACK):
+        before = pred.ops[-1]
+        if (
+            isinstance(before, Branch)
+            and before.condition is condition
+            and before.then is not before.otherwise
+        ):
+            return before.then is block
+        if len(dominators.preds[pred]) != 1:
+            return None
+        pred, block = dominators.preds[pred][0], pred
+    return None
