@@ -183,15 +183,28 @@ def function_call(f: State, node: tree.FunctionCall) -> Operand:
 
 def loop_call(f: State, node: tree.LoopCall) -> Value:
     """``bpf_loop`` with a function of the program as its body."""
-    body, frame = node.body, f.frames[node.body]
     count = f.number(node.count)
-    times = count.value
-    if not count.never_negative:
-        times = _at_least_zero(f, times)
     state = f.widen(f.value(node.state)) if node.state is not None else None
-    if count.constant is not None and count.constant <= 0:
-        # The verifier drops a callback that it never sees called, and then fails on its address.
-        return f.b.const(0)
+    number = count.constant
+    if number is not None:
+        return _run_loop(f, node, count.value, state) if number > 0 else f.b.const(0)
+    if count.type.exact and count.type.lo > 0:
+        return _run_loop(f, node, count.value, state)
+    # The verifier drops a callback that it never sees called, and then fails on its address: where it knows that
+    # the count is 0 (the initial value of a frozen variable, say), this test hides call and address from it.
+    zero = f.b.const(0)
+    start, some, after = f.b.block, f.b.new_block("some"), f.b.new_block("counted")
+    f.b.branch(f.b.cmp(Pred.NE if count.never_negative else Pred.SGT, count.value, zero), some, after)
+    f.go(some)
+    called = _run_loop(f, node, count.value, state)
+    end = f.b.block
+    f.b.jump(after)
+    f.go(after)
+    return f.b.phi(called.type, {start: zero, end: called})
+
+
+def _run_loop(f: State, node: tree.LoopCall, times: Value, state: Value | None) -> Value:
+    body, frame = node.body, f.frames[node.body]
     second: Value
     record: Place | None = None
     if frame.record is not None:
@@ -210,16 +223,6 @@ def loop_call(f: State, node: tree.LoopCall) -> Value:
     if frame.record is not None and record is not None:
         _read_record(f, body, frame.record, record)
     return result
-
-
-def _at_least_zero(f: State, value: Value) -> Value:
-    zero = f.b.const(0)
-    start, negative, counted = f.b.block, f.b.new_block("negative"), f.b.new_block("counted")
-    f.b.branch(f.b.cmp(Pred.SLT, value, zero), negative, counted)
-    f.go(negative)
-    f.b.jump(counted)
-    f.go(counted)
-    return f.b.phi(value.type, {start: value, negative: zero})
 
 
 # ---------------------------------------------------------------- the callee's side

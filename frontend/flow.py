@@ -95,6 +95,8 @@ def join_knowledge(left: Knowledge, right: Knowledge, *, coarse: VariableType | 
     kind: VariableType
     if left.type == right.type:
         kind = left.type
+    elif isinstance(left.type, Int) and isinstance(right.type, Int) and isinstance(coarse, OptionalInt):
+        kind = coarse.of  # on both ways it is known not to be None
     elif coarse is not None and isinstance(left.type, Int | OptionalInt) | isinstance(
         right.type, Int | OptionalInt
     ):
