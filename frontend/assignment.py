@@ -65,7 +65,7 @@ def _to_name(context: Context, target: Any, found: Operand, span: Span) -> None:
 @storer("Tuple")
 def _to_tuple(context: Context, target: Any, found: Operand, span: Span) -> None:
     parts = unpacked(context, found, len(target.elts), span)
-    kept = [keep(context, part) for part in parts]
+    kept = [keep_once(context, part) for part in parts]
     for child, part in zip(target.elts, kept, strict=True):
         store(context, child, part, span)
 
@@ -111,6 +111,18 @@ def keep(context: Context, found: Operand) -> Operand:
     local = context.temporary(expr.type, expr.span)
     context.out.append(tree.SetLocal(local=local, value=expr, span=expr.span))
     return tree.GetLocal(local=local, type=expr.type, span=expr.span)
+
+
+def keep_once(context: Context, found: Operand) -> Operand:
+    """The same for what several assignments share: an integer that may be missing has no such temporary."""
+    if isinstance(found, FoundInt | MaybeVariable):
+        raise context.refusal(
+            Code.E0311,
+            found.span,
+            "this may be `None`, and such a value is assigned to one variable at a time",
+            help="write assignments of their own",
+        )
+    return keep(context, found)
 
 
 # ---------------------------------------------------------------- variables

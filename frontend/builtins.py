@@ -76,7 +76,7 @@ def layout_of(context: Context, found: Operand, span: Span) -> Layout | None:
             return BytesType(max(1, len(found.value)))
         return None
     expr = conversions.runtime(context, found)
-    del span
+    conversions.refuse_unevaluated(context, expr, span, "the size of this is known")
     return expr.type.layout if isinstance(expr.type, Ref) else None
 
 
@@ -115,6 +115,9 @@ def _checked(context: Context, node: Any) -> Operand:
             assert isinstance(declaration, HelperDecl)
             return helpers.call(context, declaration, inner, checked=True)
         result = operand(context, inner)
+        if isinstance(result, tree.HelperCall):
+            helpers.check_result(context, result)
+            return result
         if isinstance(result, tree.MapUpdate | tree.MapDelete | tree.MapPush | tree.RingOutput):
             result.checked = True
             context.raises(tree.Exc.KEY if isinstance(result, tree.MapDelete) else tree.Exc.OS)
@@ -184,12 +187,14 @@ def _len(context: Context, node: Any) -> Operand:
     if isinstance(found, Static) and isinstance(found.value, bytes | tuple | str | range):
         return Static(len(found.value), span)
     if isinstance(found, Items):
+        conversions.refuse_unevaluated(context, found, span, "the length of this tuple is known")
         return Static(len(found.items), span)
     expr = conversions.runtime(context, found)
     match expr.type:
         case ContextPtr():
             return contexts.length(context, expr, span)
         case Ref(layout=ArrayType() as layout):
+            conversions.refuse_unevaluated(context, expr, span, "the length of this array is known")
             return Static(layout.length, span)
         case Ref(layout=BytesType()):
             return strings.length(context, expr, span)

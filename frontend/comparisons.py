@@ -188,6 +188,7 @@ def _reference_presence(context: Context, left: Operand, span: Span) -> Test:
         return constant_test(context, left.value is not None)
     expr = conversions.runtime(context, left)
     if not isinstance(expr.type, Maybe):
+        conversions.refuse_unevaluated(context, expr, span, "this is never `None`")
         return constant_test(context, True)
     yes, no = split(context)
     variable = variable_of(context, expr)
@@ -208,6 +209,10 @@ def _contains(context: Context, negate: bool, left: Operand, right: Operand, spa
         items = sorted(right.value) if isinstance(right.value, frozenset) else right.value
         found = _among(context, left, right.value, [Static(item, right.span) for item in items], span)
     elif isinstance(right, Items):
+        for late in right.items[1:]:
+            conversions.refuse_unevaluated(
+                context, late, late.span, "this is evaluated only where the others before it are not equal"
+            )
         found = _among(context, left, (), list(right.items), span)
     else:
         if isinstance(right, Static) and not isinstance(right.value, FOLDABLE):
@@ -238,14 +243,15 @@ def _among(context: Context, left: Operand, whole: object, items: list[Operand],
     parts_list: list[tree.Expr] = []
     for item in items:
         found = compare(context, "==", bound, item, span)
-        bound = again
         if found.expr is not None:
+            bound = again
             parts_list.append(found.expr)
             yes = join_states(yes, found.yes)
             context.state = found.no
         elif found.known:
             return constant_test(context, True)
     if not parts_list:
+        conversions.refuse_unevaluated(context, bound, span, "this is never among them")
         return constant_test(context, False)
     whole_expr = (
         parts_list[0]
@@ -261,6 +267,8 @@ def _compare_references(context: Context, op: str, left: tree.Expr, right: tree.
     if isinstance(one, BytesType) and isinstance(two, BytesType) and op in ("==", "!="):
         result = equal_bytes(context, left, right, span)
         if isinstance(result, bool):
+            for side in (left, right):
+                conversions.refuse_unevaluated(context, side, span, "these byte strings are never equal")
             return constant_test(context, result == (op == "=="))
         yes, no = split(context)
         return Test(result if op == "==" else negated(result, span), None, yes, no)

@@ -69,6 +69,7 @@ def truth_test(context: Context, found: Operand) -> Test:
         case FoundInt() | MaybeVariable():
             return truth_of_optional(context, found)
         case Items(items=items):
+            conversions.refuse_unevaluated(context, found, found.span, "a tuple is true if it is not empty")
             return constant_test(context, bool(items))
     expr = conversions.runtime(context, found)
     if isinstance(expr.type, Maybe):

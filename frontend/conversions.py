@@ -46,6 +46,7 @@ from pyebpf.frontend.values import (
     Operand,
     Static,
     describe,
+    inert,
 )
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 
@@ -355,6 +356,18 @@ def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: s
             help=f"take a part of it: `[:{layout.length}]`",
         )
     return expr
+
+
+def refuse_unevaluated(context: Context, found: Operand, span: Span, message: str) -> None:
+    """Refuse an expression whose result is known beforehand, unless nothing is lost by not evaluating it."""
+    if not inert(found):
+        raise context.refusal(
+            Code.E0310,
+            span,
+            message,
+            notes=["what is evaluated here for nothing would have to be run all the same"],
+            help="if it is to be run, write it as a statement of its own",
+        )
 
 
 def pointee(expr: tree.Expr) -> Ref | None:

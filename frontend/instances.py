@@ -168,7 +168,7 @@ def _round(
         return context
     instance.function.body = block(context, scope.node.body)
     if context.state is not None:
-        falls_off(context)
+        instance.function.body += falls_off(context)
     return context
 
 
@@ -218,6 +218,13 @@ def _finish(context: Context, instance: Instance, parent: Context | None) -> Non
     instance.done = True
 
 
+def _enclosing(node: Any) -> Any:
+    """The innermost function that a node is in."""
+    while type(node).__name__ != "FunctionDef":
+        node = node.parent
+    return node
+
+
 def _report_unseen(context: Context, node: Any) -> None:
     """What no visitor has looked at is refused: nothing is ever ignored."""
     if context.diagnostics.found or context.poisoned:
@@ -237,6 +244,15 @@ def _report_unseen(context: Context, node: Any) -> None:
             return
         around = around.parent
     try:
+        definition = _enclosing(node)
+        if definition is not context.scope.node:
+            raise context.refusal(
+                Code.E0906,
+                context.source.name_span(definition),
+                f"`{definition.name}` is never called",
+                notes=["a function is compiled for the types that it is called with"],
+                help="take it out, or call it",
+            )
         raise refuse_construct(context, node, where=" here")
     except Refused as refused:
         context.report(refused.diagnostic)

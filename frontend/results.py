@@ -7,13 +7,14 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import conversions, tree
+from pyebpf.frontend.annotations import Annotation, read_annotation
 from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.resources import check_released
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.tailcalls import tail_call
-from pyebpf.frontend.types import NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Ref
+from pyebpf.frontend.types import BOOL, NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import Mismatch, Operand, OptionalInt, Static, VariableType, describe, join, widen
 
 
@@ -51,9 +52,12 @@ def joined_result(context: Context) -> VariableType | None:
     return widen(result) if context.result is not None and result != context.result else result
 
 
-def falls_off(context: Context) -> None:
-    """The end of the body is reached without a ``return``."""
+def falls_off(context: Context) -> tuple[tree.Stmt, ...]:
+    """The end of the body is reached without a ``return``: what the function ends with then."""
     check_released(context)
+    if context.instance.function.kind is tree.FunctionKind.CALLBACK:
+        last = context.span(context.scope.node.body[-1])
+        return (_callback_goes_on(context, last),)
     span = context.source.name_span(context.scope.node)
     finishes = [(kind, at) for kind, at in context.results if not isinstance(kind, NoneT)]
     entry = context.instance.function.kind is tree.FunctionKind.ENTRY
@@ -73,8 +77,13 @@ def falls_off(context: Context) -> None:
                 help="add a `return` at the end",
             )
         )
-        return
+        return ()
+    try:
+        _refuse_untrue_none(context, span)
+    except Refused as refused:
+        context.report(refused.diagnostic)
     context.results.append((NONE, span))
+    return ()
 
 
 @statement("Return")
@@ -100,6 +109,7 @@ def return_value(context: Context, node: Any) -> None:
     if entry:
         expr = conversions.integer(context, expr, "an integer as the verdict")
     _check_result(context, expr)
+    expr = _as_stated(context, expr)
     kind = expr.type
     assert not isinstance(kind, NoneT)
     context.results.append((kind, context.span(node.value)))
@@ -110,7 +120,20 @@ def return_value(context: Context, node: Any) -> None:
     leave(context)
 
 
+def _callback_goes_on(context: Context, span: Span) -> tree.Return:
+    """A callback that returns nothing goes on, as one that returns False does."""
+    context.results.append((BOOL, span))
+    no: tree.Expr = tree.IntConst(value=0, type=BOOL, span=span)
+    if isinstance(context.result, Int):
+        no = conversions.to_variable(context, no, context.result)
+    return tree.Return(value=no, span=span)
+
+
 def _return_none(context: Context, span: Span) -> None:
+    if context.instance.function.kind is tree.FunctionKind.CALLBACK:
+        context.out.append(_callback_goes_on(context, span))
+        leave(context)
+        return
     context.results.append((NONE, span))
     if any(isinstance(kind, Int | Bool) for kind, _ in context.results):
         raise context.refusal(
@@ -119,10 +142,55 @@ def _return_none(context: Context, span: Span) -> None:
             "a function cannot return an integer on one path and `None` on another",
             help="return a number that means “none”, or raise an exception",
         )
+    _refuse_untrue_none(context, span)
     wanted = context.result
     value = tree.NullConst(type=wanted, span=span) if isinstance(wanted, Maybe) else None
     context.out.append(tree.Return(value=value, span=span))
     leave(context)
+
+
+def _stated(context: Context) -> Annotation | None:
+    """What the function's annotation says of its result."""
+    returns = context.scope.node.returns
+    return None if returns is None else read_annotation(context, returns)
+
+
+def _as_stated(context: Context, expr: tree.Expr) -> tree.Expr:
+    """The result as the annotation wants it: integers keep the low bits, as in any assignment; else it must be true."""
+    stated = _stated(context)
+    if stated is None or stated.type is None:
+        return expr
+    given, wanted = expr.type, stated.type
+    if stated.layout is not None and isinstance(given, Int | Bool):
+        return conversions.wrap(conversions.integer(context, expr), stated.layout)
+    given_ref = given.of if isinstance(given, Maybe) and isinstance(wanted, Maybe) else given
+    wanted_ref = wanted.of if isinstance(wanted, Maybe) else wanted
+    same = (
+        isinstance(given_ref, Ref) and isinstance(wanted_ref, Ref) and given_ref.layout == wanted_ref.layout
+    )
+    callback = context.instance.function.kind is tree.FunctionKind.CALLBACK  # tested for truth only
+    if same or (
+        isinstance(wanted, Bool) and (isinstance(given, Bool) or (callback and isinstance(given, Int)))
+    ):
+        return expr
+    raise context.refusal(
+        Code.E0301,
+        expr.span,
+        f"this returns {describe(given)}, the annotation says {describe(wanted)}",
+        help="change the annotation, or convert the value",
+    )
+
+
+def _refuse_untrue_none(context: Context, span: Span) -> None:
+    """A function that gives nothing must not be annotated with something."""
+    stated = _stated(context)
+    if stated is not None and not isinstance(stated.type, NoneT | Maybe | OptionalInt):
+        raise context.refusal(
+            Code.E0301,
+            span,
+            "this returns `None`, the annotation says something else",
+            help="write `-> None`, or return a value",
+        )
 
 
 def _check_result(context: Context, expr: tree.Expr) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import arithmetic, conversions, tree
-from pyebpf.frontend.assignment import assign, keep, store
+from pyebpf.frontend.assignment import assign, keep_once, store
 from pyebpf.frontend.blocks import block, poison, statement
 from pyebpf.frontend.conditions import test
 from pyebpf.frontend.expressions import operand, read_variable
@@ -52,7 +52,7 @@ def _assign(context: Context, node: Any) -> None:
             return
         store(context, target, found, span)
         return
-    found = keep(context, found)
+    found = keep_once(context, found)
     for target in node.targets:
         store(context, target, found, span)
 

@@ -92,6 +92,8 @@ def call_method(context: Context, method: Method, call: Any) -> Operand:
             conversions.runtime(context, found)
         raise context.refusal(Code.E0301, given.spans[0], "the prefix must be a bytes constant")
     prefix, span = found.value, context.span(call)
+    if not prefix or len(prefix) > capacity(method.receiver):
+        conversions.refuse_unevaluated(context, method.receiver, span, "the result of this is known")
     if not prefix:
         return Static(True, span)
     if len(prefix) > capacity(method.receiver):

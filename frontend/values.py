@@ -110,21 +110,6 @@ Operand = tree.Expr | Static | Method | ContextPart | Items | FoundInt | MaybeVa
 class OptionalInt:
     """The type of a variable that holds an integer or None."""
 
-
-def inert(found: Operand) -> bool:
-    """Whether nothing is lost where an operand is not evaluated: it calls nothing, assigns nothing, cannot fail."""
-    match found:
-        case Static() | MaybeVariable() | tree.GetLocal() | tree.IntConst() | tree.NullConst() | tree.ConstData():
-            return True
-        case tree.FieldOf(base=part) | tree.Read(ref=part):
-            return inert(part)
-        case tree.GlobalRef():
-            return True
-        case Items(items=items):
-            return all(inert(item) for item in items)
-        case _:
-            return False
-
     of: Int
 
     def __str__(self) -> str:
@@ -246,3 +231,25 @@ def describe(kind: VariableType | None) -> str:
             return f"the context `{kind}`"
         case _:
             return str(kind)
+
+
+def inert(found: Operand) -> bool:
+    """Whether nothing is lost where an operand is not evaluated: it calls nothing, assigns nothing, cannot fail."""
+    match found:
+        case (
+            Static()
+            | MaybeVariable()
+            | tree.GetLocal()
+            | tree.IntConst()
+            | tree.NullConst()
+            | tree.ConstData()
+        ):
+            return True
+        case tree.FieldOf(base=part) | tree.Read(ref=part):
+            return inert(part)
+        case tree.GlobalVar() | tree.ContextField():
+            return True
+        case Items(items=items):
+            return all(inert(item) for item in items)
+        case _:
+            return False

@@ -317,7 +317,6 @@ TEMPLATES: dict[str, list[Template]] = {
         ok("x = skb.load_bytes(0, 4)\nprint(f'{«x»:8s}')", "x!s:8s"),
         ok("x = n > 1\nprint(f'{«x:d»}')", "x!r"),
         ok("print(f'{«n:4d»}')", "n!a:4"),
-        ok("print(f'{«n:4d»}')", "n=:4"),
     ],
     "FunctionDef.decorators": [no("@«add»\ndef inner():\n    return 1\nn = inner()")],
     "FunctionDef.args": [ok("def inner(a=«1»):\n    return a\nn = inner()")],
