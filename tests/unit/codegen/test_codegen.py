@@ -89,7 +89,6 @@ def test_types() -> None:
         assert function.type is not None
         return btf.describe(function.type), [p.name for p in function.type.proto.params]
 
-    u8, u32, s32, s64 = (t.name for t in (btf.U8, btf.U32, btf.S32, btf.S64))
     assert shown("count") == ("count: int (struct __sk_buff *)", ["skb"])
     assert shown("body") == ("body: int (unsigned int, unsigned char[16] *)", ["i", "s"])
     assert shown("gr_u00fc__u00df_e") == (
