@@ -144,12 +144,12 @@ def call_with(
     expr = tree.HelperCall(
         helper=helper,
         args=tuple(args),
-        checked=checked,
-        type=_result(context, helper, prototype, values, checked=checked),
+        checked=False,
+        type=_result(prototype, values),
         span=span,
     )
     if checked:
-        _check_checked(context, prototype, expr)
+        check_result(context, expr)
     for argument, found in zip(prototype.args, args, strict=False):
         if argument.releases:
             release(context, found, span)
@@ -164,7 +164,14 @@ def call_with(
     return expr
 
 
-def _check_checked(context: Context, prototype: Prototype, expr: tree.HelperCall) -> None:
+def check_result(context: Context, expr: tree.HelperCall) -> None:
+    """Make a call raise instead of returning an error number or a null pointer."""
+    prototype = expr.helper.prototype(context.kind.prog_type)
+    expr.checked = True
+    if isinstance(expr.type, Int) and not expr.type.unsigned:
+        expr.type = Int(False, 0, expr.type.hi, seen=False)
+    elif isinstance(expr.type, Maybe):
+        expr.type = expr.type.of
     if prototype.returns.kind is ReturnKind.INTEGER:
         if not prototype.returns.signed:
             raise context.refusal(
@@ -182,9 +189,7 @@ def _check_checked(context: Context, prototype: Prototype, expr: tree.HelperCall
         )
 
 
-def _result(
-    context: Context, helper: Helper, prototype: Prototype, values: Sequence[Operand], *, checked: bool
-) -> Type:
+def _result(prototype: Prototype, values: Sequence[Operand]) -> Type:
     """The type of a call's result."""
     returns = prototype.returns
     kind: Type
@@ -196,8 +201,6 @@ def _result(
                 lo = -(1 << (returns.bits - 1)) if returns.signed else 0
                 hi = (1 << (returns.bits - 1)) - 1 if returns.signed else (1 << returns.bits) - 1
                 kind = Int(False, lo, hi, seen=False)
-            if checked and isinstance(kind, Int) and not kind.unsigned:
-                kind = Int(False, 0, kind.hi, seen=False)
             return kind
         case ReturnKind.VOID:
             return NONE
@@ -209,8 +212,7 @@ def _result(
             pointed = Pointer(Handle.MEMORY)
         case _:
             pointed = Pointer(Handle.KERNEL)
-    del context, helper
-    return Maybe(pointed) if returns.nullable and not checked else pointed
+    return Maybe(pointed) if returns.nullable else pointed
 
 
 def _map_value(values: Sequence[Operand]) -> Ref | Pointer:

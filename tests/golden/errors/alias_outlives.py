@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A name for what an earlier iteration built."""
 
 import pyebpf as bpf

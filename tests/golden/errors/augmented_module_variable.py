@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A module variable that is changed without `global`."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An annotation that is no type of the language."""
 
 import pyebpf as bpf

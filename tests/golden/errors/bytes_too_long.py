@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Bytes that do not fit into a field."""
 
 import pyebpf as bpf

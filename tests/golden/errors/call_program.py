@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A program that calls a program."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A callback with too many parameters."""
 
 import pyebpf as bpf

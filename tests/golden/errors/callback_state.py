@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A number as the state of a loop."""
 
 import pyebpf as bpf

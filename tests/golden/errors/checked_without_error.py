@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A check of what cannot fail."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A pattern that looks into an object."""
 
 import pyebpf as bpf

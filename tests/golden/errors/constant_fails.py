@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A constant expression that raises."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A negative index outside of an array."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A constant beyond 64 bits."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A context of another program type."""
 
 import pyebpf as bpf

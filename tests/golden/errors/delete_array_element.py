@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Elements of arrays cannot be deleted."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Direct packet access in a socket filter."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A floating-point constant."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A generator as a program."""
 
 import pyebpf as bpf

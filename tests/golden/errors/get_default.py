@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A default for a map of structs."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An exception that would leave a global function."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A GPL-only helper without a licence."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A licence that the kernel does not take for GPL-compatible."""
 
 import pyebpf as bpf

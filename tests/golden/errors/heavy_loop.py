@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """More iterations than the verifier follows."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """The context where a number is wanted."""
 
 import pyebpf as bpf

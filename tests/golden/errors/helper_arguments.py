@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A missing argument of a helper."""
 
 import pyebpf as bpf

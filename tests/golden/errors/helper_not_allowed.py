@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A helper of other program types."""
 
 import pyebpf as bpf

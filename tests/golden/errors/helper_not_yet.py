@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A helper whose argument programs cannot have."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A size beyond the memory."""
 
 import pyebpf as bpf

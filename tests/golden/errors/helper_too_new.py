@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A helper that the target kernel does not have."""
 
 import pyebpf as bpf

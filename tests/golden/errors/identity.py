@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """`is` with a number."""
 
 import pyebpf as bpf

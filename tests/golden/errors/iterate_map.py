@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A loop over a map."""
 
 import pyebpf as bpf

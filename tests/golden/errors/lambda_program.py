@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A lambda as a program."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """All errors of a function come in one go, and none because of another."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A method without its argument."""
 
 import pyebpf as bpf

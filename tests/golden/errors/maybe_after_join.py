@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Narrowed on one branch only."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A look-up whose result may be None."""
 
 import pyebpf as bpf

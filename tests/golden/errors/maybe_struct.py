@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A field of a struct that may not be there."""
 
 import pyebpf as bpf

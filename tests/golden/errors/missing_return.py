@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A path without a verdict."""
 
 import pyebpf as bpf

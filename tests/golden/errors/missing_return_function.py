@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function that returns a value on some paths only."""
 
 import pyebpf as bpf

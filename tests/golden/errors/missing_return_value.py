@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A bare return in a program."""
 
 import pyebpf as bpf

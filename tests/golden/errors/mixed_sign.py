@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """`u64` minus what may be negative."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A variable that is `u64` here and negative there."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An update of a narrow value that other CPUs share."""
 
 import pyebpf as bpf

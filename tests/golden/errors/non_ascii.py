@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Columns count characters, not bytes."""
 
 import pyebpf as bpf

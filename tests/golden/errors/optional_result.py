@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function that returns a number or None."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An offset outside of every packet."""
 
 import pyebpf as bpf

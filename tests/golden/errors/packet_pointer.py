@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Arithmetic on a packet pointer."""
 
 import pyebpf as bpf

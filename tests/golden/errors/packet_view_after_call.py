@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """The change is inside a function."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A view of the packet after the packet was changed."""
 
 import pyebpf as bpf

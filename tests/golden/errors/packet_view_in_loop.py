@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A view that is used again after a change in the same loop."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A power of a run-time value."""
 
 import pyebpf as bpf

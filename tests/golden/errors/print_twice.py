@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """`print` with two arguments."""
 
 import pyebpf as bpf

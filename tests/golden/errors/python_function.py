@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function of Python that programs do not have."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Writing a field of the context that is read-only."""
 
 import pyebpf as bpf

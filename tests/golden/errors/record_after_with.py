@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A record that has been submitted."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function that calls itself."""
 
 import pyebpf as bpf

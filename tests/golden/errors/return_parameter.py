@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function that returns what it was given."""
 
 import pyebpf as bpf

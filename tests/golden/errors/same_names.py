@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Two maps of one name."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An update that cannot be atomic."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A shift count that may be too large."""
 
 import pyebpf as bpf

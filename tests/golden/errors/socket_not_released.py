@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A socket that is looked up and kept."""
 
 import pyebpf as bpf

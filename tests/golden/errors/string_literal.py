@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Text where bytes are wanted."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Two structs compared."""
 
 import pyebpf as bpf

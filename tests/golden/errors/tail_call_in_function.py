@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A tail call from a function."""
 
 import pyebpf as bpf

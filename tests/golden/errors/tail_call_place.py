@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A tail call whose result is wanted."""
 
 import pyebpf as bpf

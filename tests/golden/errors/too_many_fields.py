@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """More values than fields."""
 
 import pyebpf as bpf

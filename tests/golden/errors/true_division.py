@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A division that gives a float."""
 
 import pyebpf as bpf

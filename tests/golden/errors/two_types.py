@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A variable that is a number and a struct."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A loop variable of a loop that may not run."""
 
 import pyebpf as bpf

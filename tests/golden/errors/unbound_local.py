@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A variable that is assigned on one path only."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A range over a number that may be huge."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A loop without a bound."""
 
 import pyebpf as bpf

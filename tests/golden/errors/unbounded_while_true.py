@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An endless loop with a way out that nothing moves towards."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A misspelt name, with suggestions."""
 
 import pyebpf as bpf

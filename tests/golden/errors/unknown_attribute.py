@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A misspelt constant."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A misspelt field in a construction."""
 
 import pyebpf as bpf

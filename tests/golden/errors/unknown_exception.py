@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An exception that programs do not have."""
 
 import pyebpf as bpf

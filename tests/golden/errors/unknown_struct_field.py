@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A misspelt field of a struct."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Three values for two names."""
 
 import pyebpf as bpf

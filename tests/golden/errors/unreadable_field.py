@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Reading a field that the program type may not read."""
 
 import pyebpf as bpf

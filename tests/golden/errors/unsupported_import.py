@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """An import inside a program."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A lambda inside an expression."""
 
 import pyebpf as bpf

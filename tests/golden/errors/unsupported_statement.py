@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A class statement inside a program."""
 
 import pyebpf as bpf

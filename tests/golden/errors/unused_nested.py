@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A local function that is never called."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A method that works in user space only."""
 
 import pyebpf as bpf

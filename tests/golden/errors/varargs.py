@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A function with any number of parameters."""
 
 import pyebpf as bpf

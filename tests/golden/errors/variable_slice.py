@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A slice with a bound known only at run time."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A counter that stands still on one path."""
 
 import pyebpf as bpf

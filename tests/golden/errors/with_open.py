@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A context manager that is none of the language's."""
 
 import pyebpf as bpf

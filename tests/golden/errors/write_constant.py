@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """Writing to a constant."""
 
 import pyebpf as bpf

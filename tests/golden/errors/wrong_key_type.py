@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A number where the keys are structs."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A misspelt keyword argument."""
 
 import pyebpf as bpf

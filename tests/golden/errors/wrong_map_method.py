@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A method that other maps have."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A queue is no mapping."""
 
 import pyebpf as bpf

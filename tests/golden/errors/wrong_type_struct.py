@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A struct where a number is wanted."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """A struct where the values are numbers."""
 
 import pyebpf as bpf

@@ -1,5 +1,6 @@
 # ruff: noqa
 # mypy: ignore-errors
+# fmt: off
 """`load` where there is no such helper."""
 
 import pyebpf as bpf
