@@ -6,7 +6,7 @@ allocation for programs in SSA-form", CC 2006):
 1. ``flow`` sorts what each instruction demands and removes the copies of the input;
 2. ``liveness`` finds which values are needed and how far ahead;
 3. ``spill`` decides what is in a register where, so that everywhere few enough values are (Belady's rule, with
-   live ranges split around calls and constants made anew);
+   live ranges split around calls and constants made anew), ``residency`` what that means for memory;
 4. ``pieces`` cuts live ranges at blocks, calls and reloads, so that a colouring surely exists;
 5. ``coalesce`` and ``coloring`` join the pieces again and give them registers, so that few copies remain;
 6. here, the result is written back: operands become registers, the copies that remain become instructions
@@ -28,14 +28,17 @@ from pyebpf.backend.liveness import Liveness
 from pyebpf.backend.machine import Edge, FrameSlot, MachineFunction, MachineInsn, PReg
 from pyebpf.backend.moves import SLOT_SIZE, Move
 from pyebpf.backend.pieces import MEMORY, CutBlock, CutSite, Pieces
-from pyebpf.backend.spill import SpillPlan
+from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import Span
 
 _LABEL: Final = "spill"
 
 
-def allocate(function: MachineFunction) -> None:
+def allocate(function: MachineFunction, *, late_stores: bool = False) -> None:
     """Give every virtual register of ``function`` a machine register, in place.
+
+    ``late_stores``: store a spilled value where it leaves its register, not where it is defined, if possible. That is
+    for kernels before 6.9, whose verifier does not apply a check of a register to a copy spilled before the check.
 
     Afterwards all operands are ``PReg``; blocks have no parameters and edges no arguments, moves do their work;
     spill slots are in ``function.slots``. Blocks that are never reached are gone. Frame offsets are not set: call
@@ -45,7 +48,7 @@ def allocate(function: MachineFunction) -> None:
     """
     analysed = flow.analyse(function)
     live = liveness.compute(analysed)
-    plan = spill.plan(analysed, live)
+    plan = spill.plan(analysed, live, late_stores=late_stores)
     pieces = live_ranges.cut(analysed, live, plan)
     registers = coloring.color(analysed, pieces)
     _Rewriter(analysed, live, plan, pieces, registers).run()
@@ -172,7 +175,7 @@ class _Rewriter:
         for param, arg in args.items():
             if param not in entering and live >> param & 1:
                 elsewhere = self.flow.remat.get(arg) or self.slots.get(arg)
-                if elsewhere is self.slots[param]:
+                if elsewhere is self.slots[param] and not (arg in leaving and arg in self.plan.late):
                     continue  # it is there already
                 source = self.registers[leaving[arg]] if arg in leaving else elsewhere
                 assert source is not None, "a value is nowhere"

@@ -19,7 +19,7 @@ from typing import Final
 
 from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import Liveness
-from pyebpf.backend.spill import SpillPlan
+from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import InternalError
 
 MEMORY: Final = -1
@@ -107,6 +107,7 @@ class _Cutter:
     def __init__(self, flow: Flow, plan: SpillPlan, pieces: Pieces, block: FlowBlock) -> None:
         self.flow = flow
         self.plan = plan
+        self.own = plan.blocks[block.index]
         self.pieces = pieces
         self.block = block
         self.base = pieces.first_point[block.index]
@@ -116,7 +117,7 @@ class _Cutter:
     def run(self) -> CutBlock:
         block, base = self.block, self.base
         entry: dict[int, int] = {}
-        for value in self.plan.entry[block.index]:
+        for value in self.own.entry:
             if block.index == 0:
                 entry[value] = self._define(value, base, self.flow.params.index(value) + 1)
             elif value in block.params:
@@ -126,11 +127,14 @@ class _Cutter:
         current = dict(entry)
         result = CutBlock(entry)
         for i, site in enumerate(block.sites):
-            kept, defined = self.plan.kept[block.index][i], self.plan.defined[block.index][i]
-            current = self._site(result, site, kept, defined, current, base + 3 * i)
+            self.to_store += [current[v] for v in self.own.stores.get(i, ()) if v in self.plan.late]
+            current = self._site(result, site, self.own.kept[i], self.own.defined[i], current, base + 3 * i)
         end = base + 3 * len(block.sites)
         for piece in current.values():
             self._end(piece, end)
+        self.to_store += [
+            current[v] for v in self.own.stores.get(len(block.sites), ()) if v in self.plan.late
+        ]
         result.exit = current
         result.stores = self.to_store
         return result
@@ -149,7 +153,7 @@ class _Cutter:
     def _define(self, value: int, start: int, fixed: int = ANY) -> int:
         """A piece that begins with the definition of ``value``."""
         piece = self._new(value, start, fixed)
-        if value in self.plan.spilled:
+        if value in self.plan.spilled and value not in self.plan.late:
             self.to_store.append(piece)
         if fixed != ANY:
             self.fresh.add(value)
@@ -226,7 +230,7 @@ class _Cutter:
             operands[operand] = twin
         for def_operand, definition, use_operand, value in site.ties:
             piece = self._copy(cut_site, old.get(value, MEMORY), value, read, target=definition)
-            if definition in self.plan.spilled:
+            if definition in self.plan.spilled and definition not in self.plan.late:
                 self.to_store.append(piece)
             operands[def_operand] = operands[use_operand] = piece
             readable.setdefault(value, piece)

@@ -20,8 +20,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pyebpf.backend import residency
 from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import LOOP_EXIT_DISTANCE, NEVER, Liveness
+from pyebpf.backend.residency import BlockPlan, SpillPlan
 from pyebpf.diagnostics import InternalError
 
 _PREFER_REMAT: Final = 1 << 40
@@ -31,41 +33,23 @@ _ROOM: Final = 9
 _ROOM_AT_CALLS: Final = 7
 
 
-@dataclass(eq=False, slots=True)
-class SpillPlan:
-    """By block index: the values in registers at the start (``entry``) and end (``exit``), and for every site those
-    that stay in registers across it (``kept``) and those of its definitions that stay from then on (``defined``).
-    ``spilled``: the values that are stored to the frame."""
-
-    entry: list[list[int]]
-    exit: list[set[int]]
-    kept: list[list[list[int]]]
-    defined: list[list[set[int]]]
-    spilled: set[int]
-
-
-def plan(flow: Flow, liveness: Liveness) -> SpillPlan:
-    """Decide for ``flow`` what is in registers where.
+def plan(flow: Flow, liveness: Liveness, *, late_stores: bool = False) -> SpillPlan:
+    """Decide for ``flow`` what is in registers where. ``late_stores``: see ``residency``.
 
     Raises ``InternalError`` if one instruction alone needs more registers than there are.
     """
-    return _Planner(flow, liveness).run()
+    return _Planner(flow, liveness, late_stores).run()
 
 
 class _Planner:
     """The state of one run of ``plan``."""
 
-    def __init__(self, flow: Flow, liveness: Liveness) -> None:
+    def __init__(self, flow: Flow, liveness: Liveness, late_stores: bool) -> None:
         self.flow = flow
         self.liveness = liveness
+        self.late_stores = late_stores
         count = len(flow.blocks)
-        self.plan = SpillPlan(
-            [[] for _ in range(count)],
-            [set() for _ in range(count)],
-            [[] for _ in range(count)],
-            [[] for _ in range(count)],
-            set(),
-        )
+        self.plan = SpillPlan([BlockPlan() for _ in flow.blocks])
         self.done = [False] * count
         self.depth = _definition_depths(flow)
         # What is only copied into fixed or tied registers is made right there each time.
@@ -75,11 +59,10 @@ class _Planner:
 
     def run(self) -> SpillPlan:
         for block in self.flow.blocks:
-            self.plan.entry[block.index] = self._entry(block)
+            self.plan.blocks[block.index].entry = self._entry(block)
             self._walk(block)
             self.done[block.index] = True
-        self._trim()
-        self._find_spilled()
+        residency.settle(self.flow, self.liveness, self.plan, late_stores=self.late_stores)
         return self.plan
 
     # ------------------------------------------------------------ within a block
@@ -87,10 +70,9 @@ class _Planner:
     def _walk(self, block: FlowBlock) -> None:
         index = block.index
         remat, spilled = self.flow.remat, self.plan.spilled
-        entry = self.plan.entry[index]
+        own = self.plan.blocks[index]
         distance = self.liveness.distance_in[index]
-        next_use = {v: distance[v] for v in entry}  # of the values in registers, in order of arrival
-        kept_lists = self.plan.kept[index]
+        next_use = {v: distance[v] for v in own.entry}  # of the values in registers, in order of arrival
         for i, site in enumerate(block.sites):
             after = site.after
             keep: list[int] = []
@@ -111,9 +93,9 @@ class _Planner:
             defined = {v for v in site.defs if after[v] < NEVER}
             for value in defined:
                 next_use[value] = after[value]
-            kept_lists.append(keep)
-            self.plan.defined[index].append(defined)
-        self.plan.exit[index] = set(next_use)
+            own.kept.append(keep)
+            own.defined.append(defined)
+        own.exit = set(next_use)
 
     def _evict(
         self, block: FlowBlock, i: int, site: Site, keep: list[int], next_use: dict[int, int]
@@ -150,7 +132,7 @@ class _Planner:
         if len(known) < len(block.preds):
             return self._loop_entry(block, known)
         if len(known) == 1 and not block.params:
-            return [v for v in self.plan.exit[known[0]] if live >> v & 1]
+            return [v for v in self.plan.blocks[known[0]].exit if live >> v & 1]
         return self._join_entry(block, known)
 
     def _join_entry(self, block: FlowBlock, known: list[int]) -> list[int]:
@@ -161,7 +143,7 @@ class _Planner:
         remat = self.flow.remat
         counts: dict[int, int] = {}
         for p in known:
-            for value in self.plan.exit[p]:
+            for value in self.plan.blocks[p].exit:
                 if live >> value & 1:
                     counts[value] = counts.get(value, 0) + 1
         chosen = [v for v, n in counts.items() if n == len(known)]
@@ -192,7 +174,7 @@ class _Planner:
         for p in block.preds:
             [edge] = self.flow.blocks[p].edges
             arg = edge.args[index]
-            if arg in self.flow.remat or arg in self.plan.exit[p] or not self.done[p]:
+            if arg in self.flow.remat or arg in self.plan.blocks[p].exit or not self.done[p]:
                 stores += arg not in self.plan.spilled
             else:
                 loads += 1
@@ -221,80 +203,7 @@ class _Planner:
         return chosen[:REGISTERS]
 
     def _in_any(self, value: int, preds: Iterable[int]) -> bool:
-        return any(value in self.plan.exit[p] for p in preds)
-
-    # ------------------------------------------------------------ afterwards
-
-    def _trim(self) -> None:
-        """Let values leave their registers after the last use there, not only when others need the room.
-
-        This is liveness again, of values in registers: what is evicted before its next use is dead until then.
-        """
-        plan, flow = self.plan, self.flow
-        needed: list[set[int]] = [set() for _ in flow.blocks]  # in registers at the start
-        changed = True
-        while changed:
-            changed = False
-            for block in reversed(flow.blocks):
-                now = self._trim_block(block, needed, apply=False)
-                if len(now) > len(needed[block.index]):
-                    needed[block.index] = now
-                    changed = True
-        for block in flow.blocks:
-            self._trim_block(block, needed, apply=True)
-        for block in flow.blocks:
-            now = needed[block.index]
-            plan.entry[block.index] = [v for v in plan.entry[block.index] if v in now or v in block.params]
-
-    def _trim_block(self, block: FlowBlock, needed: list[set[int]], apply: bool) -> set[int]:
-        """The values that are needed in registers at the start of ``block``."""
-        plan = self.plan
-        index = block.index
-        live = plan.exit[index] & self._needed_after(block, needed)
-        if apply:
-            plan.exit[index] = live
-        kept, defined = plan.kept[index], plan.defined[index]
-        for i in range(len(block.sites) - 1, -1, -1):
-            site = block.sites[i]
-            if apply:
-                kept[i] = [v for v in kept[i] if v in live]
-                defined[i] = {v for v in defined[i] if v in live}
-            live = live.intersection(kept[i])
-            live.update(site.uses)
-            before = {*kept[i - 1], *defined[i - 1]} if i else set(plan.entry[index])
-            live &= before
-        return live
-
-    def _needed_after(self, block: FlowBlock, needed: list[set[int]]) -> set[int]:
-        """The values that the successors of ``block`` take from registers, if they are there."""
-        result: set[int] = set()
-        for edge in block.edges:
-            target = self.flow.blocks[edge.target]
-            result |= needed[edge.target].difference(target.params)
-            live = self.liveness.live_in[edge.target]
-            result.update(a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1)
-        return result
-
-    def _find_spilled(self) -> None:
-        """The values that are loaded from memory anywhere, in front of uses or on edges."""
-        remat, spilled = self.flow.remat, self.plan.spilled
-        spilled.clear()
-        for block in self.flow.blocks:
-            present = set(self.plan.entry[block.index])
-            lists = zip(block.sites, self.plan.kept[block.index], self.plan.defined[block.index], strict=True)
-            for site, kept, defined in lists:
-                spilled.update(v for v in site.uses if v not in present and v not in remat)
-                present = {*kept, *defined}
-            for edge in block.edges:
-                target = self.flow.blocks[edge.target]
-                live = self.liveness.live_in[edge.target]
-                params = set(target.params)
-                loaded = [v for v in self.plan.entry[edge.target] if v not in params]
-                loaded += [a for p, a in zip(target.params, edge.args, strict=True) if live >> p & 1]
-                spilled.update(v for v in loaded if v not in self.plan.exit[block.index] and v not in remat)
-        for block in self.flow.blocks:
-            live, entry = self.liveness.live_in[block.index], self.plan.entry[block.index]
-            spilled.update(p for p in block.params if live >> p & 1 and p not in entry)
+        return any(value in self.plan.blocks[p].exit for p in preds)
 
 
 def _definition_depths(flow: Flow) -> list[int]:

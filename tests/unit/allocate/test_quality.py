@@ -188,6 +188,33 @@ def test_fifth_value_across_a_call_goes_to_memory_once() -> None:
     assert counts(b) == (0, 2, 1)
 
 
+def _checked_before_a_call() -> Build:
+    """Five values that live across a call; the one needed last is tested before."""
+    b = Build(params=1)
+    values = [b.load(b.params[0]) for _ in range(5)]
+    fine, bad = b.block("fine"), b.block("bad")
+    b.branch(values[4], bad, fine)
+    b.at(bad)
+    b.exit(b.const(1))
+    b.at(fine)
+    b.call()
+    for value in values:
+        b.store(value, value)
+    b.exit(b.const(0))
+    return b
+
+
+@pytest.mark.parametrize(("late", "place"), [(False, "entry"), (True, "fine")])
+def test_store_after_the_check_on_request(late: bool, place: str) -> None:
+    """Old verifiers know of the stored copy what they knew at the store."""
+    b = _checked_before_a_call()
+    judge(b.function, late_stores=late)
+    stores = [
+        (x.name, i) for x in b.function.blocks for i in x.insns if i.frame is not None and i.frame_is_dst
+    ]
+    assert [name for name, _ in stores] == [place]
+
+
 def test_one_store_serves_many_calls() -> None:
     b = Build(params=1)
     values = [b.load(b.params[0]) for _ in range(5)]
@@ -359,7 +386,7 @@ def contradiction(*operands: Operand) -> None:
     b.insn(encoding.atomic(8), *operands)
     b.exit(b.params[0])
     b.function.next_vreg = 10
-    with pytest.raises(InternalError, match="contradict|is no use"):
+    with pytest.raises(InternalError, match=r"contradict|is no use"):
         judge(b.function)
 
 
