@@ -93,6 +93,10 @@ def _while(context: Context, node: Any) -> None:
     if found.known is False:
         context.out += orelse
         return
+    if found.yes is None and found.expr is not None:  # the test is evaluated, but never holds
+        context.out.append(tree.Evaluate(value=found.expr, span=span))
+        context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
+        return
     trips = while_trips(context, node, entry, found.yes)
     refuse_heavy(context, trips, body, context.span(node.test))
     context.out.append(_while_node(found, body, orelse, trips, span))
