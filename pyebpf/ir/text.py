@@ -17,8 +17,9 @@ A module, line by line (``#`` starts a comment)::
     }
 
 A value is ``%`` with a number, or its name, with a number behind it where the name is not unique; spans are
-``!file:line:column-line:column``. Not in the text: the BTF types of maps and variables and the Python classes
-of structs, which come from outside the IR. ``pyebpf.ir.text_data`` does the lines above the functions.
+``!file:line:column-line:column``. Not in the text: BTF types (of maps, variables and externs, which are
+nothing but a type) and the Python classes of structs, which come from outside the IR. ``pyebpf.ir.text_data``
+does the lines above the functions.
 
 The form of each operation is one line of ``FORMS``, which the printer and the parser both follow:
 ``<attribute>`` or ``<attribute:codec>``, where a codec prints and parses one kind of attribute (``CODECS``;

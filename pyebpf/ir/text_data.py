@@ -203,6 +203,8 @@ def _print_map(spec: MapSpec, structs: StructTable) -> str:
         parts.append("pinned")
     if spec.key or spec.value:
         parts.append(f"layouts {' '.join(structs.text(x) if x else '_' for x in (spec.key, spec.value))}")
+    if spec.contents:
+        parts.append(f'contents "{spec.contents.hex()}"')
     parts.extend(f"slot {index} {json.dumps(name)}" for index, name in spec.slots.items())
     if spec.inner:
         parts.append(f"inner {_print_map(spec.inner, structs)}")
@@ -224,6 +226,8 @@ def _parse_map(p: LineParser, structs: StructTable) -> MapSpec:
     if p.accept("layouts"):
         spec.key = None if p.accept("_") else structs.parse(p)
         spec.value = None if p.accept("_") else structs.parse(p)
+    if p.accept("contents"):
+        spec.contents = bytes.fromhex(p.string())
     while p.accept("slot"):
         index = p.int()
         spec.slots[index] = p.string()
