@@ -179,3 +179,9 @@ def __getattr__(name: str) -> object:
     value = find(name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    from pyebpf.names import all_names
+
+    return sorted({*globals(), *all_names()})

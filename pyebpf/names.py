@@ -63,3 +63,11 @@ def find(name: str) -> object:
     near = difflib.get_close_matches(name, known, n=3)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     raise AttributeError(f"module 'pyebpf' has no attribute {name!r}{hint}", name=name, obj=pyebpf)
+
+
+def all_names() -> list[str]:
+    """Every name that ``find`` knows, for completion and for near misses."""
+    from pyebpf.uapi import constants, helpers, programs
+
+    numbers = [n for m in (constants, programs) for n, v in vars(m).items() if n.isupper() and isinstance(v, int)]
+    return [*_ELSEWHERE, *helpers.helper_names(), *numbers]
