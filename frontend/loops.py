@@ -85,9 +85,9 @@ def _while(context: Context, node: Any) -> None:
     frame = enter(context, node)
     with context.region(node):
         found = test(context, node.test)
-        context.state = found.yes
+        context.state = found.yes.copy() if found.yes is not None else None
         body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
-    close(context, node, frame)
+    back = close(context, node, frame)
     orelse = finish(context, node, frame, found.no)
     span = context.span(node)
     if found.known is False:
@@ -97,7 +97,7 @@ def _while(context: Context, node: Any) -> None:
         context.out.append(tree.Evaluate(value=found.expr, span=span))
         context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
         return
-    trips = while_trips(context, node, entry, found.yes)
+    trips = 1 if back is None else while_trips(context, node, entry, found.yes)
     refuse_heavy(context, trips, body, context.span(node.test))
     context.out.append(_while_node(found, body, orelse, trips, span))
 
