@@ -15,8 +15,6 @@ from pyebpf.ir.types import I64, IRType, PtrTy, Space
 from pyebpf.uapi.contexts import ContextField
 
 MAX_PACKET_OFFSET = 0xFFFF
-MAX_COPY_OFFSET = 0x7FFFFFFF
-"""``bpf_skb_load_bytes`` takes a u32 and refuses offsets above this."""
 
 _PACKET = PtrTy(Space.PACKET)
 _PACKET_META = PtrTy(Space.PACKET_META)
@@ -105,6 +103,22 @@ def _limit(f: State, offset: Number, limit: int) -> None:
         f.fail_if(f.b.cmp(Pred.UGT, offset.value, f.b.const(limit)), tree.Exc.INDEX)
 
 
+def _copied_offset(f: State, offset: Number) -> Value:
+    """An offset as the copying helpers take it: a u32, of which they refuse by themselves what is above INT_MAX.
+
+    What 32 bits do not hold raises INDEX here. Written as a comparison of two registers: one with a constant, which
+    the verifier can often decide, would make it track the offset exactly and follow every iteration of a loop anew.
+    """
+    constant = offset.constant
+    if constant is None and offset.type.exact and -(1 << 31) <= offset.type.lo and offset.type.hi < 1 << 32:
+        return offset.value
+    if constant is not None and 0 <= constant < 1 << 31:
+        return offset.value
+    low = f.b.zext(32, offset.value)
+    f.fail_if(f.b.cmp(Pred.NE, low, offset.value), tree.Exc.INDEX)
+    return low
+
+
 def packet_copy(f: State, node: tree.PacketCopy) -> Place:
     """Bytes of the packet in the node's slot."""
     size = node.type.layout.size
@@ -115,8 +129,8 @@ def load_packet(f: State, node: tree.PacketCopy, place: Place, size: int) -> Pla
     """The first ``size`` of the bytes that ``node`` copies, at ``place`` on the stack."""
     context = f.value(node.context)
     offset = f.number(node.offset)
-    _limit(f, offset, MAX_COPY_OFFSET)
-    result = f.helper("skb_load_bytes", context, offset.value, f.pointer(place), f.b.const(size))
+    where = _copied_offset(f, offset)
+    result = f.helper("skb_load_bytes", context, where, f.pointer(place), f.b.const(size))
     f.fail_if(f.b.cmp(Pred.SLT, result, f.b.const(0)), tree.Exc.INDEX)
     return place
 
@@ -127,7 +141,7 @@ def packet_store(f: State, node: tree.PacketStore) -> None:
     offset = f.number(node.offset)
     value = as_argument(f, node.value, node.layout, lambda size: f.temporary("packet", size))
     flags = f.value(node.flags)
-    _limit(f, offset, MAX_COPY_OFFSET)
+    where = _copied_offset(f, offset)
     size = f.b.const(node.layout.size)
-    result = f.helper("skb_store_bytes", context, offset.value, value(), size, flags)
+    result = f.helper("skb_store_bytes", context, where, value(), size, flags)
     f.fail_if(f.b.cmp(Pred.SLT, result, f.b.const(0)), tree.Exc.INDEX)
