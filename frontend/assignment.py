@@ -181,7 +181,7 @@ def assign(
     declared = variable.declared
     assert declared is not None
     if not context.scope.owns(variable):
-        capture(context, variable)
+        capture(context, variable, writes=True)
     births, fresh = _births(context, found), None
     if isinstance(declared, OptionalInt):
         if isinstance(found, FoundInt) and tested_next and found.variable is None:
@@ -298,7 +298,7 @@ def bind(context: Context, variable: Variable, found: Operand, span: Span) -> Op
     declared = variable.declared
     assert declared is not None
     if not context.scope.owns(variable):
-        capture(context, variable)
+        capture(context, variable, writes=True)
     if isinstance(found, FoundInt) and found.variable is None and isinstance(declared, OptionalInt):
         reference = context.temporary(found.lookup.type, span)
         lookup = tree.Bind(local=reference, value=found.lookup, type=found.lookup.type, span=span)

@@ -213,7 +213,8 @@ def _after(context: Context, instance: Instance, key: int) -> None:
     for variable in instance.scope.captured:
         knowledge = context.state.known.get(variable)
         if (
-            knowledge is not None
+            variable.name in instance.scope.written
+            and knowledge is not None
             and isinstance(variable.declared, Int | OptionalInt)
             and variable.declared != knowledge.type
         ):
@@ -224,7 +225,6 @@ def _after(context: Context, instance: Instance, key: int) -> None:
         joined = context.memory.back_edges[key]
         if before is None or joined is None or joined.known != before.known:
             context.memory.changed = True
-            context.note_change()
 
 
 def _refuse_packet_captures(context: Context, instance: Instance, span: Span) -> None:

@@ -161,17 +161,18 @@ def read_variable(context: Context, variable: Variable, span: Span) -> Operand:
             return tree.GetLocal(local=variable.local, type=kind, span=span)
 
 
-def capture(context: Context, variable: Variable) -> None:
+def capture(context: Context, variable: Variable, *, writes: bool = False) -> None:
     """Note that a nested function uses a variable of an enclosing one, which then has to live in memory."""
     inner: Context | None = context
     while inner is not None and not inner.scope.owns(variable):
         if variable not in inner.scope.captured:
             inner.scope.captured.append(variable)
+        if writes:
+            inner.scope.written.add(variable.name)
         inner = inner.parent
     if not variable.local.boxed:
         variable.local.boxed = True
-        context.memory.changed = True
-        context.note_change()
+        context.note_change(variable)
 
 
 _FATES = {

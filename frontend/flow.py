@@ -95,8 +95,8 @@ def join_knowledge(left: Knowledge, right: Knowledge, *, coarse: VariableType | 
     kind: VariableType
     if left.type == right.type:
         kind = left.type
-    elif isinstance(left.type, Int) and isinstance(right.type, Int) and isinstance(coarse, OptionalInt):
-        kind = coarse.of  # on both ways it is known not to be None
+    elif coarse is not None and isinstance(left.type, Int) and isinstance(right.type, Int):
+        kind = _coarser(left.type, right.type, coarse)
     elif coarse is not None and isinstance(left.type, Int | OptionalInt) | isinstance(
         right.type, Int | OptionalInt
     ):
@@ -116,6 +116,14 @@ def join_knowledge(left: Knowledge, right: Knowledge, *, coarse: VariableType | 
         left.acquired or right.acquired,
         left.poisoned or right.poisoned,
     )
+
+
+def _coarser(entry: Int, back: Int, declared: VariableType) -> VariableType:
+    """The type at a loop head of an integer that is known differently before the loop and at its back edge."""
+    inside = entry.lo <= back.lo and back.hi <= entry.hi and back.exact >= entry.exact
+    if inside and entry.unsigned == back.unsigned and back.seen >= entry.seen:
+        return entry
+    return declared.of if isinstance(declared, OptionalInt) else declared
 
 
 def join_states(left: State | None, right: State | None, *, loop_head: bool = False) -> State | None:

@@ -56,6 +56,7 @@ class Scope:
     variables: dict[str, Variable] = field(default_factory=dict)
     nested: dict[str, NestedFunction] = field(default_factory=dict)
     captured: list[Variable] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)  # names of the captured ones that it assigns
 
     def variable(self, name: str) -> Variable | None:
         """The variable that ``name`` means here, of this function or of an enclosing one."""

@@ -246,16 +246,17 @@ class Context:
         except Mismatch as mismatch:
             raise self.refuse_mismatch(variable, mismatch, span) from None
         if variable.declared != before:
-            self.memory.changed = True
-            if not self.scope.owns(variable):
-                self.note_change()
+            self.note_change(variable)
 
-    def note_change(self) -> None:
-        """A variable of an enclosing function has changed too: its round must be repeated as well."""
-        context = self.parent
+    def note_change(self, variable: Variable) -> None:
+        """What is known of a variable has changed: the rounds up to the function that owns it must be repeated.
+
+        Not those around it: their rounds make the variables of nested functions anew, and would never settle.
+        """
+        context: Context | None = self
         while context is not None:
             context.memory.changed = True
-            context = context.parent
+            context = None if context.scope.owns(variable) else context.parent
 
     def refuse_mismatch(self, variable: Variable, mismatch: Mismatch, span: Span) -> Refused:
         """Refuse an assignment that gives a variable two types."""

@@ -192,7 +192,8 @@ def test_wrapped_intervals_are_not_trusted() -> None:
 def test_loops_that_end(body: str, trips: int) -> None:
     """The iterations that the rules allow for."""
     unit = unit_of(f"{body}\nreturn 0")
-    found = [loop.trips for loop in (*all_of(unit, tree.While), *all_of(unit, tree.ForRange))]
+    loops: list[Any] = [*all_of(unit, tree.While), *all_of(unit, tree.ForRange)]
+    found = [loop.trips for loop in loops]
     assert found == [trips]
 
 
