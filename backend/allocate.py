@@ -8,7 +8,8 @@ allocation for programs in SSA-form", CC 2006):
 3. ``spill`` decides what is in a register where, so that everywhere few enough values are (Belady's rule, with
    live ranges split around calls and constants made anew), ``residency`` what that means for memory;
 4. ``pieces`` cuts live ranges at blocks, calls and reloads, so that a colouring surely exists;
-5. ``coalesce``, ``coloring`` and ``recoloring`` join the pieces again and give them registers, so that few copies remain;
+5. ``coalesce``, ``coloring`` and ``recoloring`` join the pieces again and give them registers, so that few copies
+   remain;
 6. here, the result is written back: operands become registers, the copies that remain become instructions
    (``moves``), also those on the edges.
 
