@@ -20,7 +20,7 @@ from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.flow import State, Variable, join_states
 from pyebpf.frontend.parse import Source
 from pyebpf.frontend.scope import Scope
-from pyebpf.frontend.types import NoneT, Type
+from pyebpf.frontend.types import Maybe, NoneT, Ref, Type
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, describe, join, widen
 from pyebpf.target import Target
 from pyebpf.uapi.programs import ProgramKind
@@ -269,6 +269,16 @@ class Context:
                 notes=["a variable is `u64` if one of its assignments is, and then no other may be negative"],
                 help="convert with `i64(…)` or `u64(…)`",
             )
+        if mismatch.origins:
+            one, two = (origin_of(kind) for kind in (mismatch.left, mismatch.right))
+            return self.refusal(
+                Code.E0510,
+                span,
+                f"`{variable.name}` refers to {one} memory elsewhere and to {two} memory here",
+                labels=[Label(variable.span, "first assigned here")] if variable.span != span else [],
+                notes=["packets, records and constants have rules of their own, and are not mixed with other memory"],
+                help="copy it: `bpf.copy(…)`, or use two names",
+            )
         return self.refusal(
             Code.E0305,
             span,
@@ -289,6 +299,12 @@ class Context:
         if decl not in self.instance.globals:
             self.instance.globals.append(decl)
         return decl
+
+
+def origin_of(kind: VariableType) -> str:
+    """Where a reference points, in words."""
+    of = kind.of if isinstance(kind, Maybe) else kind
+    return of.origin.value if isinstance(of, Ref) else describe(kind)
 
 
 def local_type(kind: VariableType) -> Type:
