@@ -24,7 +24,7 @@ _MADE = (
 def births_of(context: Context, expr: tree.Expr) -> frozenset[int]:
     """The regions (loops, ``with`` blocks) that the storage behind ``expr`` belongs to."""
     of = expr.type.of if isinstance(expr.type, Maybe) else expr.type
-    if not isinstance(of, Ref) or of.origin not in (Origin.LOCAL, Origin.RECORD):
+    if not isinstance(of, Ref) or of.origin not in (Origin.LOCAL, Origin.RECORD, Origin.MIXED):
         return frozenset()
     match expr:
         case tree.GetLocal():

@@ -116,6 +116,6 @@ def _may_overlap(f: State, target: tree.Expr, source: tree.Expr) -> bool:
         return False
     stack = {Origin.LOCAL, Origin.CALLER}
     origins = {target.type.origin, source.type.origin}
-    if len(origins) == 2 and origins != stack:
+    if len(origins) == 2 and origins != stack and Origin.MIXED not in origins:
         return False
     return any(may_be_part(expr, f.facts.parts) for expr in (target, source))

@@ -15,6 +15,7 @@ _SPACES = {
     Origin.CONSTANT: Space.GLOBAL,
     Origin.PACKET: Space.PACKET,
     Origin.RECORD: Space.RINGBUF,
+    Origin.MIXED: Space.MEM,
 }
 
 _HANDLES = {

@@ -12,7 +12,7 @@ from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.resources import check_released
-from pyebpf.frontend.session import Context, Refused
+from pyebpf.frontend.session import Context, Refused, origin_of
 from pyebpf.frontend.tailcalls import tail_call
 from pyebpf.frontend.types import BOOL, NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import Mismatch, Operand, OptionalInt, Static, VariableType, describe, join, widen
@@ -23,6 +23,9 @@ def joined_result(context: Context) -> VariableType | None:
     for found, span in context.results:
         try:
             result = found if result is None else join(result, found)
+            of = result.of if isinstance(result, Maybe) else result
+            if isinstance(of, Ref) and of.origin is Origin.MIXED:
+                raise Mismatch(context.results[0][0], found, origins=True)
         except Mismatch as mismatch:
             if mismatch.mixed_sign:
                 context.report(
@@ -35,6 +38,22 @@ def joined_result(context: Context) -> VariableType | None:
                 )
                 continue
             first = context.results[0]
+            if mismatch.origins:
+                result = context.results[0][0]
+                words = (
+                    f"{origin_of(mismatch.left)} memory in one place and {origin_of(mismatch.right)} memory"
+                )
+                context.report(
+                    context.diagnostic(
+                        Code.E0504,
+                        span,
+                        f"this function returns {words} here",
+                        labels=[Label(first[1], origin_of(first[0]))],
+                        notes=[_NOT_RETURNED[Origin.MIXED][1]],
+                        help="return copies: `bpf.copy(…)`",
+                    )
+                )
+                continue
             if isinstance(found, NoneT) or isinstance(result, NoneT):
                 continue  # reported as a missing return value
             context.report(
@@ -206,19 +225,25 @@ def _check_result(context: Context, expr: tree.Expr) -> None:
         raise context.refusal(Code.E0301, expr.span, "this has no value that could be returned")
     if isinstance(kind, ContextPtr):
         raise context.refusal(Code.E0504, expr.span, "the context cannot be returned")
-    if isinstance(kind, Ref) and kind.origin in (Origin.CALLER, Origin.RECORD):
-        words = "a parameter of it" if kind.origin is Origin.CALLER else "a ring buffer record"
+    if isinstance(kind, Ref) and kind.origin in _NOT_RETURNED:
+        words, note = _NOT_RETURNED[kind.origin]
         raise context.refusal(
             Code.E0504,
             expr.span,
             f"a function cannot return a reference to {words}",
-            notes=[
-                "the caller has that object already"
-                if kind.origin is Origin.CALLER
-                else "it is submitted at the end"
-            ],
+            notes=[note],
             help="return a copy: `bpf.copy(…)`",
         )
+
+
+_NOT_RETURNED = {
+    Origin.CALLER: ("a parameter of it", "the caller has that object already"),
+    Origin.RECORD: ("a ring buffer record", "it is submitted at the end"),
+    Origin.MIXED: (
+        "what may be an object of its own or another",
+        "an object of its own is built in the caller's memory",
+    ),
+}
 
 
 def leave(context: Context) -> None:

@@ -276,7 +276,9 @@ class Context:
                 span,
                 f"`{variable.name}` refers to {one} memory elsewhere and to {two} memory here",
                 labels=[Label(variable.span, "first assigned here")] if variable.span != span else [],
-                notes=["packets, records and constants have rules of their own, and are not mixed with other memory"],
+                notes=[
+                    "packets, records and constants have rules of their own, and are not mixed with other memory"
+                ],
                 help="copy it: `bpf.copy(…)`, or use two names",
             )
         return self.refusal(

@@ -66,6 +66,7 @@ class Origin(enum.Enum):
     CONSTANT = "constant"  # .rodata: may not be written
     PACKET = "packet"
     RECORD = "ring buffer record"
+    MIXED = "memory of several kinds"  # a join of LOCAL, CALLER, MAP_VALUE and GLOBAL: writable, never in the packet
 
 
 @dataclass(frozen=True, slots=True)

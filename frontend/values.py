@@ -22,6 +22,7 @@ from pyebpf.frontend.types import (
     Int,
     Maybe,
     NoneT,
+    Origin,
     Pointer,
     Ref,
     Type,
@@ -120,13 +121,17 @@ VariableType = Type | OptionalInt
 
 
 class Mismatch(Exception):
-    """Two types have no common one. ``mixed_sign``: they are integers, but one is ``u64`` and one may be negative."""
+    """Two types have no common one. ``mixed_sign``: they are integers, but one is ``u64`` and one may be negative.
+    ``origins``: they refer to the same layout in memory of different kinds."""
 
-    def __init__(self, left: VariableType, right: VariableType, *, mixed_sign: bool = False) -> None:
+    def __init__(
+        self, left: VariableType, right: VariableType, *, mixed_sign: bool = False, origins: bool = False
+    ) -> None:
         super().__init__(f"{left} and {right}")
         self.left = left
         self.right = right
         self.mixed_sign = mixed_sign
+        self.origins = origins
 
 
 BOOL_AS_INT = Int(False, 0, 1)
@@ -181,17 +186,20 @@ def join(left: VariableType, right: VariableType) -> VariableType:
     raise Mismatch(left, right)
 
 
+_MIXABLE = frozenset({Origin.LOCAL, Origin.CALLER, Origin.MAP_VALUE, Origin.GLOBAL, Origin.MIXED})
+
+
 def _join_pointers(left: Ref | Pointer, right: Ref | Pointer) -> Ref | Pointer:
     if left == right:
         return left
-    if (
-        isinstance(left, Ref)
-        and isinstance(right, Ref)
-        and left.layout == right.layout
-        and left.origin is right.origin
-    ):
+    if isinstance(left, Ref) and isinstance(right, Ref) and left.layout == right.layout:
+        origin = left.origin
+        if right.origin is not origin:
+            if left.origin not in _MIXABLE or right.origin not in _MIXABLE:
+                raise Mismatch(left, right, origins=True)
+            origin = Origin.MIXED
         owner = left.owner if left.owner is right.owner else None
-        return Ref(left.layout, left.origin, left.shared or right.shared, owner)
+        return Ref(left.layout, origin, left.shared or right.shared, owner)
     raise Mismatch(left, right)
 
 

@@ -287,6 +287,13 @@ class Code(enum.Enum):
         wrong="Key(1, 2, 3)  # two fields",
         right="Key(1, 2)",
     )
+    E0510 = Explanation(
+        title="one variable, memory of two kinds",
+        why="Packets, ring buffer records and constants have rules of their own: checks, an end, no writing. A "
+        "variable refers either to one of them or to other memory.",
+        wrong="header = ctx.read(Header, 0)\nif short:\n    header = Header()",
+        right="header = bpf.copy(ctx.read(Header, 0))\nif short:\n    header = Header()",
+    )
     E0601 = Explanation(
         title="a map does not offer this",
         why="What a map offers depends on its type.",
