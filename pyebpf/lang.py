@@ -96,7 +96,7 @@ def _zero(of: Layout) -> Any:
 
 
 class Struct:
-    """The base that ``@bpf.struct`` gives a class: C's layout; values compare, and are frozen when the kernel gave them."""
+    """The base that ``@bpf.struct`` gives a class: C's layout; values compare; frozen if the kernel gave them."""
 
     __bpf__: StructType
     __slots__ = ("__dict__", "__frozen")
@@ -157,8 +157,8 @@ def _struct(cls: type, packed: bool, union: bool) -> type:
         if isinstance(spec, FieldSpec):
             members.append((name, spec.layout))
             continue
-        if spec is not None:
-            raise TypeError(f"{cls.__name__}.{name}: fields have no default values; memory starts zeroed")
+        if spec is not None and spec != 0:
+            raise TypeError(f"{cls.__name__}.{name}: the only default of a field is 0; memory starts zeroed")
         if isinstance(annotation, str):
             annotation = eval(annotation, scope)  # the user's own module, as typing.get_type_hints does
         try:
@@ -183,7 +183,8 @@ def struct(*, packed: bool = ...) -> Callable[[type[T]], type[T]]: ...
 def struct(cls: type[T] | None = None, /, *, packed: bool = False) -> type[T] | Callable[[type[T]], type[T]]:
     """Make a class of annotated fields a C struct: alignment and padding as in C, or none with ``packed=True``.
 
-    Values are built with positions or keywords; a field that is not given is zero.
+    Values are built with positions or keywords; a field that is not given is zero. ``count: u32 = 0`` tells type
+    checkers that a field may be left out.
     """
     if cls is not None:
         return _struct(cls, packed, union=False)

@@ -6,7 +6,7 @@ user space touches it first, and every later program of the process shares it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyebpf.declare import MapDecl
@@ -228,7 +228,7 @@ class ProgArray(_Indexed):
     def __init__(self, *, max_entries: int, name: str | None = None) -> None:
         self.__bpf__ = MapDecl(self.TYPE, U32, U32, max_entries, name=name)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Callable[[object], int]:
         raise TypeError(
             "a program can be tail-called from a program only; `i in progs` tells whether a slot is filled"
         )

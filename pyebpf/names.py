@@ -69,5 +69,7 @@ def all_names() -> list[str]:
     """Every name that ``find`` knows, for completion and for near misses."""
     from pyebpf.uapi import constants, helpers, programs
 
-    numbers = [n for m in (constants, programs) for n, v in vars(m).items() if n.isupper() and isinstance(v, int)]
+    numbers = [
+        n for m in (constants, programs) for n, v in vars(m).items() if n.isupper() and isinstance(v, int)
+    ]
     return [*_ELSEWHERE, *helpers.helper_names(), *numbers]

@@ -1,4 +1,4 @@
-"""What code is compiled for, as plain data: instruction set, kernel, byte order. The compiler never asks the machine."""
+"""What code is compiled for, as plain data: instruction set, kernel, byte order."""
 
 from __future__ import annotations
 

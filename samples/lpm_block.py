@@ -8,17 +8,17 @@ import socket
 from lab import Lab
 
 import pyebpf as bpf
-from pyebpf import be16, u8, u32, u64
+from pyebpf import be16, be32, u32, u64
 
 bpf.license("GPL")
 
 
 @bpf.struct
 class Network:
-    """A key of the trie: how many bits count, and the address in network byte order."""
+    """A key of the trie: how many bits count, and the address."""
 
     prefixlen: u32
-    address: list[int] = bpf.array(u8, 4)
+    address: be32
 
 
 networks = bpf.LpmTrie[Network, u32](max_entries=1024)
@@ -30,10 +30,7 @@ def lpm_block(ctx: bpf.Xdp) -> int:
     """The most specific network decides; addresses in no network pass."""
     if ctx.read(be16, 12) != bpf.ETH_P_IP:
         return bpf.XDP_PASS
-    source = Network(prefixlen=32)
-    for i in range(4):
-        source.address[i] = ctx.read(u8, bpf.ETH_HLEN + 12 + i)
-    block = networks.get(source, 0)
+    block = networks.get(Network(prefixlen=32, address=ctx.read(be32, bpf.ETH_HLEN + 12)), 0)
     verdicts[1 if block else 0] += 1
     return bpf.XDP_DROP if block else bpf.XDP_PASS
 
@@ -41,7 +38,7 @@ def lpm_block(ctx: bpf.Xdp) -> int:
 def network(text: str) -> Network:
     """The key of a network in CIDR notation."""
     parsed = ipaddress.IPv4Network(text)
-    return Network(prefixlen=parsed.prefixlen, address=list(parsed.network_address.packed))
+    return Network(prefixlen=parsed.prefixlen, address=int(parsed.network_address))
 
 
 def main() -> None:

@@ -8,16 +8,17 @@ import socket
 from lab import Lab
 
 import pyebpf as bpf
-from pyebpf import be16, u8, u16, u64
+from pyebpf import be16, be32, be64, u8, u16, u64
 
 bpf.license("GPL")
 
 
 @bpf.struct
 class Source:
-    """A source address: 16 bytes, IPv4 in the last four."""
+    """A source address of 16 bytes; IPv4 has the last four."""
 
-    address: bytes = bpf.array(u8, 16)
+    high: be64
+    low: be64
 
 
 blocked = bpf.HashMap[u16, u8](max_entries=64)
@@ -27,19 +28,16 @@ drops = bpf.LruHashMap[Source, u64](max_entries=1024, default=0)
 @bpf.xdp(on_error=bpf.XDP_PASS)
 def port_firewall(ctx: bpf.Xdp) -> int:
     """Packets too short for their headers are somebody else's business: ``on_error`` passes them."""
-    source = Source()
-    if ctx.read(be16, 12) == bpf.ETH_P_IP:
-        header = bpf.ETH_HLEN
+    kind = ctx.read(be16, 12)
+    header = bpf.ETH_HLEN
+    if kind == bpf.ETH_P_IP:
+        source = Source(high=0, low=ctx.read(be32, header + 12))
         protocol = ctx.read(u8, header + 9)
         transport = header + (ctx.read(u8, header) & 15) * 4
-        for i in range(4):
-            source.address[12 + i] = ctx.read(u8, header + 12 + i)
-    elif ctx.read(be16, 12) == bpf.ETH_P_IPV6:
-        header = bpf.ETH_HLEN
+    elif kind == bpf.ETH_P_IPV6:
+        source = Source(high=ctx.read(be64, header + 8), low=ctx.read(be64, header + 16))
         protocol = ctx.read(u8, header + 6)
         transport = header + 40
-        for i in range(16):
-            source.address[i] = ctx.read(u8, header + 8 + i)
     else:
         return bpf.XDP_PASS
     if protocol != socket.IPPROTO_TCP or ctx.read(be16, transport + 2) not in blocked:
@@ -70,8 +68,7 @@ def main() -> None:
                 for port in (2222, 3333):
                     print(f"TCP to {address} port {port}: {knock(address, port)}")
     for source, count in drops.items():
-        raw = bytes(source.address)
-        print(f"{ipaddress.ip_address(raw if any(raw[:12]) else raw[12:])}: {count} dropped")
+        print(f"{ipaddress.ip_address(source.high << 64 | source.low)}: {count} dropped")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ def test_bpftool_loads_it(name: str, objects: dict[str, Path], bpffs: Path) -> N
 def test_bpftool_reads_its_types(name: str, objects: dict[str, Path]) -> None:
     text = run("bpftool", "btf", "dump", "file", objects[name])
     assert "DATASEC 'license'" in text
-    for program in (p for p in re.findall(r"^@bpf\..*\ndef (\w+)", (ROOT / "samples" / f"{name}.py").read_text(), re.M)):
+    for program in (
+        p for p in re.findall(r"^@bpf\..*\ndef (\w+)", (ROOT / "samples" / f"{name}.py").read_text(), re.M)
+    ):
         assert f"FUNC '{program}'" in text
 
 
@@ -89,7 +91,9 @@ def test_a_skeleton_can_be_made(name: str, objects: dict[str, Path], tmp_path: P
     header = tmp_path / "skeleton.h"
     header.write_text(run("bpftool", "gen", "skeleton", objects[name], "name", name))
     source = tmp_path / "use.c"
-    source.write_text(f'#include "skeleton.h"\nint main(void) {{ struct {name} *s = {name}__open(); return !s; }}\n')
+    source.write_text(
+        f'#include "skeleton.h"\nint main(void) {{ struct {name} *s = {name}__open(); return !s; }}\n'
+    )
     run("gcc", source, "-o", tmp_path / "use", "-lbpf")
     run(tmp_path / "use")
 
@@ -105,7 +109,20 @@ def test_ip_attaches_it(name: str, objects: dict[str, Path], namespace: str) -> 
 def test_tc_attaches_it(objects: dict[str, Path], namespace: str) -> None:
     tc = ("tc", "-n", namespace)
     run(*tc, "qdisc", "add", "dev", "v0", "clsact")
-    run(*tc, "filter", "add", "dev", "v0", "egress", "bpf", "da", "obj", objects["tc_mark"], "sec", "classifier")
+    run(
+        *tc,
+        "filter",
+        "add",
+        "dev",
+        "v0",
+        "egress",
+        "bpf",
+        "da",
+        "obj",
+        objects["tc_mark"],
+        "sec",
+        "classifier",
+    )
     assert "direct-action" in run(*tc, "filter", "show", "dev", "v0", "egress")
 
 
@@ -148,7 +165,9 @@ int main(int argc, char **argv)
 """
 
 
-def test_a_c_program_on_libbpf_loads_attaches_and_reads_its_map(objects: dict[str, Path], tmp_path: Path) -> None:
+def test_a_c_program_on_libbpf_loads_attaches_and_reads_its_map(
+    objects: dict[str, Path], tmp_path: Path
+) -> None:
     source = tmp_path / "use.c"
     source.write_text(C_PROGRAM)
     run("gcc", "-Wall", source, "-o", tmp_path / "use", "-lbpf")

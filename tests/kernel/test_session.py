@@ -190,8 +190,10 @@ def test_the_verifiers_log_shows_the_users_file_and_line() -> None:
     spec = compile_programs([unsafe.__bpf__], checks=False).object
     with pytest.raises(bpf.VerifierError) as refused:
         load_spec(spec)
-    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith("kernel will name"))
-    assert f"value = ctx.read(u8, 20)  # the line that the kernel will name @ test_session.py:{line}" in refused.value.log
+    text = "value = ctx.read(u8, 20)  # the line that the kernel will name"
+    lines = Path(__file__).read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if line.strip() == text)
+    assert f"{text} @ test_session.py:{number}" in refused.value.log
     load_spec(compile_programs([unsafe.__bpf__]).object).close()
 
 
@@ -271,7 +273,10 @@ def test_pinned_things_go_on_after_their_process(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(SCRIPT))
     try:
         subprocess.run(
-            [sys.executable, script, folder], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
+            [sys.executable, script, folder],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
         )
         program = bpf.open_pinned(folder / "prog")
         link = bpf.open_pinned(folder / "link")

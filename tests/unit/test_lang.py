@@ -42,7 +42,13 @@ def test_integer_types_convert_as_ctypes_does() -> None:
 
 def test_structs_have_the_layout_of_c() -> None:
     of = Outer.__bpf__  # type: ignore[attr-defined]  # the decorator adds it
-    assert [(f.name, f.offset) for f in of.fields] == [("x", 0), ("inner", 4), ("port", 12), ("name", 14), ("list", 20)]
+    assert [(f.name, f.offset) for f in of.fields] == [
+        ("x", 0),
+        ("inner", 4),
+        ("port", 12),
+        ("name", 14),
+        ("list", 20),
+    ]
     assert (of.size, of.align) == (28, 4)
     assert bpf.sizeof(Outer) == 28
 
@@ -89,7 +95,7 @@ def test_wrong_fields_are_refused() -> None:
         class Wrong:
             a: float
 
-    with pytest.raises(TypeError, match="no default values"):
+    with pytest.raises(TypeError, match="the only default of a field is 0"):
 
         @bpf.struct
         class Default:
@@ -139,12 +145,12 @@ def test_programs_are_declarations_and_explain_themselves() -> None:
 
 def test_helpers_and_constants_are_names_of_the_module() -> None:
     assert isinstance(declaration_of(bpf.ktime_get_ns), HelperDecl)
-    assert bpf.XDP_PASS == 2
+    assert int(bpf.XDP_PASS) == 2
     assert bpf.ETH_P_IP == 0x0800
     with pytest.raises(TypeError, match="inside programs only"):
         bpf.ktime_get_ns()
     with pytest.raises(AttributeError, match="did you mean ktime_get_ns"):
-        bpf.ktime_get_n  # type: ignore[attr-defined]  # that is the point  # noqa: B018
+        getattr(bpf, "ktime_get_n")  # noqa: B009 - a checker would refuse the name
 
 
 def test_functions_of_the_language_work_in_python_too() -> None:
@@ -161,6 +167,18 @@ def test_the_licence_is_checked() -> None:
 
 
 def test_importing_the_package_imports_no_compiler() -> None:
-    heavy = ("astroid", "elftools", "llvmlite", "numpy", "pyebpf.driver", "pyebpf.frontend", "pyebpf.backend", "pyebpf.runtime")
+    heavy = (
+        "astroid",
+        "elftools",
+        "llvmlite",
+        "numpy",
+        "pyebpf.driver",
+        "pyebpf.frontend",
+        "pyebpf.backend",
+        "pyebpf.runtime",
+    )
     code = f"import sys, pyebpf; print([m for m in {heavy!r} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
