@@ -127,7 +127,7 @@ def compile_programs(
     Raises ``CompileError`` with every diagnostic.
     """
     from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
-    from pyebpf.backend.elf_text import describe_object, describe_types, object_types
+    from pyebpf.backend.elf_text import describe_object, object_types
     from pyebpf.backend.pipeline import optimize
     from pyebpf.frontend.build import build
     from pyebpf.frontend.infer import analyze
@@ -171,7 +171,7 @@ def compile_programs(
 def dump_object(data: bytes, name: str, stage: str) -> str:
     """What an object file holds: ``asm``, ``btf`` or ``elf``. Raises ``ElfError`` for a file that cannot be read."""
     from pyebpf.backend.elf import read_object
-    from pyebpf.backend.elf_text import describe_object, describe_types, object_types
+    from pyebpf.backend.elf_text import describe_object, describe_types
     from pyebpf.backend.listing import listing
 
     match stage:

@@ -183,7 +183,7 @@ def test_callbacks_need_func_info() -> None:
 def unsafe(ctx: bpf.Xdp) -> int:
     """Compiled without its checks, this reads beyond what was proven."""
     value = ctx.read(u8, 20)  # the line that the kernel will name
-    return value
+    return value + 1
 
 
 def test_the_verifiers_log_shows_the_users_file_and_line() -> None:

@@ -1,4 +1,4 @@
-"""Where a function may come from: files, IPython and notebook cells, factories; and what is said where Python keeps no text."""
+"""Where functions may come from: files, IPython and notebook cells, factories; what is said where there is no text."""
 
 from __future__ import annotations
 
