@@ -181,7 +181,7 @@ def assign(
     declared = variable.declared
     assert declared is not None
     if not context.scope.owns(variable):
-        capture(context, variable, writes=True)
+        _write_outside(context, variable, kind, span)
     births, fresh = _births(context, found), None
     if isinstance(declared, OptionalInt):
         if isinstance(found, FoundInt) and tested_next and found.variable is None:
@@ -202,6 +202,19 @@ def assign(
         context.out.append(tree.SetLocal(local=variable.local, value=null, span=span))
     _know(context, variable, _within(kind, declared), births, fresh)
     _hold(context, variable, found)
+
+
+def _write_outside(context: Context, variable: Variable, kind: VariableType, span: Span) -> None:
+    """Note that a nested function assigns a variable of an enclosing one, which must not be a reference."""
+    if not isinstance(kind, Int | Bool | OptionalInt | NoneT):
+        raise context.refusal(
+            Code.E0906,
+            span,
+            f"`{variable.name}` of the enclosing function would refer to {describe(kind)} in this function",
+            notes=["what a callback builds is gone when it returns"],
+            help="let the enclosing function build it, and assign its fields here",
+        )
+    capture(context, variable, writes=True)
 
 
 def _within(kind: VariableType, declared: VariableType) -> VariableType:
@@ -298,7 +311,7 @@ def bind(context: Context, variable: Variable, found: Operand, span: Span) -> Op
     declared = variable.declared
     assert declared is not None
     if not context.scope.owns(variable):
-        capture(context, variable, writes=True)
+        _write_outside(context, variable, kind, span)
     if isinstance(found, FoundInt) and found.variable is None and isinstance(declared, OptionalInt):
         reference = context.temporary(found.lookup.type, span)
         lookup = tree.Bind(local=reference, value=found.lookup, type=found.lookup.type, span=span)

@@ -52,7 +52,7 @@ def loop(context: Context, node: Any) -> Operand:
             notes=["beyond that the kernel does not run it at all"],
             help=f"test the number first: `if n > {TRIPS_LIMIT}: …`",
         )
-    function = _function(context, nodes["body"])
+    function = callback_function(context, operand(context, nodes["body"]), context.span(nodes["body"]))
     state = operand(context, nodes["state"]) if "state" in nodes else Static(None, span)
     state_expr: tree.Expr | None = None
     if not (isinstance(state, Static) and state.value is None):
@@ -79,17 +79,15 @@ def _at_least_zero(context: Context, count: tree.Expr, zero: tree.Expr) -> tree.
     return tree.Conditional(test=positive, then=again, otherwise=zero, type=joined, span=count.span)
 
 
-def _function(context: Context, node: Any) -> types.FunctionType | NestedFunction:
-    found = operand(context, node)
+def callback_function(context: Context, found: Operand, span: Span) -> types.FunctionType | NestedFunction:
+    """The function that an argument names."""
     if isinstance(found, Static):
         declaration = declaration_of(found.value)
         if isinstance(declaration, FunctionDecl):
             return declaration.function
         if isinstance(found.value, types.FunctionType | NestedFunction):
             return found.value
-    raise context.refusal(
-        Code.E0906, node, "the body of `bpf.loop` must be a function", help="define it with `def`"
-    )
+    raise context.refusal(Code.E0906, span, "a callback must be a function", help="define it with `def`")
 
 
 def _state(context: Context, found: Operand) -> tree.Expr:
@@ -115,16 +113,8 @@ def _instance(
     node: Any,
     span: Span,
 ) -> Instance:
-    if isinstance(function, NestedFunction):
-        source, definition = function.source, function.node
-        scope = Scope(function.scope.function, definition, function.scope)
-        context.coverage.mark(definition)
-    else:
-        parsed = parse_function(function)
-        source, definition = parsed.source, parsed.node
-        scope = Scope(function, definition)
-    if any(active.scope.node is definition for active in context.session.active):
-        raise context.refusal(Code.E0901, span, f"`{definition.name}` calls itself")
+    scope, source = scope_of(context, function, span)
+    definition = scope.node
     wanted = 1 if state is None else 2
     if len(parameters_of(definition)) != wanted:
         parts = "the index" if state is None else "the index and the state"
@@ -142,6 +132,22 @@ def _instance(
         params.append(Ref(state.type.layout, origin, state.type.shared, state.type.owner))
     instance = make_instance(source, scope, context.kind, tree.FunctionKind.CALLBACK, params)
     return run(context, instance, params, definition, node, span)
+
+
+def scope_of(
+    context: Context, function: types.FunctionType | NestedFunction, span: Span
+) -> tuple[Scope, Source]:
+    """The scope and the file of a callback; refuses one that is being analysed already."""
+    if isinstance(function, NestedFunction):
+        source = function.source
+        scope = Scope(function.scope.function, function.node, function.scope)
+        context.coverage.mark(function.node)
+    else:
+        parsed = parse_function(function)
+        source, scope = parsed.source, Scope(function, parsed.node)
+    if any(active.scope.node is scope.node for active in context.session.active):
+        raise context.refusal(Code.E0901, span, f"`{scope.node.name}` calls itself")
+    return scope, source
 
 
 def _check_annotations(
@@ -200,7 +206,7 @@ def run(
             f"`{definition.name}` returns {describe(instance.function.result)}",
             help="return something true to stop the loop, false or nothing to go on",
         )
-    _refuse_packet_captures(context, instance, span)
+    refuse_packet_captures(context, instance, span)
     if instance.changes_packet:
         packet_changed(context, span)
     return instance
@@ -227,7 +233,8 @@ def _after(context: Context, instance: Instance, key: int) -> None:
             context.memory.changed = True
 
 
-def _refuse_packet_captures(context: Context, instance: Instance, span: Span) -> None:
+def refuse_packet_captures(context: Context, instance: Instance, span: Span) -> None:
+    """Refuse a callback that uses references which the kernel cannot follow into it."""
     for variable in instance.scope.captured:
         of = variable.declared.of if isinstance(variable.declared, Maybe) else variable.declared
         if isinstance(of, Ref) and of.origin in (Origin.PACKET, Origin.RECORD):

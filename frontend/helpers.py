@@ -8,7 +8,7 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.declare import HelperDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import conversions, helper_args, tree
+from pyebpf.frontend import conversions, helper_args, map_callbacks, tree
 from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.maps import value_type
 from pyebpf.frontend.packets import packet_changed
@@ -140,7 +140,10 @@ def call_with(
     if helper.id == 12:
         raise context.refusal(Code.E0907, span, "a tail call is written `return progs[i](ctx)`")
     places = [spans[n] if n < len(spans) else span for n in range(len(values))]
-    args = helper_args.convert(context, helper, prototype, values, places, span)
+    if helper.name == "for_each_map_elem":
+        args = map_callbacks.arguments_of(context, values, places, span)
+    else:
+        args = helper_args.convert(context, helper, prototype, values, places, span)
     expr = tree.HelperCall(
         helper=helper,
         args=tuple(args),

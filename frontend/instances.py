@@ -166,7 +166,7 @@ def _round(
         coverage.skip(scope.node.args)
         context.poisoned = True
         return context
-    instance.function.body = block(context, scope.node.body)
+    instance.function.body = (*instance.prologue, *block(context, scope.node.body))
     if context.state is not None:
         instance.function.body += falls_off(context)
     return context

@@ -54,6 +54,7 @@ class Instance:
     callees: list[Instance] = field(default_factory=list)
     maps: list[MapDecl] = field(default_factory=list)
     globals: list[GlobalDecl] = field(default_factory=list)
+    prologue: list[tree.Stmt] = field(default_factory=list)  # what comes before the user's statements
 
 
 @dataclass(eq=False, slots=True)

@@ -454,3 +454,28 @@ def test_importing_is_cheap() -> None:
     code = "import sys, pyebpf; print(sorted(m for m in ('astroid', 'elftools', 'llvmlite') if m in sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_a_callback_for_each_element() -> None:
+    """Keys and values of integers are read when the callback begins; the helper gets the function itself."""
+    before = "def each(map, key, value, pair):\n    pair.left += value\n    return key > 3\n"
+    body = "pair = Pair()\nbpf.for_each_map_elem(table, each, pair, 0)\nreturn pair.left"
+    unit = unit_of(body, before=before)
+    (callback,) = unit.functions
+    assert callback.kind is tree.FunctionKind.CALLBACK
+    assert [type(s) for s in callback.body[:2]] == [tree.SetLocal, tree.SetLocal]
+    assert [type(a) for a in all_of(unit, tree.HelperCall)[0].args[:2]] == [
+        tree.MapHandle,
+        tree.FunctionHandle,
+    ]
+
+
+def test_references_of_several_kinds() -> None:
+    """A variable may refer to a map's value or to an object of its own."""
+    before = "pairs = bpf.HashMap[u32, Pair](max_entries=4)\n"
+    unit = unit_of(
+        "p = pairs.get(1)\nif p is None:\n    p = Pair()\np.left += 1\nreturn p.left", before=before
+    )
+    (update,) = all_of(unit, tree.UpdateTo)
+    assert isinstance(update.ref.type, Ref)
+    assert (update.ref.type.origin, update.atomic) == (Origin.MIXED, True)
