@@ -110,13 +110,23 @@ def _needed(order: list[ops.Block]) -> tuple[set[Value], set[Value]]:
     return needed, exposed
 
 
-def _stack_indexed(needed: set[Value], exposed: set[Value]) -> dict[Value, tuple[ops.Alloca, int]]:
+_OUTERMOST = frozenset({FunctionRole.ENTRY, FunctionRole.GLOBAL})
+"""Functions that the verifier follows in the first frame of a call chain."""
+
+
+def _stack_indexed(
+    function: Function, needed: set[Value], exposed: set[Value]
+) -> dict[Value, tuple[ops.Alloca, int]]:
     """Variable distances into the frame that are only accessed: the frame slot and the constant part.
 
     ``index + r10`` is then all that must be computed, and the slot's place goes into the instructions'
-    offsets.
+    offsets. Not in subprograms and callbacks: for ``scalar += pointer`` the verifier takes over everything of the
+    pointer but its frame number (``adjust_ptr_min_max_vals`` in kernel/bpf/verifier.c), and would check the
+    access against the frame of the outermost function.
     """
     found: dict[Value, tuple[ops.Alloca, int]] = {}
+    if function.role not in _OUTERMOST:
+        return found
     for op in needed:
         if isinstance(op, ops.PtrAdd) and not isinstance(op.offset, ops.Const) and op not in exposed:
             where = address(op.base, 0, 1)
@@ -255,7 +265,7 @@ class Facts:
         self.target = target
         self.order = cfg.reverse_postorder(function)
         self.needed, exposed = _needed(self.order)
-        self.stack_indexed = _stack_indexed(self.needed, exposed)
+        self.stack_indexed = _stack_indexed(function, self.needed, exposed)
         self.section_homes = _section_homes(function, self.order)
         place = {block: number for number, block in enumerate(self.order)}
         self.has_loops = any(place[s] <= place[b] for b in self.order for s in b.successors())

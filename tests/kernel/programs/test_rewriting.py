@@ -42,8 +42,8 @@ def test_checksum() -> None:
 class Macs:
     """The addresses of an Ethernet header."""
 
-    target: bytes = bpf.array(u8, 6)
-    source: bytes = bpf.array(u8, 6)
+    target: list[int] = bpf.array(u8, 6)
+    source: list[int] = bpf.array(u8, 6)
 
 
 @bpf.xdp(on_error=bpf.XDP_ABORTED)
