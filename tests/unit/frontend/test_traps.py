@@ -4,6 +4,7 @@
 reference evaluator and CPython, running the undecorated function on the same packet, must both give.
 """
 
+# ruff: noqa: E501  (a program stands in one line)
 from __future__ import annotations
 
 from typing import Any
