@@ -5,7 +5,6 @@ The marked place is exchanged for ``PLANT``, or for what the row says. ``REASONS
 nothing can be planted, with the reason.
 """
 
-# ruff: noqa: E501  (a program stands in one line)
 from __future__ import annotations
 
 from dataclasses import dataclass
