@@ -18,6 +18,7 @@ from pyebpf.backend.passes import (
     constant_folding,
     dead_code,
     dead_functions,
+    dead_stores,
     expand_memory,
     fuse_compare,
     gvn,
@@ -126,6 +127,11 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     Pass("simplify.4", _SIMPLIFY, "extensions meet truncations; threading left trivial phis"),
     Pass("gvn.2", _gvn, "what narrowing and threading made equal"),
     Pass("cfg_simplify.4", _CFG, "blocks that threading emptied"),
+    Pass(
+        "dead_stores",
+        _each(dead_stores.run),
+        "loads are as few as they get: what none reads need not be there",
+    ),
     Pass("dead_code.3", _DEAD, "drops what the passes above left without users"),
     Pass("expand_memory", _expand, "selection knows loads and stores only"),
     Pass("fuse_compare", _each(fuse_compare.run), "the instruction set compares and jumps in one"),
@@ -140,6 +146,8 @@ _ORDERINGS: Final = (
     ("inline", "mem2reg.2"),
     ("simplify.2", "gvn"),  # equal expressions must look equal
     ("addressing", "gvn"),
+    ("gvn", "dead_stores"),  # a load that gvn removes keeps no store
+    ("dead_stores", "expand_memory"),  # it shrinks zeroings as a whole
     ("addressing", "expand_memory"),  # expansion would multiply the additions
     ("gvn", "branch_facts"),  # facts are about values; equal values must be one
     ("dead_code.2", "narrow"),

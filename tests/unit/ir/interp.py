@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Block, Function, Module, Pred, Value
 from pyebpf.ir.types import IntTy, PtrTy, Space
-from pyebpf.uapi.helpers import helper_by_id
+from pyebpf.uapi.helpers import READ, helper_by_id
 
 STEPS = 20_000
 
@@ -289,16 +289,16 @@ class Machine:
         if row.name == "ktime_get_ns":
             return 1_000  # not in the trace: unused calls may go
         seen: list[object] = [row.name]
-        for arg in args:
-            if isinstance(arg, Pointer) and arg.memory is not None:
-                if arg.memory.stale:
-                    raise Fault("passes a stale pointer")
-                whole = arg.memory is not self.context and arg.memory is not self.packet
-                seen.append(
-                    (arg.memory.name, arg.offset, bytes(arg.memory.data[arg.offset :]) if whole else b"")
-                )
-            else:
+        for kind, arg in zip((a.kind for a in row.args), args, strict=False):
+            if not isinstance(arg, Pointer) or arg.memory is None:
                 seen.append(arg)
+                continue
+            if arg.memory.stale:
+                raise Fault("passes a stale pointer")
+            read = kind in READ and arg.memory is not self.packet
+            contents = bytes(arg.memory.data[arg.offset :]) if read else b""
+            seen.append((arg.memory.name, arg.offset, contents))
+        seen += args[len(row.args) :]
         self.trace.append(tuple(seen))
         if row.name == "map_lookup_elem":
             assert isinstance(args[0], Pointer) and args[0].memory is not None
