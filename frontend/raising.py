@@ -6,6 +6,8 @@ places; the handlers start from that state. What no handler is sure to catch goe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyebpf.codes import Code
@@ -107,6 +109,7 @@ def _try(context: Context, node: Any) -> None:
 def _handlers(context: Context, node: Any) -> tuple[tree.Body, tuple[tree.Handler, ...], tree.Body]:
     """The body, handlers and ``else`` of a ``try``; the state afterwards joins their ends."""
     frame = ErrorFrame(loops=len(context.loops))
+    before = context.state.copy() if context.state is not None else State()
     context.errors.append(frame)
     body = block(context, node.body)
     context.errors.pop()
@@ -119,12 +122,13 @@ def _handlers(context: Context, node: Any) -> tuple[tree.Body, tuple[tree.Handle
         catches = _catches(context, handler)
         caught = {e for e in left if any(e.is_a(c) for c in catches)}
         left -= caught
-        # A handler that nothing reaches is still looked at: its errors are errors too.
-        entered = frame.state if frame.state is not None else after
-        context.state = entered.copy() if entered is not None else State()
-        reached = bool(caught) or any(c.is_a(e) for e in left for c in catches)
-        handlers.append(_handler(context, handler, catches, caught or set(catches)))
-        ends.append(context.state if reached else None)
+        context.state = (frame.state or after or before).copy()
+        if caught or any(c.is_a(e) for e in left for c in catches):
+            handlers.append(_handler(context, handler, catches, caught or set(catches)))
+            ends.append(context.state)
+        else:  # nothing reaches it; it is still looked at: its errors are errors too
+            with _unreached(context):
+                handlers.append(_handler(context, handler, catches, set(catches)))
     for exception in sorted(left, key=lambda e: e.value):
         context.state = frame.state
         context.raises(exception)
@@ -138,6 +142,20 @@ def _handlers(context: Context, node: Any) -> tuple[tree.Body, tuple[tree.Handle
     for end in ends:
         context.state = join_states(context.state, end)
     return body, tuple(handlers), orelse
+
+
+@contextmanager
+def _unreached(context: Context) -> Iterator[None]:
+    """Look at statements that never run: what they do counts nowhere."""
+    loops = [(frame, frame.breaks, frame.continues) for frame in context.loops]
+    errors = [(frame, set(frame.raised), frame.state, frame.finals) for frame in context.errors]
+    results = len(context.results)
+    yield
+    for loop, breaks, continues in loops:
+        loop.breaks, loop.continues = breaks, continues
+    for error, raised, state, finals in errors:
+        error.raised, error.state, error.finals = raised, state, finals
+    del context.results[results:]
 
 
 def _catches(context: Context, handler: Any) -> tuple[tree.Exc, ...]:
