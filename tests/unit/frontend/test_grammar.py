@@ -42,6 +42,7 @@ CASES = [
     pytest.param(pair, template, id=f"{pair}-{number}")
     for pair, templates in TEMPLATES.items()
     for number, template in enumerate(templates)
+    if sys.version_info >= template.since  # older Pythons cannot parse the others at all
 ]
 
 
@@ -54,8 +55,6 @@ def test_every_field_is_accounted_for() -> None:
 
 
 def _planted(template: Template, text: str | None) -> Planted:
-    if sys.version_info < template.since:
-        pytest.skip(f"Python {template.since[0]}.{template.since[1]} has it")
     return plant(program_text(template.body), text)
 
 
