@@ -110,7 +110,7 @@ def _copied_offset(f: State, offset: Number) -> Value:
     the verifier can often decide, would make it track the offset exactly and follow every iteration of a loop anew.
     """
     constant = offset.constant
-    if constant is None and offset.type.exact and -(1 << 31) <= offset.type.lo and offset.type.hi < 1 << 32:
+    if constant is None and offset.type.exact and offset.type.lo >= -(1 << 31) and offset.type.hi < 1 << 32:
         return offset.value
     if constant is not None and 0 <= constant < 1 << 31:
         return offset.value

@@ -613,7 +613,7 @@ class LoopCall(Node):
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
 class Print(Node):
-    """``print(f"…")``: ``bpf_trace_printk`` / ``bpf_trace_vprintk``. ``format`` is the kernel's format string (no NUL), ``args``
+    """``print(f"…")``: ``bpf_trace_[v]printk``. ``format`` is the kernel's format string without NUL, ``args``
     Ints or byte references in its order."""
 
     format: bytes

@@ -48,11 +48,7 @@ def _node(node: object, depth: int, prefix: str) -> Iterator[str]:
         yield f"{indent}{prefix}{short}"
         return
     assert is_dataclass(node)
-    plain = [
-        f"{name}={_short(value)}"
-        for name, value in _members(node)
-        if not _is_child(value)
-    ]
+    plain = [f"{name}={_short(value)}" for name, value in _members(node) if not _is_child(value)]
     yield f"{indent}{prefix}{type(node).__name__}({', '.join(plain)}){_type(node)}"
     for name, value in _members(node):
         if not _is_child(value):
@@ -106,7 +102,9 @@ def _short(node: object) -> str | None:
             parts = [_short(item) for item in node]
             return None if None in parts else f"({', '.join(p for p in parts if p is not None)})"
         case tree.Node():
-            if any(isinstance(v, tuple) and any(isinstance(i, tree.Stmt) for i in v) for _, v in _members(node)):
+            if any(
+                isinstance(v, tuple) and any(isinstance(i, tree.Stmt) for i in v) for _, v in _members(node)
+            ):
                 return None
             parts = [_short(value) for _, value in _members(node)]
             if None in parts:

@@ -83,7 +83,11 @@ def evaluate(unit: tree.Unit, frame: bytes, runs: int) -> Outcome:
         if decl.key is not None and decl.type is not MapType.PROG_ARRAY
     }
     # Where the kernel took the Ethernet header off, it gives back zeros in its place.
-    records = {d.name or "": evaluator.map(d).records for d in unit.maps if d.type is MapType.RINGBUF}
+    records = {
+        d.name or "": [bytes(r) for r in evaluator.map(d).records]
+        for d in unit.maps
+        if d.type is MapType.RINGBUF
+    }
     return Outcome(verdict, bytes(strip) + bytes(context.packet), maps, records)
 
 
