@@ -9,6 +9,7 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
+from pyebpf.frontend.packets import refuse_stale
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Origin, Ref
@@ -77,6 +78,7 @@ def construct(context: Context, struct: StructType, call: Any) -> tree.Expr:
         given[found.name] = node
         expr = conversions.stored(context, operand(context, node), found.layout, f"the field `{found.name}`")
         values.append((found, expr))
+    refuse_stale(context, [value for _, value in values])
     if struct.union and len(values) > 1:
         raise context.refusal(Code.E0509, span, f"`{struct.name}` is a union: give one field only")
     return tree.NewStruct(struct=struct, values=tuple(values), type=Ref(struct, Origin.LOCAL), span=span)
@@ -206,6 +208,7 @@ def write(context: Context, ref: tree.Expr, found: Operand, span: Span, what: st
     assert isinstance(kind, Ref)
     conversions.refuse_read_only(context, kind, ref.span)
     value = conversions.stored(context, found, kind.layout, what)
+    refuse_stale(context, [ref, value])
     if isinstance(kind.layout, IntType):
         context.out.append(tree.StoreTo(ref=ref, value=value, span=span))
     else:

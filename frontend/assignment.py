@@ -16,6 +16,7 @@ from pyebpf.frontend.births import births_of
 from pyebpf.frontend.expressions import capture, expression, operand, refuse_construct
 from pyebpf.frontend.flow import Knowledge, Variable
 from pyebpf.frontend.optionals import bind_reference, found_type, present_local
+from pyebpf.frontend.packets import note_view, refuse_stale
 from pyebpf.frontend.resources import acquire, refuse_lost
 from pyebpf.frontend.session import Context, local_type
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Maybe, NoneT, Ref
@@ -108,9 +109,12 @@ def keep(context: Context, found: Operand) -> Operand:
     expr = conversions.runtime(context, found)
     if isinstance(expr, tree.IntConst):
         return expr
+    refuse_stale(context, [expr])
     local = context.temporary(expr.type, expr.span)
     context.out.append(tree.SetLocal(local=local, value=expr, span=expr.span))
-    return tree.GetLocal(local=local, type=expr.type, span=expr.span)
+    again = tree.GetLocal(local=local, type=expr.type, span=expr.span)
+    note_view(context, again)
+    return again
 
 
 def keep_once(context: Context, found: Operand) -> Operand:
@@ -177,6 +181,8 @@ def assign(
     """``variable = found`` as a statement. ``tested_next``: the next one begins with a test of it against None."""
     found = annotated(context, variable, found)
     kind = operand_type(context, found)
+    if isinstance(found, tree.Node):
+        refuse_stale(context, [found])
     context.observe(variable, kind, span)
     declared = variable.declared
     assert declared is not None
@@ -307,6 +313,8 @@ def bind(context: Context, variable: Variable, found: Operand, span: Span) -> Op
     """``(variable := found)`` as an expression."""
     found = annotated(context, variable, found)
     kind = operand_type(context, found)
+    if isinstance(found, tree.Node):
+        refuse_stale(context, [found])
     context.observe(variable, kind, span)
     declared = variable.declared
     assert declared is not None

@@ -16,7 +16,7 @@ from pyebpf.frontend.arguments import Arguments, arguments
 from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.helpers import call_with
-from pyebpf.frontend.packets import packet_changed
+from pyebpf.frontend.packets import note_view, packet_changed, refuse_stale
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import (
@@ -293,6 +293,7 @@ def _read(context: Context, base: tree.Expr, call: Any) -> Operand:
     offset = _offset(context, given, 1)
     context.raises(tree.Exc.INDEX)
     view = tree.PacketView(context=base, offset=offset, type=Ref(layout, Origin.PACKET), span=span)
+    note_view(context, view)
     return conversions.read(view, span)
 
 
@@ -361,6 +362,7 @@ def _store(context: Context, base: tree.Expr, call: Any) -> Operand:
         if given.present(3)
         else constant(0, span)
     )
+    refuse_stale(context, [value])
     context.raises(tree.Exc.INDEX)
     store = tree.PacketStore(
         context=base, offset=offset, value=value, layout=layout, flags=flags, type=NONE, span=span

@@ -14,6 +14,7 @@ from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.flow import Fate, Knowledge, Variable
+from pyebpf.frontend.packets import note_view
 from pyebpf.frontend.scope import UNBOUND, NestedFunction
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.suggest import near
@@ -158,7 +159,9 @@ def read_variable(context: Context, variable: Variable, span: Span) -> Operand:
         case NoneT():
             return Static(None, span)
         case kind:
-            return tree.GetLocal(local=variable.local, type=kind, span=span)
+            found = tree.GetLocal(local=variable.local, type=kind, span=span)
+            note_view(context, found)
+            return found
 
 
 def capture(context: Context, variable: Variable, *, writes: bool = False) -> None:

@@ -23,7 +23,7 @@ from pyebpf.frontend.exceptions import python_name
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Knowledge
 from pyebpf.frontend.instances import analyse, check_parameters, make_instance, parameters_of
-from pyebpf.frontend.packets import packet_changed
+from pyebpf.frontend.packets import packet_changed, refuse_stale
 from pyebpf.frontend.parse import Source, parse_function
 from pyebpf.frontend.scope import NestedFunction, Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
@@ -73,6 +73,7 @@ def call(
             notes=["BPF passes at most five arguments in registers"],
             help="put some of them into a struct, or mark the function with `@bpf.inline`",
         )
+    refuse_stale(context, args)
     instance = instance_for(context, header, value, style, args, span)
     context.instance.callees.append(instance)
     if instance.failed:

@@ -11,7 +11,7 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, helper_args, map_callbacks, tree
 from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.maps import value_type
-from pyebpf.frontend.packets import packet_changed
+from pyebpf.frontend.packets import packet_changed, refuse_stale
 from pyebpf.frontend.resources import release
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import I64, NONE, U64, Handle, Int, Maybe, Origin, Pointer, Ref, Type
@@ -144,6 +144,7 @@ def call_with(
         args = map_callbacks.arguments_of(context, values, places, span)
     else:
         args = helper_args.convert(context, helper, prototype, values, places, span)
+    refuse_stale(context, args)
     expr = tree.HelperCall(
         helper=helper,
         args=tuple(args),

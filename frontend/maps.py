@@ -18,6 +18,7 @@ from pyebpf.frontend.conditions import conditional
 from pyebpf.frontend.expressions import operand, refuse_construct
 from pyebpf.frontend.optionals import bind_reference
 from pyebpf.frontend.outcomes import Test, split
+from pyebpf.frontend.packets import refuse_stale
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int, Maybe, Origin, Ref
@@ -170,6 +171,7 @@ def store_item(context: Context, declaration: MapDecl, node: Any, found: Operand
     key_layout, value_layout = _keyed(context, declaration, where, "`[…] = …`")
     value = value_expr(context, found, value_layout, span)
     key = key_expr(context, operand(context, node.slice), key_layout, context.span(node.slice))
+    refuse_stale(context, [key, value])
     context.raises(tree.Exc.OS)
     update = tree.MapUpdate(
         map=declaration, key=key, value=value, flags=constant(0, span), checked=True, type=ERRNO, span=span
@@ -324,6 +326,7 @@ def _update(context: Context, declaration: MapDecl, call: Any) -> Operand:
     key = key_expr(context, given.values[0], key_layout, given.spans[0])
     value = value_expr(context, given.values[1], value_layout, given.spans[1])
     flags = _flags(context, given, 2, span)
+    refuse_stale(context, [key, value])
     return tree.MapUpdate(
         map=declaration, key=key, value=value, flags=flags, checked=False, type=ERRNO, span=span
     )

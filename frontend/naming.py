@@ -47,6 +47,17 @@ def name_declarations(
                 )
             )
         taken[decl.name] = decl
+    for number, program in enumerate(unit.programs):
+        if any(other.name == program.name for other in unit.programs[:number]):
+            problems.append(
+                Diagnostic(
+                    Code.E0208,
+                    f"two programs have the name `{program.name}`",
+                    program.span,
+                    notes=("the kernel and other loaders find programs by name",),
+                    help=("give one of them another name: `name=…` in its decorator",),
+                )
+            )
     _name_functions(unit)
     return problems
 

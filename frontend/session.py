@@ -49,7 +49,6 @@ class Instance:
     done: bool = False
     failed: bool = False
     changes_packet: bool = False
-    uses_tail_call: bool = False
     diagnostics: list[Diagnostic] = field(default_factory=list)
     callees: list[Instance] = field(default_factory=list)
     maps: list[MapDecl] = field(default_factory=list)
@@ -119,6 +118,8 @@ class Context:
     result: VariableType | None = None  # of the function, as far as earlier rounds know
     temporaries: int = 0
     acquired: list[tree.HelperCall] = field(default_factory=list)  # calls whose result is still to be named
+    packet_changes: list[Span] = field(default_factory=list)
+    views: dict[int, tuple[tree.Expr, int]] = field(default_factory=dict)  # see ``packets.note_view``
     following: Any = None  # the statement after the one being analysed
     poisoned: bool = False
 

@@ -39,7 +39,6 @@ def tail_call(context: Context, node: Any) -> bool:
     if not isinstance(argument.type, ContextPtr):
         raise context.refusal(Code.E0907, call.args[0], "a tail call passes the program's context")
     context.raises(tree.Exc.KEY)
-    context.instance.uses_tail_call = True
     context.out.append(tree.TailCall(map=declaration, context=argument, index=index, span=context.span(node)))
     return True
 

@@ -337,17 +337,17 @@ def test_names_of_maps() -> None:
 def test_maps_of_a_factory() -> None:
     """Two maps that variables of one name hold get different names."""
 
-    def make() -> Any:
+    def make(name: str) -> Any:
         counts = bpf.ArrayMap[bpf.u32, bpf.u64](max_entries=1)
 
-        @bpf.tc
+        @bpf.tc(name=name)
         def count(skb: bpf.SkBuff) -> int:
             counts[0] += 1
             return 0
 
         return count
 
-    programs = [declaration_of(make()), declaration_of(make())]
+    programs = [declaration_of(make("one")), declaration_of(make("two"))]
     unit = analyze([p for p in programs if isinstance(p, ProgramDecl)], Target(), "GPL")
     assert [m.name for m in unit.maps] == ["counts", "counts_2"]
     assert len({id(m) for m in unit.maps}) == 2
