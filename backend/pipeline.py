@@ -26,6 +26,7 @@ from pyebpf.backend.passes import (
     jump_threading,
     layout,
     mem2reg,
+    merge_stores,
     narrow,
     simplify,
 )
@@ -78,6 +79,11 @@ def _fold(module: Module, context: Context) -> bool:
 def _expand(module: Module, context: Context) -> bool:
     changes = [expand_memory.run(f, unaligned=context.unaligned) for f in module.functions.values()]
     return any(changes)
+
+
+def _merge(module: Module, context: Context) -> bool:
+    little = context.target.little_endian
+    return merge_stores.run(module, unaligned=context.unaligned, little_endian=little)
 
 
 def _narrow(module: Module, context: Context) -> bool:
@@ -134,6 +140,7 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     ),
     Pass("dead_code.3", _DEAD, "drops what the passes above left without users"),
     Pass("expand_memory", _expand, "selection knows loads and stores only"),
+    Pass("merge_stores", _merge, "now that zeroings and copies are stores too"),
     Pass("fuse_compare", _each(fuse_compare.run), "the instruction set compares and jumps in one"),
     Pass("dead_code.4", _DEAD, "constants that fusion and expansion left"),
     Pass("layout", _each(layout.run), "the likely path falls through"),
@@ -152,6 +159,8 @@ _ORDERINGS: Final = (
     ("gvn", "branch_facts"),  # facts are about values; equal values must be one
     ("dead_code.2", "narrow"),
     ("narrow", "simplify.4"),  # which removes the conversions at borders between narrowed operations
+    ("expand_memory", "merge_stores"),
+    ("merge_stores", "dead_code.4"),  # the narrow loads are still there
     ("gvn", "fuse_compare"),  # fused comparisons are invisible to it
     ("fuse_compare", "layout"),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Alloca, Const, Function, Value
+from pyebpf.ir.types import PtrTy, Space
 
 
 def signed(constant: Const) -> int:
@@ -55,6 +56,26 @@ def chunks(offset: int, size: int, align: int) -> Iterator[tuple[int, int]]:
 def alignment(offset: int, align: int) -> int:
     """What is known of the alignment of ``offset`` in an object that is aligned to ``align``."""
     return min(align, offset & -offset) if offset else align
+
+
+def known_alignment(place: Place) -> int:
+    """What an address is a multiple of: slots know it, map values and ring-buffer records start at multiples
+    of 8."""
+    if place.offset is None:
+        return 1
+    match place.root:
+        case Alloca(align=align):
+            return alignment(place.offset, align)
+        case ops.CallHelper(type=PtrTy(space=Space.MAP_VALUE | Space.RINGBUF)):
+            return alignment(place.offset, 8)
+        case _:
+            return 1
+
+
+def may_be_unaligned(pointer: Value) -> bool:
+    """Whether accesses through ``pointer`` are outside the stack for certain, where the kernel's verifier
+    does not care about alignment if the processor does not."""
+    return isinstance(pointer.type, PtrTy) and pointer.type.space not in (Space.STACK, Space.MEM, Space.CTX)
 
 
 def escaping(function: Function, uses: Mapping[Value, list[Value]]) -> set[Value]:

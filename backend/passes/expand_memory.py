@@ -17,9 +17,9 @@ left.
 
 from __future__ import annotations
 
-from pyebpf.backend.passes.addresses import alignment, chunks, place_of
-from pyebpf.ir.ops import Alloca, Function, Load, MemCopy, MemZero, Op, Store, Value, const
-from pyebpf.ir.types import I64, PtrTy, Space
+from pyebpf.backend.passes.addresses import chunks, known_alignment, may_be_unaligned, place_of
+from pyebpf.ir.ops import Function, Load, MemCopy, MemZero, Op, Store, Value, const
+from pyebpf.ir.types import I64
 
 
 def run(function: Function, *, unaligned: bool = False) -> bool:
@@ -46,11 +46,9 @@ def run(function: Function, *, unaligned: bool = False) -> bool:
 
 def _aligned(pointer: Value, offset: int, align: int, unaligned: bool) -> int:
     """The alignment that accesses at ``pointer + offset`` may count on."""
-    place = place_of(pointer, offset)
-    if isinstance(place.root, Alloca) and place.offset is not None:
-        return max(align, alignment(place.offset, place.root.align))
-    stack = isinstance(pointer.type, PtrTy) and pointer.type.space in (Space.STACK, Space.MEM)
-    return 8 if unaligned and not stack else align
+    if unaligned and may_be_unaligned(pointer):
+        return 8
+    return max(align, known_alignment(place_of(pointer, offset)))
 
 
 def _zeroed(op: MemZero, align: int) -> list[Op]:

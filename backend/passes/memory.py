@@ -127,6 +127,13 @@ class Memory:
             return Space.MEM  # one of several slots
         return Space.PACKET if space is Space.PACKET_META else space
 
+    def visible(self, pointer: Value) -> set[Region]:
+        """The regions that an access through ``pointer`` may touch."""
+        region = self.region(pointer)
+        if region is None:
+            return set()
+        return {*SHARED, *self.shown} if region is Space.MEM else {region, Space.MEM}
+
     def clobbers(self, op: Op) -> set[Region]:
         """The regions that ``op`` may change."""
         match op:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from pyebpf.backend.passes.addresses import signed
+from pyebpf.backend.passes.addresses import alignment, known_alignment, may_be_unaligned, place_of, signed
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Alloca, Const, MemCopy, Value
-from pyebpf.ir.types import I64, IntTy, IRType, PtrTy, Space
+from pyebpf.ir.types import I64, IntTy, IRType, PtrTy
 from pyebpf.ir.verify import fits
 
 
@@ -213,14 +213,15 @@ def _other_pointer(access: Access) -> Value:
 
 def _splittable(slot: Slot, access: Access, unaligned: bool) -> bool:
     """Whether a copy from or to other memory can be done slice by slice."""
-    assert isinstance(access.op, MemCopy)
-    other = _other_pointer(access).type
-    assert isinstance(other, PtrTy)
-    if unaligned and other.space not in (Space.STACK, Space.MEM):
+    op = access.op
+    assert isinstance(op, MemCopy)
+    other = _other_pointer(access)
+    if unaligned and may_be_unaligned(other):
         return True
+    place = place_of(other, op.source_offset if access.role is Role.COPY_IN else op.target_offset)
+    align = max(op.align, known_alignment(place))
     return all(
-        s.width <= access.op.align and (s.offset - access.offset) % s.width == 0
-        for s in slot.inside(access.offset, access.size)
+        s.width <= alignment(s.offset - access.offset, align) for s in slot.inside(access.offset, access.size)
     )
 
 
