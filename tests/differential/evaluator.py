@@ -19,7 +19,10 @@ from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.uapi.constants import MapType
 
-E2BIG, ENOENT, EEXIST = 7, 2, 17
+E2BIG, ENOENT, EEXIST, EINVAL = 7, 2, 17, 22
+ETH_HLEN = 14
+FRAME_HEADER = 40
+"""What the kernel keeps free at the start of the headroom, ``sizeof(struct xdp_frame)``."""
 NOEXIST, EXIST = 1, 2
 
 
@@ -38,6 +41,7 @@ class Context:
     packet: bytearray
     fields: dict[str, int] = field(default_factory=dict)
     meta: bytearray = field(default_factory=bytearray)
+    headroom: bytearray = field(default_factory=lambda: bytearray(256))
 
 
 class Raised(Exception):
@@ -70,6 +74,16 @@ class OutOfScope(Exception):
     """The program uses something whose result the evaluator cannot know (time, kernel state)."""
 
 
+def _length(key: bytes) -> int:
+    """The length in bits of a trie's key, which begins with it."""
+    return int.from_bytes(key[:4], "little")
+
+
+def _prefix(key: bytes, length: int | None = None) -> int:
+    """The first bits of a trie's key."""
+    return int.from_bytes(key[4:], "big") >> 8 * (len(key) - 4) - (_length(key) if length is None else length)
+
+
 @dataclass(slots=True)
 class MapState:
     """The contents of a map."""
@@ -77,7 +91,7 @@ class MapState:
     decl: MapDecl
     values: dict[bytes, bytearray] = field(default_factory=dict)
     sequence: deque[bytes] = field(default_factory=deque)
-    records: list[bytes] = field(default_factory=list)
+    records: list[bytearray] = field(default_factory=list)
     programs: dict[int, tree.Function] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,19 +108,25 @@ class MapState:
         """The value of ``key``: for a trie that of the longest matching prefix."""
         if self.decl.type is not MapType.LPM_TRIE:
             return self.values.get(key)
-        wanted = int.from_bytes(key[:4], "little")
-        best: tuple[int, bytearray] | None = None
-        for stored, value in self.values.items():
-            length = int.from_bytes(stored[:4], "little")
-            shift = 8 * (len(key) - 4) - length
-            same = int.from_bytes(stored[4:], "big") >> shift == int.from_bytes(key[4:], "big") >> shift
-            if length <= wanted and same and (best is None or length > best[0]):
-                best = (length, value)
-        return best[1] if best else None
+        matching = [
+            k for k in self.values if _length(k) <= _length(key) and _prefix(key, _length(k)) == _prefix(k)
+        ]
+        return self.values[max(matching, key=_length)] if matching else None
+
+    def same(self, key: bytes) -> bytes:
+        """The stored key that ``key`` replaces: in a trie one with the same prefix, whatever follows it."""
+        if self.decl.type is not MapType.LPM_TRIE:
+            return key
+        return next(
+            (k for k in self.values if _length(k) == _length(key) and _prefix(k) == _prefix(key)), key
+        )
 
     def update(self, key: bytes, value: bytes, flags: int) -> int:
         """0 or a negative error number, as the kernel answers."""
-        there = key in self.values
+        if self.decl.type is MapType.LPM_TRIE and _length(key) > 8 * (len(key) - 4):
+            return -EINVAL
+        old = self.same(key)
+        there = old in self.values
         if self.is_array:
             if not there:
                 return -E2BIG
@@ -120,6 +140,8 @@ class MapState:
             if self.decl.type is MapType.LRU_HASH:
                 raise OutOfScope("which key an LRU map throws out")
             return -E2BIG
+        if old != key:
+            del self.values[old]
         if there and self.is_array:
             self.values[key][:] = value
         else:
@@ -129,8 +151,8 @@ class MapState:
     def delete(self, key: bytes) -> int:
         """0 or a negative error number."""
         if self.is_array:
-            return -22
-        return 0 if self.values.pop(key, None) is not None else -ENOENT
+            return -EINVAL
+        return 0 if self.values.pop(self.same(key), None) is not None else -ENOENT
 
 
 @dataclass(slots=True)
@@ -319,16 +341,14 @@ class Evaluator:
             case tree.Try():
                 self._try(statement, act)
             case tree.Reserve(map=decl, local=local, layout=layout, body=body):
-                record = Reference(bytearray(layout.size), 0)
-                act.cell(local)[0] = record
+                records, record = self.map(decl).records, bytearray(layout.size)
+                records.append(record)  # its place is where it was reserved
+                act.cell(local)[0] = Reference(record, 0)
                 try:
                     self._body(body, act)
                 except Raised:
+                    records[:] = [other for other in records if other is not record]
                     raise
-                except BaseException:
-                    self.map(decl).records.append(bytes(record.memory))
-                    raise
-                self.map(decl).records.append(bytes(record.memory))
             case _:
                 assert_never(statement)
 
@@ -445,7 +465,9 @@ class Evaluator:
             case tree.Read(ref=ref):
                 layout = _layout(ref)
                 return decode(self._bytes(self._value(ref, act), layout.size), layout)
-            case tree.MapHandle() | tree.FunctionHandle() | tree.HelperCall():
+            case tree.HelperCall():
+                return self._helper(node, act)
+            case tree.MapHandle() | tree.FunctionHandle():
                 raise OutOfScope("a raw helper call")
             case tree.Print(format=text, args=args):
                 self.printed.append((text, tuple(self._value(a, act) for a in args)))
@@ -618,7 +640,7 @@ class Evaluator:
                 memory[:] = data
                 return Reference(memory, 0)
             case tree.RingOutput(value=value):
-                state.records.append(self._bytes(self._value(value, act), _layout(value).size))
+                state.records.append(bytearray(self._bytes(self._value(value, act), _layout(value).size)))
                 return 0
             case _:
                 assert_never(node)
@@ -629,6 +651,24 @@ class Evaluator:
         return result
 
     # ------------------------------------------------------------ contexts and packets
+
+    def _helper(self, node: tree.HelperCall, act: _Activation) -> int:
+        """The helpers that move the ends of a frame; a test run gives it room for 256 zero bytes before and more after."""
+        if node.helper.name not in ("xdp_adjust_head", "xdp_adjust_tail"):
+            raise OutOfScope(f"the helper {node.helper.name}")
+        context, delta = (self._value(arg, act) for arg in node.args)
+        packet: bytearray = context.packet
+        if node.helper.name == "xdp_adjust_head":
+            if delta > len(packet) - ETH_HLEN or len(context.headroom) + delta < FRAME_HEADER:
+                return self._errno(-EINVAL, node.checked, Exc.OS)
+            start = len(context.headroom) + delta
+            frame = context.headroom + packet  # what was cut off comes back
+            context.headroom[:], packet[:] = frame[:start], frame[start:]
+        else:
+            if len(packet) + delta < ETH_HLEN:
+                return self._errno(-EINVAL, node.checked, Exc.OS)
+            packet[len(packet) + min(delta, 0) :] = bytes(max(delta, 0))
+        return 0
 
     def _packet_operation(
         self,

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.differential.generate import generate
-from tests.differential.judge import Judgement, Verdict, judge, packets, pinned
+from tests.differential.judge import Judgement, Verdict, judge, packets, pin, pinned
 from tests.differential.shrink import shrink
 
 
@@ -54,10 +54,6 @@ def run(seed: int, *, check: bool = False) -> tuple[int, Judgement, list[str]]:
     return seed, judge(source, f"generated_{seed}", packets(seed), check=check), list(features)
 
 
-def _pin() -> None:
-    pinned().__enter__()
-
-
 def _run_checked(seed: int) -> tuple[int, Judgement, list[str]]:
     return run(seed, check=True)
 
@@ -65,11 +61,21 @@ def _run_checked(seed: int) -> tuple[int, Judgement, list[str]]:
 def run_all(seeds: Iterable[int], jobs: int, check: bool) -> Tally:
     """Judge all programs, ``jobs`` at a time."""
     tally = Tally()
+    context = multiprocessing.get_context("fork")
+    numbers = context.Value("i", 0)
     work: Any = _run_checked if check else run
-    with multiprocessing.get_context("fork").Pool(jobs, _pin, maxtasksperchild=200) as pool:
-        for seed, judgement, features in pool.imap_unordered(work, seeds, chunksize=4):
+    with context.Pool(jobs, _start, (numbers,), maxtasksperchild=200) as pool:
+        for seed, judgement, features in pool.imap_unordered(work, seeds):
             tally.add(seed, judgement, features)
     return tally
+
+
+def _start(numbers: Any) -> None:
+    """The first thing in a process of the pool: take turns with the CPUs."""
+    with numbers.get_lock():
+        numbers.value += 1
+        number: int = numbers.value
+    pin(number)
 
 
 def report(tally: Tally, seconds: float) -> str:
@@ -88,6 +94,18 @@ def report(tally: Tally, seconds: float) -> str:
     return "\n".join(lines)
 
 
+def _look_at(seed: int, smaller: bool, check: bool) -> None:
+    """Print a program, or the smallest that fails as it does, with what is wrong with it."""
+    source = generate(seed)[0]
+
+    def judge_text(text: str) -> Judgement:
+        return judge(text, f"smaller_{seed}", packets(seed), check=check)
+
+    with pinned():
+        text = shrink(source, judge_text) if smaller else source
+        print(text, judge_text(text).text, sep="\n")
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -96,7 +114,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     parser.add_argument("--check", action="store_true", help="verify the SSA after every pass")
     parser.add_argument("--show", action="store_true", help="print the source of the first failing program")
-    parser.add_argument("--shrink", action="store_true", help="print a small program that fails as the first one")
+    parser.add_argument(
+        "--shrink", action="store_true", help="print a small program that fails as the first one"
+    )
     parser.add_argument("--failures", type=int, default=20, help="how many failures to print")
     args = parser.parse_args()
     start = time.monotonic()
@@ -104,15 +124,8 @@ def main() -> int:
     for seed, judgement in list(tally.failures.items())[: args.failures]:
         print(f"{judgement.verdict.value}: seed {seed}\n{judgement.text[-2500:]}\n")
     print(report(tally, time.monotonic() - start))
-    for seed in list(tally.failures)[:1]:
-        source = generate(seed)[0]
-        if args.show:
-            print(source)
-        if args.shrink:
-            with pinned():
-                small = shrink(source, lambda text: judge(text, f"smaller_{seed}", packets(seed), check=args.check))
-                print(small)
-                print(judge(small, f"smaller_{seed}", packets(seed), check=args.check).text[-4000:])
+    if tally.failures and (args.show or args.shrink):
+        _look_at(next(iter(tally.failures)), args.shrink, args.check)
     return 1 if tally.failures else 0
 
 

@@ -72,7 +72,7 @@ class Outcome:
     globals: dict[str, bytes]
 
 
-class _Slow(Exception):
+class _Slow(BaseException):
     """The time limit has passed."""
 
 
@@ -113,11 +113,13 @@ def programs_of(module: types.ModuleType) -> list[ProgramDecl]:
 
 
 def packets(seed: int) -> list[bytes]:
-    """Frames of several lengths; the kernel's test run wants at least an Ethernet header."""
+    """Frames of several lengths; the kernel's test run wants at least an Ethernet header, and no IP without room for it."""
     rng = random.Random(seed * 7919 + 1)
-    return [
-        rng.randbytes(length) for length in (rng.randint(14, 20), rng.randint(30, 64), rng.randint(64, 90))
-    ]
+    lengths = (rng.randint(14, 20), rng.randint(30, 64), rng.randint(64, 90))
+    frames = [bytearray(rng.randbytes(length)) for length in lengths]
+    for frame in frames:
+        frame[12] |= 1  # an EtherType that is neither IPv4 nor IPv6
+    return [bytes(frame) for frame in frames]
 
 
 def _my_part(decl_type: MapType, raw: bytes, size: int, cpu: int) -> bytes:
@@ -148,7 +150,9 @@ def raw_maps(compiled: Compiled, loaded: LoadedObject, cpu: int) -> dict[str, An
             case _:
                 assert decl.value is not None
                 size = decl.value.size
-                found[name] = {bytes(k): _my_part(decl.type, bytes(v), size, cpu) for k, v in live._raw_pairs()}
+                found[name] = {
+                    bytes(k): _my_part(decl.type, bytes(v), size, cpu) for k, v in live._raw_pairs()
+                }
     return found
 
 
@@ -163,7 +167,7 @@ def modelled_maps(compiled: Compiled, evaluator: Evaluator) -> dict[str, Any]:
                 found[name] = items[::-1] if decl.type is MapType.STACK else items
                 state.sequence.clear()
             case MapType.RINGBUF:
-                found[name] = list(state.records)
+                found[name] = [bytes(record) for record in state.records]
                 state.records.clear()
             case MapType.PROG_ARRAY:
                 pass
@@ -204,7 +208,9 @@ def disagreement(compiled: Compiled, loaded: LoadedObject, frames: list[bytes], 
         context = Context(bytearray(frame[ETH_HLEN:] if is_filter else frame), dict(CONTEXT_FIELDS))
         verdict = evaluator.run(function, context)
         data = result.data[ETH_HLEN:] if is_filter and len(result.data) == len(frame) else result.data
-        variables = {str(d.name): bytes(evaluator.memory_of(d)) for d in compiled.unit.globals if not d.constant}
+        variables = {
+            str(d.name): bytes(evaluator.memory_of(d)) for d in compiled.unit.globals if not d.constant
+        }
         ours = Outcome(verdict, bytes(context.packet), modelled_maps(compiled, evaluator), variables)
         theirs = Outcome(
             result.verdict, bytes(data), raw_maps(compiled, loaded, cpu), raw_globals(compiled, loaded)
@@ -273,15 +279,18 @@ def judge(source: str, name: str, frames: list[bytes], *, check: bool = False) -
         return Judgement(Verdict.CRASHED, traceback.format_exc())
 
 
+def pin(number: int = 0) -> None:
+    """Keep this process on one of its CPUs from now on; ``number`` chooses which."""
+    cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+
+
 @contextlib.contextmanager
-def pinned() -> Iterator[int]:
-    """Keep this process on one of its CPUs while the block runs, and give its number."""
+def pinned() -> Iterator[None]:
+    """Keep this process on one of its CPUs while the block runs."""
     before = os.sched_getaffinity(0)
-    cpu = sorted(before)[os.getpid() % len(before)]
-    os.sched_setaffinity(0, {cpu})
+    pin(os.getpid())
     try:
-        yield cpu
+        yield
     finally:
         os.sched_setaffinity(0, before)
-
-

@@ -1,10 +1,12 @@
-"""Make a failing program smaller: take statements away and put parts in the place of wholes while it fails the same way."""
+"""Make a failing program smaller: take statements away, put parts in the place of wholes, while it fails the same way."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from tests.differential.judge import Judgement, Verdict
 
@@ -12,7 +14,7 @@ Fails = Callable[[str], Judgement]
 
 
 def essence(judgement: Judgement) -> str:
-    """What has to stay the same while a failure is made smaller: its verdict and, where there is one, the place or code."""
+    """What has to stay the same while a failure is made smaller: its verdict and, where there is one, place or code."""
     text = judgement.text
     match judgement.verdict:
         case Verdict.REFUSED:
@@ -41,21 +43,23 @@ def _without_statements(module: ast.Module) -> Iterator[Callable[[], Callable[[]
     """Edits that remove statements, or put the inside of a compound statement in its place."""
     for block in list(_bodies(module)):
         for statement in reversed(list(block)):
-            yield lambda block=block, s=statement: _swap(block, s, [])
+            yield partial(_swap, block, statement, [])
             inner = [getattr(statement, name, []) for name in ("body", "orelse", "finalbody")]
             if isinstance(statement, ast.Match):
                 inner = [case.body for case in statement.cases]
             if not isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 for part in inner:
                     if part:
-                        yield lambda block=block, s=statement, part=part: _swap(block, s, part)
+                        yield partial(_swap, block, statement, part)
             for name in ("orelse", "finalbody", "handlers", "cases"):
                 part = getattr(statement, name, None)
-                for child in list(part or []):
-                    yield lambda part=part, child=child: _swap(part, child, [])
+                if not isinstance(part, list):
+                    continue
+                for child in list(part):
+                    yield partial(_swap, part, child, [])
 
 
-def _swap(block: list[ast.stmt], old: ast.stmt, new: list[ast.stmt]) -> Callable[[], None]:
+def _swap(block: list[Any], old: ast.AST, new: list[Any]) -> Callable[[], None]:
     if old not in block:
         return lambda: None
     saved = list(block)
@@ -81,7 +85,7 @@ def _smaller_expressions(module: ast.Module) -> Iterator[Callable[[], Callable[[
             for place in value if isinstance(value, list) else [value]:
                 if isinstance(place, ast.expr) and not isinstance(getattr(place, "ctx", None), ast.Store):
                     for new in _parts(place):
-                        yield lambda p=parent, n=name, old=place, new=new: _put(p, n, old, new)
+                        yield partial(_put, parent, name, place, new)
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:

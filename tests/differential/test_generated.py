@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
-from tests.differential.harness import Tally, run
+from tests.differential.harness import run
+from tests.differential.judge import Verdict, pinned
 
 SERIES = 40
-LENGTH = 5
+LENGTH = 10
+CHECKED = 2
+"""Of each series so many programs are compiled with the SSA verified after every pass."""
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """Per-CPU maps are compared on one CPU."""
+    with pinned():
+        yield
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
 @pytest.mark.parametrize("series", range(SERIES))
-def test_generated_programs_mean_the_same_everywhere(series: int) -> None:
-    tally = Tally()
-    for seed in range(series * LENGTH, (series + 1) * LENGTH):
-        run(seed, tally)
-    assert not tally.refused, tally.refused[0]
-    assert not tally.rejected, tally.rejected[0]
-    assert not tally.mismatches, tally.mismatches[0]
-    assert tally.programs == LENGTH
+def test_generated_programs_mean_the_same_everywhere(series: int, one_cpu: None) -> None:
+    for number in range(LENGTH):
+        seed, judgement, _ = run(series * LENGTH + number, check=number < CHECKED)
+        assert judgement.verdict is Verdict.AGREED, (
+            f"seed {seed}: {judgement.verdict.value}\n{judgement.text}"
+        )
