@@ -107,7 +107,7 @@ class _Rewriter:
                     self._move(self.registers[target], source, value)
                     for value, source, target in cut_site.copies
                 ]
-                out += moves.resolve(wanted, self._free(point, point + 1), self._put_aside, span)
+                out += self._resolve(wanted, self._free(point, point + 1), span)
             out.append(self._rewritten(site, cut_site))
             point += 3
         self._stores(cut_block.stores, None, out)
@@ -150,11 +150,18 @@ class _Rewriter:
             mask |= 1 << point
         return [r for r in range(REGISTERS) if not self.occupied[r] & mask]
 
-    def _put_aside(self) -> FrameSlot:
-        """A slot for the moment; all parallel moves use the same few."""
-        slot = FrameSlot(SLOT_SIZE, SLOT_SIZE, "aside")
-        self.aside.append(slot)
-        return slot
+    def _resolve(self, wanted: list[Move], free: list[int], span: Span | None) -> list[MachineInsn]:
+        """Instructions for parallel moves. What they put aside for the moment goes to the same few slots each time."""
+        unused = iter(self.aside)
+
+        def put_aside() -> FrameSlot:
+            slot = next(unused, None)
+            if slot is None:
+                slot = FrameSlot(SLOT_SIZE, SLOT_SIZE, "aside")
+                self.aside = [*self.aside, slot]  # a new list: the iterator goes over the old one
+            return slot
+
+        return moves.resolve(wanted, free, put_aside, span)
 
     # ------------------------------------------------------------ edges
 
@@ -184,7 +191,7 @@ class _Rewriter:
         if not wanted:
             return []
         free = self._free(end, self.pieces.first_point[edge.target])
-        return moves.resolve(wanted, free, self._put_aside, span)
+        return self._resolve(wanted, free, span)
 
     # ------------------------------------------------------------ slots
 

@@ -11,7 +11,8 @@ stays from then on.
 Rematerialisable values never stay across an instruction that clobbers: to make one again costs an instruction, as
 would the copy out of a preserved register.
 
-Since the input is SSA, one store after the definition serves all reloads: no store is needed anywhere else.
+Where paths meet, a value is in a register if it is on all of them; a block parameter goes by what loads and stores on
+the edges would cost; a loop header takes first what changes in the loop. ``residency`` completes the plan.
 """
 
 from __future__ import annotations
