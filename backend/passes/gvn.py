@@ -65,6 +65,7 @@ class _Numbering:
         self.replaced: dict[Value, Value] = {}
         self.number: dict[Hashable, int] = {}
         self.expressions: dict[Hashable, Value] = {}
+        self.changed = False
 
     def run(self) -> bool:
         dominators = Dominators(self.function)
@@ -90,7 +91,7 @@ class _Numbering:
             stack.append((block, self.undo))
             stack.extend((child, None) for child in reversed(dominators.children[block]))
         substitute(self.function, self.replaced)
-        return bool(self.replaced)
+        return self.changed or bool(self.replaced)
 
     def forgotten(self, dominators: Dominators) -> dict[Region, set[Block]]:
         """For each region the blocks at whose start it may be another than at the end of the dominator."""
@@ -107,6 +108,9 @@ class _Numbering:
         out: list[Op] = []
         for op in block.ops:
             op.map_operands(self.resolve)
+            if isinstance(op, Store) and self.stored_already(op):
+                self.changed = True
+                continue
             leader = self.leader(op, block, out)
             if leader is None:
                 out.append(op)
@@ -211,6 +215,15 @@ class _Numbering:
             case _:
                 for region in self.memory.clobbers(op):
                     self.available.pop(region, None)
+
+    def stored_already(self, op: Store) -> bool:
+        """Whether a slot holds the value in question anyway. Other memory may have been written by somebody
+        else."""
+        region = self.memory.region(op.pointer)
+        if not isinstance(region, Alloca):
+            return False
+        known = self.available.get(region, {}).get((self.id(op.pointer), op.offset, op.width))
+        return known is not None and self.id(known) == self.id(op.value)
 
     def store(self, op: Store) -> None:
         """Forget what the store may have changed; through the same pointer, bytes beside it stay known."""

@@ -56,10 +56,12 @@ class _Simplifier:
         self.replaced: dict[Value, Value] = {}
         self.changed = False
         self.out: list[Op] = []
+        self.done: set[Block] = set()
 
     def run(self) -> bool:
         for block in reverse_postorder(self.function):
             self.block(block)
+            self.done.add(block)
         substitute(self.function, self.replaced)
         return self.changed
 
@@ -394,11 +396,47 @@ class _Simplifier:
             if isinstance(value, Const) and isinstance(found, Const) and value.value == found.value:
                 continue
             if found is not None:
-                return None
+                return self.sunk(op)
             found = value
         if isinstance(found, Const) and isinstance(op.type, IntTy):
             return self.const(found.value, op)
         return found if found is None or found.type == op.type else None
+
+    def sunk(self, op: ops.Phi) -> Value | None:
+        """A phi of extensions or byte swaps of one kind is that operation on a phi, once instead of on each
+        way.
+
+        Around a loop only byte swaps move: an extension there often costs nothing where it is."""
+        first = next((v for v in op.incoming.values() if not isinstance(v, Const)), None)
+        if not isinstance(first, ops.Zext | ops.ByteSwap) or first.operand.type == I32:
+            return None
+        if isinstance(first, ops.Zext) and not self.done.issuperset(op.incoming):
+            return None
+        inputs: dict[Block, Value] = {}
+        for block, value in op.incoming.items():
+            match value:
+                case Const():
+                    small = (
+                        byte_swap(value.value, first.bits) if isinstance(first, ops.ByteSwap) else value.value
+                    )
+                    if value.value >> first.bits or block not in self.done:
+                        return None
+                    assert isinstance(first.operand.type, IntTy)
+                    inputs[block] = const(small, first.operand.type, value.span)
+                case ops.Zext() | ops.ByteSwap() if (
+                    type(value) is type(first)
+                    and (value.bits, value.operand.type) == (first.bits, first.operand.type)
+                    and self.single(value)
+                ):
+                    inputs[block] = value.operand
+                case _:
+                    return None
+        for block, constant in inputs.items():
+            if isinstance(constant, Const) and constant not in self.uses:
+                self.uses[constant] = []
+                block.ops.insert(-1, constant)
+        inner = self.new(ops.Phi(inputs, type=first.operand.type, name=op.name))
+        return self.new(type(first)(first.bits, inner, type=op.type))
 
     def ptradd(self, op: ops.PtrAdd) -> Value | None:
         base, offset = op.base, op.offset
