@@ -138,9 +138,9 @@ def _and(left: tree.Expr, right: tree.Expr, span: Span) -> tree.Expr:
     unsigned = one.unsigned or two.unsigned
     bounding = [kind for kind in (one, two) if kind.nonnegative]
     if bounding:
-        smallest = min(bounding, key=lambda kind: kind.hi)
-        exact = smallest.exact
-        kind = Int(unsigned, 0, smallest.hi, any(k.seen and k.hi == smallest.hi for k in bounding), exact)
+        # A mask is written for the verifier to see: its bound is worth more than a smaller one that only we know.
+        smallest = min(bounding, key=lambda kind: (not kind.seen, kind.hi))
+        kind = Int(unsigned, 0, smallest.hi, smallest.seen, smallest.exact)
     else:
         lo, hi = _below(min(one.lo, two.lo)), max(one.hi, two.hi)
         kind = Int(False, lo, hi, False, one.exact and two.exact)

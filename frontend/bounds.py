@@ -23,6 +23,7 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import State, Variable
+from pyebpf.frontend.guards import Trips, followed
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import I64_MAX, I64_MIN, Int
 from pyebpf.frontend.values import Static
@@ -58,22 +59,22 @@ _SKIP = frozenset(
 )
 
 
-def while_trips(context: Context, node: Any, entry: State | None, body: State | None) -> int:
+def while_trips(context: Context, node: Any, entry: State | None, body: State | None) -> Trips:
     """The most iterations of a ``while`` loop by the rules above; refuses loops that they do not cover.
 
     ``entry`` is the state before the loop, ``body`` the one behind its test.
     """
-    best: int | None = None
+    best: Trips | None = None
     reasons: list[str] = []
     for condition in _conditions(context, node):
         found = _counter(context, node, condition, entry, body, reasons) or _shrinking(
             context, node, condition, entry
         )
         if found is not None:
-            best = found if best is None else min(best, found)
-    if best is None or best > TRIPS_LIMIT:
+            best = found if best is None or found.count < best.count else best
+    if best is None or best.count > TRIPS_LIMIT:
         if best is not None:
-            reasons = [f"it may take {best} iterations, at most {TRIPS_LIMIT} are allowed"]
+            reasons = [f"it may take {best.count} iterations, at most {TRIPS_LIMIT} are allowed"]
         raise context.refusal(
             Code.E0401,
             node.test,
@@ -143,7 +144,7 @@ def _counter(
     entry: State | None,
     body: State | None,
     reasons: list[str],
-) -> int | None:
+) -> Trips | None:
     if type(condition.node).__name__ != "Compare" or len(condition.node.ops) != 1:
         return None
     op, right = condition.node.ops[0]
@@ -167,9 +168,14 @@ def _counter(
         bound = _bound_interval(context, node, other, entry)
         if start is None or bound is None:
             continue
-        found = _distance(variable, start, bound, relation, steps)
-        if found is not None:
-            return found
+        count = _distance(variable, start, bound, relation, steps)
+        if count is not None:
+            first = entry.known[variable].type
+            assert isinstance(first, Int)
+            fixed = bound.lo == bound.hi and bound.exact
+            exact = relation != "!=" or (fixed and first.lo == first.hi)
+            seen = exact and followed(context, first, bound, constant_bound=fixed)
+            return Trips(count, seen)
     return None
 
 
@@ -316,7 +322,18 @@ def _is_shrink(context: Context, node: Any, variable: Variable) -> bool:
     )
 
 
-def _shrinking(context: Context, node: Any, condition: _Condition, entry: State | None) -> int | None:
+def _is_shift(context: Context, node: Any) -> bool:
+    """Whether a shrinking assignment is a shift (or a division by a power of two), which the verifier follows."""
+    op, value = (
+        (node.op.removesuffix("="), node.value)
+        if type(node).__name__ == "AugAssign"
+        else (node.value.op, node.value.right)
+    )
+    amount = _constant(context, value)
+    return op == ">>" or (op == "//" and amount is not None and amount & (amount - 1) == 0)
+
+
+def _shrinking(context: Context, node: Any, condition: _Condition, entry: State | None) -> Trips | None:
     name = _tested_for_zero(context, condition)
     variable = context.scope.variable(name) if name else None
     if variable is None or variable.local.boxed or not isinstance(variable.declared, Int) or entry is None:
@@ -329,7 +346,8 @@ def _shrinking(context: Context, node: Any, condition: _Condition, entry: State 
         and all(_is_shrink(context, a, variable) for a in found)
         and _always(context, node.body, variable, _is_shrink)
     ):
-        return 65
+        seen = variable.declared.exact and all(_is_shift(context, a) for a in found)
+        return Trips(65, seen)
     return None
 
 

@@ -17,7 +17,7 @@ from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.arithmetic import clamp, constant, int_type
 from pyebpf.frontend.comparisons import compare_ints
 from pyebpf.frontend.conditions import conditional, test
-from pyebpf.frontend.expressions import fold, operand
+from pyebpf.frontend.expressions import FOLDABLE, fold, operand
 from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr, Int, Maybe, Origin, Ref
@@ -314,7 +314,28 @@ def _range(context: Context, node: Any) -> Operand:
     return fold(context, context.span(node), lambda: range(*numbers))
 
 
+def _folded(python: Callable[..., object]) -> Handler:
+    """A function of Python that is computed while compiling, if all its arguments are constants."""
+
+    def handler(context: Context, node: Any) -> Operand:
+        values = [operand(context, child) for child in node.args]
+        constants = [
+            v.value for v in values if isinstance(v, Static) and isinstance(v.value, (*FOLDABLE, range))
+        ]
+        if node.keywords or len(constants) < len(values):
+            raise context.refusal(
+                Code.E0904,
+                node.func,
+                f"`{python.__name__}` of values known only at run time cannot be compiled",
+                notes=["with constants it is computed while compiling"],
+            )
+        return fold(context, context.span(node), lambda: python(*constants))
+
+    return handler
+
+
 PYTHON: dict[object, Handler] = {
+    **{python: _folded(python) for python in (divmod, float, ord, pow, round)},
     builtins.len: _len,
     builtins.int: _int,
     builtins.bool: _bool,

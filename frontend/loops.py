@@ -20,61 +20,16 @@ from pyebpf.frontend import aggregates, arithmetic, conversions, tree
 from pyebpf.frontend.arguments import plain_arguments
 from pyebpf.frontend.assignment import assign, keep
 from pyebpf.frontend.blocks import block, statement
-from pyebpf.frontend.bounds import TRIPS_LIMIT, WEIGHT_LIMIT, weight, while_trips
+from pyebpf.frontend.bounds import TRIPS_LIMIT, while_trips
 from pyebpf.frontend.conditions import test
 from pyebpf.frontend.expressions import operand
-from pyebpf.frontend.flow import Fate, State, Variable, join_states
-from pyebpf.frontend.outcomes import Test
-from pyebpf.frontend.session import Context, LoopFrame
+from pyebpf.frontend.flow import Variable, join_states
+from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
+from pyebpf.frontend.looping import close, enter, finish, refuse_heavy
+from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
 from pyebpf.layout import ArrayType, BytesType
-
-
-def enter(context: Context, node: Any) -> LoopFrame:
-    """Begin a loop: the state at its head joins what the last round left at the back edge."""
-    context.state = join_states(context.state, context.memory.back_edges.get(id(node)), loop_head=True)
-    frame = LoopFrame(id(node))
-    context.loops.append(frame)
-    return frame
-
-
-def close(context: Context, node: Any, frame: LoopFrame) -> State | None:
-    """End the body: record the state of the back edge, in which everything built in the iteration is stale."""
-    context.loops.pop()
-    back = join_states(context.state, frame.continues)
-    if back is not None:
-        stale = back.born_in(frame.region)
-        back.end(Fate.ITERATION_OVER, context.span(node), stale)
-    before = context.memory.back_edges.get(id(node))
-    recorded = None if back is None else back.remembered()
-    if not _same(before, recorded):
-        context.memory.back_edges[id(node)] = join_states(before, recorded, loop_head=True)
-        context.memory.changed = True
-    return back
-
-
-def _same(before: State | None, now: State | None) -> bool:
-    """Whether what is recorded of a back edge covers what has been found now."""
-    if before is None or now is None:
-        return now is None
-    joined = join_states(before, now, loop_head=True)
-    assert joined is not None
-    return joined.known == before.known
-
-
-def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | None) -> tree.Body:
-    """After the loop: the ``else`` block runs from the state at the head, ``break`` goes around it."""
-    context.state = exhausted
-    orelse: tree.Body = ()
-    if context.state is not None:
-        orelse = block(context, node.orelse)
-    else:
-        for child in node.orelse:
-            context.coverage.skip(child)
-    context.state = join_states(context.state, frame.breaks)
-    return orelse
-
 
 # ---------------------------------------------------------------- while
 
@@ -97,41 +52,31 @@ def _while(context: Context, node: Any) -> None:
         context.out.append(tree.Evaluate(value=found.expr, span=span))
         context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
         return
-    trips = 1 if back is None else while_trips(context, node, entry, found.yes)
-    refuse_heavy(context, trips, body, context.span(node.test))
-    context.out.append(_while_node(found, body, orelse, trips, span))
+    trips = Trips(1, True) if back is None else while_trips(context, node, entry, found.yes)
+    refuse_heavy(context, trips.count, body, context.span(node.test))
+    if found.enter_yes is not None:
+        body = (found.enter_yes, *body)
+    if found.enter_no is not None:
+        orelse = (found.enter_no, *orelse)
+    if not trips.followed:
+        if found.expr is None and context.state is None:
+            orelse = (_unreachable(context, span),)
+        context.out += guarded(context, found.expr, body, orelse, trips.count, span)
+        return
+    expr = found.expr or tree.IntConst(value=1, type=BOOL, span=span)
+    context.out.append(tree.While(test=expr, body=body, orelse=orelse, trips=trips.count, span=span))
+
+
+def _unreachable(context: Context, span: Span) -> tree.Stmt:
+    """What stands behind ``while True`` where nothing leaves it but ``return``: the guard has such an end."""
+    context.errors[-1].raised.add(tree.Exc.RUNTIME)
+    return tree.Raise(exception=tree.Exc.RUNTIME, span=span)
 
 
 def _skipped(context: Context, nodes: list[Any]) -> tree.Body:
     for node in nodes:
         context.coverage.skip(node)
     return ()
-
-
-def _while_node(found: Test, body: tree.Body, orelse: tree.Body, trips: int, span: Span) -> tree.Stmt:
-    expr = found.expr
-    if expr is None:
-        expr = tree.IntConst(value=1, type=BOOL, span=span)
-    if found.enter_yes is not None:
-        body = (found.enter_yes, *body)
-    if found.enter_no is not None:
-        orelse = (found.enter_no, *orelse)
-    return tree.While(test=expr, body=body, orelse=orelse, trips=trips, span=span)
-
-
-def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> None:
-    """Refuse a loop that the verifier would give up on."""
-    if trips * weight(body) > WEIGHT_LIMIT:
-        raise context.refusal(
-            Code.E0402,
-            span,
-            f"up to {trips} iterations of this body are too many to verify",
-            notes=[
-                "the kernel follows every iteration of a loop and gives up after a million instructions",
-                f"the body counts as {weight(body)} instructions",
-            ],
-            help="use `bpf.loop(n, body, state)`, whose body is verified once",
-        )
 
 
 # ---------------------------------------------------------------- for
@@ -227,10 +172,13 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
         _never(context, node)
         return
     constant = isinstance(first, tree.IntConst) and isinstance(last, tree.IntConst)
+    plain = followed(context, one, two, constant_bound=isinstance(last, tree.IntConst))
+    # The guard compares the counter with a constant, so the verifier knows its range.
+    seen = constant or (not plain and one.seen and one.exact)
     if step > 0:
-        kind = Int(False, one.lo, max(one.lo, two.hi - 1), constant, one.exact and two.exact)
+        kind = Int(False, one.lo, max(one.lo, two.hi - 1), seen, one.exact and two.exact)
     else:
-        kind = Int(False, min(one.hi, two.lo + 1), one.hi, constant, one.exact and two.exact)
+        kind = Int(False, min(one.hi, two.lo + 1), one.hi, seen, one.exact and two.exact)
     if isinstance(first, tree.IntConst) and isinstance(last, tree.IntConst):
         numbers = range(first.value, last.value, step)
         kind = Int(False, min(numbers), max(numbers))
@@ -238,6 +186,10 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
     counter = _counter(context, variable, kind, node)
     body, orelse = _run(context, node, variable, counter, kind, may_be_empty=not constant)
     refuse_heavy(context, trips, body, context.span(node.iter))
+    if not plain:
+        bounds = (first, last, step)
+        context.out += guarded_range(context, counter.local, bounds, body, orelse, trips, context.span(node))
+        return
     context.out.append(
         tree.ForRange(
             local=counter.local,
@@ -253,7 +205,7 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
 
 
 def _counter(context: Context, variable: Variable, kind: Int, node: Any) -> Variable:
-    """The variable that the loop itself counts with: the target, unless that is cut, boxed or of another kind."""
+    """The variable that the loop itself counts with; the target gets its value at the start of each iteration."""
     span = context.span(node.target)
     plain = Variable(variable.name, span, tree.Local(variable.name, kind, span))
     plain.declared = kind

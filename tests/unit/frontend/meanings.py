@@ -99,6 +99,10 @@ def constants(ctx):
     return x + max(TABLE) + min(3, 4) + abs(-3) + (Color.RED | Color.GREEN) + NAME[1] + len(NAME[2:4])
 
 
+def folded_calls(ctx):
+    return ord("a") + pow(2, 5) + divmod(17, 5)[1] + round(2.6) + int(float("2.5") * 2)
+
+
 def constant_if(ctx):
     if STEP == 3:
         x = 1

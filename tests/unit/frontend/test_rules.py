@@ -132,7 +132,8 @@ def test_what_the_verifier_sees(expression: str, seen: bool) -> None:
         ("a = bpf.array(u32, 8)\nreturn a[ctx.mark & 8]", [True]),
         ("a = bpf.array(u32, 8)\nreturn a[ctx.mark % 7]", [True]),
         ("a = bpf.array(u32, 8)\nfor i in range(8):\n    a[i] = i\nreturn 0", [False]),
-        ("a = bpf.array(u32, 8)\nfor i in range(ctx.mark & 7):\n    a[i] = i\nreturn 0", [True]),
+        ("a = bpf.array(u32, 8)\nfor i in range(ctx.mark & 7):\n    a[i] = i\nreturn 0", [False]),
+        ("a = bpf.array(u32, 8)\nfor i in range(ctx.mark % 7, 8):\n    a[i] = i\nreturn 0", [True]),
         ("a = bpf.array(u32, 8)\ni = 0\nwhile i < 8:\n    a[i] = i\n    i += 1\nreturn 0", [False]),
         ("a = bpf.array(u32, 8)\ni = ctx.mark\nif i < 8:\n    return a[i]\nreturn 0", [False]),
         ("a = bpf.array(u32, 8)\ni = ctx.mark\nif i > 7:\n    return 0\nreturn a[i]", [False]),
@@ -218,6 +219,32 @@ def test_loops_that_end(body: str, trips: int) -> None:
 def test_loops_without_a_bound(body: str) -> None:
     """What the rules do not cover is refused, whether it ends or not."""
     assert codes(f"{body}\nreturn 0") == ["E0401"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kernel", "guarded"),
+    [
+        ("for i in range(10):\n    pass", (6, 1), False),
+        ("for i in range(ctx.mark & 7):\n    pass", (6, 1), True),
+        ("for i in range(ctx.mark & 7):\n    pass", (6, 8), False),
+        ("for i in range(ctx.mark % 7):\n    pass", (6, 8), True),
+        ("for i in range(ctx.mark % 7, 20):\n    pass", (6, 8), True),
+        ("i = 0\nwhile i < 10:\n    i += 1", (6, 1), False),
+        ("i = 0\nn = ctx.mark & 7\nwhile i < n:\n    i += 1", (6, 1), True),
+        ("i = 0\nn = ctx.mark & 7\nwhile i < n:\n    i += 1", (6, 8), False),
+        ("i = 0\nn = ctx.mark % 7\nwhile i < n:\n    i += 1", (6, 8), True),
+        ("x = ctx.mark\nwhile x:\n    x >>= 1", (6, 1), False),
+        ("x = ctx.mark\nwhile x:\n    x //= 4", (6, 1), False),
+        ("x = ctx.mark\nwhile x:\n    x //= 10", (6, 8), True),
+        ("x = ctx.mark\nwhile x:\n    x &= x - 1", (6, 8), True),
+    ],
+)
+def test_guards(body: str, kernel: tuple[int, int], guarded: bool) -> None:
+    """Where the verifier does not see the end of a loop, a counter that it sees is tested as well."""
+    unit = unit_of(f"{body}\nreturn 0", kernel=kernel)
+    bounds = [c.right.value for c in all_of(unit, tree.Compare) if isinstance(c.right, tree.IntConst)]
+    plain = bool(all_of(unit, tree.ForRange)) or not any(bound in (6, 7, 8, 9, 21, 66) for bound in bounds)
+    assert plain is not guarded, bounds
 
 
 def test_nested_loops_multiply() -> None:
