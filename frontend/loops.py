@@ -7,7 +7,8 @@ Which loops are accepted is decided here and in ``bounds``, by these rules:
 * Every iteration is followed by the kernel's verifier, which gives up after a million instructions. The estimate,
   iterations times the size of the body (nested loops multiplied), must stay below ``WEIGHT_LIMIT``.
 
-What is beyond that is refused with a hint to ``bpf.loop``, whose body is verified once.
+What is beyond that is refused with a hint to ``bpf.loop``, whose body is verified once. What ends, but not so that
+the verifier would see it, gets a guard (``guards``).
 """
 
 from __future__ import annotations

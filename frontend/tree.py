@@ -747,7 +747,10 @@ class If(Node):
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
 class While(Node):
-    """``orelse`` runs when the test fails (not after ``break``). ``trips``: the most iterations that the rules allow for."""
+    """``orelse`` runs when the test fails (not after ``break``). ``trips``: the most iterations that the rules allow for.
+
+    The verifier sees the end in the test as it stands: where it would not, the test counts as well.
+    """
 
     test: Expr
     body: Body
