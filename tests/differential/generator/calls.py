@@ -27,6 +27,8 @@ def call_text(g: Generator, function: Callable_, scope: Scope, depth: int) -> st
     """A call by position, or by keyword, or leaving defaults away."""
     if (function.raises and not scope.raises) or function.effort * scope.times > g.effort:
         return None
+    if not g.take(function.room):
+        return None
     parts: list[str] = []
     by_name = g.chance(20)
     given = len(function.params) - g.rng.randint(0, function.defaults)
@@ -81,6 +83,7 @@ def call_for_struct(g: Generator, indent: int, scope: Scope) -> bool:
 def make_function(g: Generator) -> None:
     """A function that programs call."""
     g.effort = EFFORT // 3
+    room = g.room
     style = g.pick(
         "", "@bpf.function", "@bpf.noinline", "@bpf.noinline", "@bpf.inline", "@bpf.global_function"
     )
@@ -117,7 +120,9 @@ def make_function(g: Generator) -> None:
     g.block(1, scope, g.rng.randint(1, 4))
     if result != "None":
         g.emit(1, return_text(g, scope))
-    g.functions.append(Callable_(name, params, result, defaults, raises, EFFORT // 3 - g.effort))
+    g.functions.append(
+        Callable_(name, params, result, defaults, raises, EFFORT // 3 - g.effort, room - g.room)
+    )
 
 
 # ---------------------------------------------------------------- callbacks

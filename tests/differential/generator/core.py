@@ -44,6 +44,7 @@ class Callable_:
     defaults: int = 0
     raises: bool = True
     effort: int = 1
+    room: int = 0  # bytes of its objects on the stack, again for every place where it is inlined
 
 
 @dataclass(slots=True)

@@ -1,0 +1,181 @@
+"""Programs with which the comparison of generated programs once found a mistake, cut down to what showed it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.differential.judge import Verdict, judge, packets, pinned
+
+HEADER = """\
+from __future__ import annotations
+
+import pyebpf as bpf
+from pyebpf import be16, be32, i8, i16, i32, i64, le32, u8, u16, u32, u64
+
+bpf.license("GPL")
+
+
+@bpf.struct
+class Inner:
+    p: u16
+    q: i32
+
+
+@bpf.struct
+class Prefix:
+    prefixlen: u32
+    address: be32
+
+
+words = bpf.HashMap[u16, u32](max_entries=12)
+counts = bpf.HashMap[u32, u64](max_entries=64, default=2)
+table = bpf.ArrayMap[u32, u64](max_entries=16)
+routes = bpf.LpmTrie[Prefix, u32](max_entries=8)
+events = bpf.RingBuf(1 << 12)
+narrow = bpf.Global[i32](-17)
+rounds = bpf.Const[u16](0)
+TABLE = (3, 70000, 5, 926)
+
+"""
+
+FOUND = {
+    "an annotated parameter keeps the low bits of an argument": """
+        @bpf.inline
+        def f(p: u8, q: i16) -> i32:
+            q = u64(5)
+            counts[255 >= p] += 1
+            return p - q
+
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            return f(narrow.value, 2)
+    """,
+    "a chained comparison that never holds, inside of `and`": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+            for i in range(-3, 1):
+                if len(ctx) <= 63 == 2 and (30565 == n and i == 0):
+                    n += 7
+                n += 3 if len(ctx) > 4 and 1 > 2 else i
+            return n
+    """,
+    "alternatives of which the first matches always": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            match 0 * 8:
+                case 0 | 1:
+                    return 4
+                case (2 | 3) as m:
+                    return m
+            return 5
+    """,
+    "not None in a loop that narrows the value further": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+            words.update(3, len(ctx))
+            if (o := words.get(3)) is not None:
+                for i in range(3):
+                    if o > 16:
+                        n += o
+                    n += o * i
+            return i32(n)
+    """,
+    "callbacks that the verifier never sees called": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+
+            def body(i: u32) -> None:
+                nonlocal n
+                n += 1
+
+            def other(i: u32) -> bool:
+                return table[i] > 3
+
+            first: u32 = bpf.loop(rounds.value, body)
+            bpf.loop((256 or 181) & 15, other)
+            if first == 0:
+                n += bpf.loop(first, body)
+            return n + bpf.loop(narrow.value % 5 - 4, body)
+    """,
+    "a loop whose test never holds": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            w = 0
+            while w < len(ctx) and 7 == -15:
+                w += 1
+            else:
+                w = 3
+            return w
+    """,
+    "a mask where a smaller bound is known": """
+        @bpf.global_function
+        def f(p: u8, q: u16) -> u64:
+            values = bpf.array(u64, 4)
+            values[(q % 4) & 3] = 3
+            total = TABLE[(q % 3) & 3] + TABLE[min(p, 2) & 3] + values[p & 3]
+            for i in range(4):
+                total += TABLE[i & 3]
+            return total
+
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+
+            def body(i: u32) -> None:
+                nonlocal n
+                n += TABLE[i & 3]
+
+            stopped = bpf.loop(3, body)
+            return i32(n + TABLE[stopped & 3] + f(3, ctx.read(u8, 0)))
+    """,
+    "bytes cut off a frame come back with the headroom": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            moved: i32 = ctx.adjust_head(4)
+            back: i32 = ctx.adjust_head(-8)
+            return ctx.read(u8, 9) + moved + back + ctx.adjust_tail(-2) + ctx.adjust_head(-300)
+    """,
+    "a prefix in a trie replaces the same prefix with other bits behind it": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            routes.update(Prefix(prefixlen=8, address=0x0A000001), 1)
+            routes.update(Prefix(prefixlen=8, address=0x0A0000FF), 2)
+            n = routes.update(Prefix(prefixlen=33, address=1), 3)
+            return i32(routes[Prefix(prefixlen=32, address=0x0A010203)] - n)
+    """,
+    "records lie where they were reserved": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            inner = Inner(p=7)
+            with events.reserve(Inner) as first:
+                if first is not None:
+                    events.output(inner)
+                    first.p = 3
+            try:
+                with events.reserve(Inner) as second:
+                    if second is not None:
+                        second.q = table[len(ctx) + 20]
+            except KeyError:
+                return 9
+            return 0
+    """,
+}
+
+
+def _source(body: str) -> str:
+    lines = body.strip("\n").splitlines()
+    margin = len(lines[0]) - len(lines[0].lstrip())
+    return HEADER + "\n".join(line[margin:] for line in lines) + "\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str) -> None:
+    with pinned():
+        judgement = judge(_source(FOUND[name]), "found", packets(1), check=True)
+    assert judgement.verdict is Verdict.AGREED, f"{judgement.verdict.value}\n{judgement.text}"
