@@ -30,9 +30,9 @@ def judged_allocations() -> Iterator[None]:
     from pyebpf.backend.allocate import allocate
     from pyebpf.backend.allocation_check import check, snapshot
 
-    def judged(function: MachineFunction) -> None:
+    def judged(function: MachineFunction, *, late_stores: bool = False) -> None:
         before = snapshot(function)
-        allocate(function)
+        allocate(function, late_stores=late_stores)
         check(before, function)
 
     with pytest.MonkeyPatch.context() as patch:
