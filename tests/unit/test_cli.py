@@ -113,7 +113,9 @@ def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureF
     assert message in capsys.readouterr().err
 
 
-def test_files_may_not_load_while_they_are_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_may_not_load_while_they_are_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "loads_at_import.py"
     path.write_text(WRONG + "\nright.load()\n")
     assert main(["check", str(path)]) == 1
