@@ -190,7 +190,7 @@ def run(
     context: Context, instance: Instance, params: list[VariableType], definition: Any, node: Any, span: Span
 ) -> Instance:
     """Analyse a callback in the state in which it is called, any number of times."""
-    key = id(definition)
+    key = id(node)  # each call of it is a loop of its own
     context.state = join_states(context.state, context.memory.back_edges.get(key), loop_head=True)
     finished = analyse(context.session, instance, params, context)
     for diagnostic in finished.diagnostics.found:

@@ -102,6 +102,18 @@ FOUND = {
                 n += bpf.loop(first, body)
             return n + bpf.loop(narrow.value % 5 - 4, body)
     """,
+    "a function of the module as the body of two loops": """
+        def accumulate(i: u32, state: Inner) -> None:
+            state.p += 1
+
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            inner = Inner()
+            bpf.loop(3, accumulate, inner)
+            n: u16 = 1
+            bpf.loop(4, accumulate, inner)
+            return n + inner.p
+    """,
     "a loop whose test never holds": """
         @bpf.xdp(on_error=134)
         def program(ctx: bpf.Xdp) -> int:

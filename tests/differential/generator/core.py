@@ -58,7 +58,7 @@ class Scope:
     shared: set[str] = field(default_factory=set)  # structs in maps: other CPUs may write them too
     fixed: set[str] = field(default_factory=set)  # may be read, not assigned
     in_loop: bool = False
-    budget: int = 12  # iterations that further nested loops may multiply to
+    budget: int = 8  # iterations that further nested loops may multiply to
     times: int = 1  # how often the verifier goes through here, roughly
     packet: bool = True  # the context is at hand
     raises: bool = True  # an exception may leave here
@@ -258,7 +258,7 @@ class Generator:
 
     def statement(self, indent: int, scope: Scope) -> None:
         """Add a statement of any sort; only assignments once the program is large or deep."""
-        self.effort -= scope.times
+        self.effort -= scope.times if scope.times == 1 else 2 * scope.times
         if self.effort > 0 and indent <= 5:
             while not self.rng.choice(STATEMENTS)(self, indent, scope):
                 pass
