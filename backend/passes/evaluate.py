@@ -11,7 +11,7 @@ from typing import Final
 
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Const, Pred, Value
-from pyebpf.ir.types import IntTy
+from pyebpf.ir.types import I32, IntTy
 
 MIRRORED: Final = {
     Pred.EQ: Pred.EQ,
@@ -156,6 +156,8 @@ def possible_bits(value: Value, depth: int = 6) -> int:
             return value.value
         case ops.Load(signed=False):
             return (1 << value.width * 8) - 1
+        case ops.Zext(bits=32) if _upper_half_unknown(value.operand, depth):
+            return full
         case ops.Zext():
             return possible_bits(value.operand, depth - 1) & ((1 << value.bits) - 1)
         case ops.Trunc():
@@ -173,6 +175,22 @@ def possible_bits(value: Value, depth: int = 6) -> int:
             return _possible_of_binary(value, full, depth)
         case _:
             return full
+
+
+def _upper_half_unknown(value: Value, depth: int) -> bool:
+    """Whether the verifier takes the whole register for unknown after a 32-bit operation, though its upper half is
+    zero: so it does after divisions and after shifts by what it does not know (``adjust_scalar_min_max_vals`` of
+    kernel/bpf/verifier.c gives up on them before it looks at the width). Extending costs no instruction that would
+    tell it more."""
+    match value:
+        case ops.Binary(op=op, right=right) if value.type == I32:
+            return op in _DIVISIONS or (op in _SHIFTS and not isinstance(right, Const))
+        case ops.Phi() if value.type == I32:
+            return depth == 0 or any(
+                _upper_half_unknown(v, min(depth - 1, 2)) for v in value.incoming.values()
+            )
+        case _:
+            return False
 
 
 def _possible_of_binary(value: ops.Binary, full: int, depth: int) -> int:

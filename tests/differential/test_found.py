@@ -114,6 +114,16 @@ FOUND = {
             bpf.loop(4, accumulate, inner)
             return n + inner.p
     """,
+    "a check that only we could prove, after a division in 32 bits": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            values = bpf.array(u16, 5)
+            values[0] = 7
+            small: u16 = 1 % (narrow.value & 7)
+            other: u32 = ctx.read(u8, 1)
+            shifted: u32 = other >> (ctx.read(u8, 2) & 7)
+            return values[small >> 31] + values[shifted >> 31]
+    """,
     "a loop whose test never holds": """
         @bpf.xdp(on_error=134)
         def program(ctx: bpf.Xdp) -> int:
