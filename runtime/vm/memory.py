@@ -1,0 +1,111 @@
+"""The machine's memory: separate regions, each with its own bounds, at addresses that programs can calculate with.
+
+An address is ``page << PAGE_BITS | offset``: a region starts at offset 0 of a page of its own (a large one takes
+several), so whatever arithmetic a program does, an access outside of the region that it started from misses. Page 0
+is never mapped. Regions that must have 32-bit addresses (packets: the context holds them in 32-bit fields) get low
+pages, all others high ones.
+
+Freed pages are not given out again, so a pointer that outlived its region misses too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Final
+
+from pyebpf.runtime.vm.errors import OutOfBounds, ReadOnly
+
+PAGE_BITS: Final = 24
+PAGE_MASK: Final = (1 << PAGE_BITS) - 1
+_LOW_PAGES: Final = 1 << 32 - PAGE_BITS
+_FIRST_HIGH_PAGE: Final = 1 << 40 - PAGE_BITS
+"""High addresses are above 2**40, so that one cut to 32 bits does not hit another region by accident often."""
+
+
+@dataclass(eq=False, slots=True)
+class Region:
+    """Memory of its own bounds: ``size`` bytes of ``data`` at ``address``."""
+
+    address: int
+    data: bytearray
+    name: str
+    writable: bool = True
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return len(self.data)
+
+
+@dataclass(slots=True)
+class Memory:
+    """All regions. ``pages`` maps an address' page to the bytes there: translated code indexes it directly, with
+    ``struct`` functions that check the bounds; read-only pages are read-only views, which refuse writes."""
+
+    pages: dict[int, memoryview] = field(default_factory=dict)
+    regions: dict[int, Region] = field(default_factory=dict)
+    _low: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _high: itertools.count[int] = field(default_factory=lambda: itertools.count(_FIRST_HIGH_PAGE))
+
+    def map(self, data: bytearray, name: str, *, writable: bool = True, low: bool = False) -> Region:
+        """Give ``data`` an address; the bytes are shared, not copied, and must keep their length. ``low``: one below
+        2**32."""
+        count = max(1, -(-len(data) >> PAGE_BITS))
+        source = self._low if low else self._high
+        page = next(source)
+        for _ in range(count - 1):
+            next(source)
+        if low and page + count > _LOW_PAGES:
+            raise OutOfBounds("the machine has no 32-bit addresses left")
+        region = Region(page << PAGE_BITS, data, name, writable)
+        view = memoryview(data) if writable else memoryview(data).toreadonly()
+        for index in range(count):
+            self.pages[page + index] = view[index << PAGE_BITS : (index + 1) << PAGE_BITS]
+            self.regions[page + index] = region
+        return region
+
+    def unmap(self, region: Region) -> None:
+        """Take a region away; its addresses miss from now on."""
+        first = region.address >> PAGE_BITS
+        for page in range(first, first + max(1, -(-region.size >> PAGE_BITS))):
+            self.pages.pop(page).release()
+            del self.regions[page]
+
+    def view(self, address: int, size: int, *, write: bool = False) -> memoryview:
+        """``size`` bytes at ``address``, shared. Raises ``OutOfBounds``, ``ReadOnly``."""
+        address &= 0xFFFF_FFFF_FFFF_FFFF
+        region = self.regions.get(address >> PAGE_BITS)
+        if region is None or size < 0:
+            raise OutOfBounds(self.describe(address, size, write))
+        offset = address - region.address
+        if offset + size > region.size:
+            raise OutOfBounds(self.describe(address, size, write))
+        if write and not region.writable:
+            raise ReadOnly(self.describe(address, size, write))
+        return memoryview(region.data)[offset : offset + size]
+
+    def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes at ``address``. Raises ``OutOfBounds``."""
+        return bytes(self.view(address, size))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store ``data`` at ``address``. Raises ``OutOfBounds``, ``ReadOnly``."""
+        self.view(address, len(data), write=True)[:] = data
+
+    def describe(self, address: int, size: int, write: bool = False) -> str:
+        """Why an access of ``size`` bytes at ``address`` is wrong, in one sentence."""
+        what = f"a {'write' if write else 'read'} of {size} byte{'s' if size != 1 else ''}"
+        region = self.regions.get(address >> PAGE_BITS)
+        if region is not None:
+            if write and not region.writable:
+                return f"{what} to {region.name}, which is read-only"
+            return (
+                f"{what} at offset {address - region.address} of {region.name}, which has {region.size} bytes"
+            )
+        if address < 1 << PAGE_BITS:
+            return f"{what} at address {address:#x}: a null pointer, or a number that is no pointer"
+        before = self.regions.get((address >> PAGE_BITS) + 1)
+        if before is not None and before.address - address <= 1 << 20:
+            return f"{what} {before.address - address} bytes before {before.name}"
+        return f"{what} at address {address:#x}, where there is no memory (any more)"
