@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyebpf.runtime.attrs import MapBatch, MapElem
+from pyebpf.runtime.backing import NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import fdinfo
@@ -217,7 +218,3 @@ class Elements:
                 self._without_batch.add(cmd)
         for key, value in pairs:
             self.update(key, value, flags)
-
-
-class NoBatch(Exception):
-    """This kernel has no batch operation for this kind of map."""

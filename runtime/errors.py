@@ -111,5 +111,10 @@ class UnsupportedObject(ObjectError):
     """The object needs something that this loader does not do."""
 
 
+class NotInKernel(PyebpfError):
+    """A descriptor, a pin or an attachment was asked of something that lives in the built-in machine, not in the
+    kernel."""
+
+
 class LoadWarning(UserWarning):
     """Loading went on without something, such as type information that this kernel refused."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
 from pyebpf.runtime.errors import Phase
+from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf, bpf_fd
@@ -40,23 +41,6 @@ class ProgramFacts:
     gpl_compatible: bool
     btf_id: int
     map_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MapFacts:
-    """A map of the kernel. Sizes in bytes; the BTF ids are 0 for a map without type information."""
-
-    id: int
-    type: MapType
-    name: str
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int
-    map_extra: int
-    btf_id: int
-    key_type_id: int
-    value_type_id: int
 
 
 @dataclass(frozen=True, slots=True)

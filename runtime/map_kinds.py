@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.layout import U32, Layout
-from pyebpf.runtime.cpus import possible_cpus
+from pyebpf.runtime.backing import Backing
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.events import RingBuf
-from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import MapFacts, map_facts
 from pyebpf.runtime.map_codec import Codec, FdCodec, PerCpuCodec, codec_for
 from pyebpf.runtime.maps import (
     ArrayMap,
@@ -24,6 +22,9 @@ from pyebpf.runtime.maps import (
     PerCpuHash,
 )
 from pyebpf.uapi.constants import MapType, MapUpdateFlag
+
+if TYPE_CHECKING:
+    from pyebpf.runtime.fd import Fd
 
 
 class _Sequence(Map):
@@ -118,31 +119,35 @@ class SockMap(FdMap):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a map type is presented. ``values``: the codec, from the layout, the kernel's value size and the
+    """How a map type is presented. ``values``: the codec, from the layout, the map's value size and the number of
     CPUs."""
 
-    make: Callable[[Fd, MapFacts, Codec, Codec], Map]
-    values: Callable[[Layout | None, int], Codec] = codec_for
+    make: Callable[[Backing, Codec, Codec], Map]
+    values: Callable[[Layout | None, int, int], Codec]
     key: Layout | None = None
 
 
-def _per_cpu(layout: Layout | None, size: int) -> Codec:
-    return PerCpuCodec(codec_for(layout, size), possible_cpus())
+def _data(layout: Layout | None, size: int, cpus: int) -> Codec:
+    return codec_for(layout, size)
 
 
-def _fds(layout: Layout | None, size: int) -> Codec:
+def _per_cpu(layout: Layout | None, size: int, cpus: int) -> Codec:
+    return PerCpuCodec(codec_for(layout, size), cpus)
+
+
+def _fds(layout: Layout | None, size: int, cpus: int) -> Codec:
     return FdCodec(size)
 
 
-_PLAIN: Final = _Kind(Map)
+_PLAIN: Final = _Kind(Map, _data)
 _KINDS: Final[dict[MapType, _Kind]] = {
-    MapType.HASH: _Kind(HashMap),
-    MapType.LRU_HASH: _Kind(HashMap),
-    MapType.ARRAY: _Kind(ArrayMap, key=U32),
+    MapType.HASH: _Kind(HashMap, _data),
+    MapType.LRU_HASH: _Kind(HashMap, _data),
+    MapType.ARRAY: _Kind(ArrayMap, _data, U32),
     MapType.PERCPU_HASH: _Kind(PerCpuHash, _per_cpu),
     MapType.LRU_PERCPU_HASH: _Kind(PerCpuHash, _per_cpu),
     MapType.PERCPU_ARRAY: _Kind(PerCpuArray, _per_cpu, U32),
-    MapType.LPM_TRIE: _Kind(LpmTrie),
+    MapType.LPM_TRIE: _Kind(LpmTrie, _data),
     MapType.PROG_ARRAY: _Kind(ProgArray, _fds, U32),
     MapType.PERF_EVENT_ARRAY: _Kind(FdMap, _fds, U32),
     MapType.CGROUP_ARRAY: _Kind(FdMap, _fds, U32),
@@ -150,22 +155,24 @@ _KINDS: Final[dict[MapType, _Kind]] = {
     MapType.HASH_OF_MAPS: _Kind(FdMap, _fds),
     MapType.SOCKMAP: _Kind(SockMap, _fds, U32),
     MapType.SOCKHASH: _Kind(SockMap, _fds),
-    MapType.DEVMAP: _Kind(HashMap, key=U32),
-    MapType.DEVMAP_HASH: _Kind(HashMap, key=U32),
-    MapType.QUEUE: _Kind(Queue),
-    MapType.STACK: _Kind(Stack),
-    MapType.RINGBUF: _Kind(RingBuf),
+    MapType.DEVMAP: _Kind(HashMap, _data, U32),
+    MapType.DEVMAP_HASH: _Kind(HashMap, _data, U32),
+    MapType.QUEUE: _Kind(Queue, _data),
+    MapType.STACK: _Kind(Stack, _data),
+    MapType.RINGBUF: _Kind(RingBuf, _data),
 }
 
 
-def map_of(fd: Fd, key: Layout | None = None, value: Layout | None = None) -> Map:
-    """The map behind ``fd``, which it owns from now on, as an object of the class for its type.
+def present(
+    backing: Backing, key: Layout | None = None, value: Layout | None = None, values: Codec | None = None
+) -> Map:
+    """The map of ``backing``, which it owns from now on, as an object of the class for its type.
 
     ``key`` and ``value``: their layouts; without one, values are bytes (keys of arrays are always
-    integers). For a ring buffer ``value`` is the layout of its records. Raises ``ValueError`` if a layout
-    has another size.
+    integers). For a ring buffer ``value`` is the layout of its records. ``values``: the codec of values, where the
+    map's holder has one of its own. Raises ``ValueError`` if a layout has another size.
     """
-    facts = map_facts(fd)
+    facts = backing.facts
     kind = _KINDS.get(facts.type, _PLAIN)
     key = key if key is not None else kind.key
     fixed = ((key, facts.key_size, "key"), (value, facts.value_size, "value"))
@@ -174,4 +181,12 @@ def map_of(fd: Fd, key: Layout | None = None, value: Layout | None = None) -> Ma
             raise ValueError(
                 f"the {what} of map {facts.name!r} has {size} bytes, but {layout.name} has {layout.size}"
             )
-    return kind.make(fd, facts, codec_for(key, facts.key_size), kind.values(value, facts.value_size))
+    codec = values if values is not None else kind.values(value, facts.value_size, backing.cpus)
+    return kind.make(backing, codec_for(key, facts.key_size), codec)
+
+
+def map_of(fd: Fd, key: Layout | None = None, value: Layout | None = None) -> Map:
+    """The kernel's map behind ``fd``, which it owns from now on: ``present`` with these layouts."""
+    from pyebpf.runtime.kernel_backing import KernelBacking
+
+    return present(KernelBacking(fd), key, value)

@@ -1,8 +1,8 @@
-"""Maps as Python sees them: typed mappings over ``elements``, one class per family of map types.
+"""Maps as Python sees them: typed mappings over raw elements, one class per family of map types.
 
-Integers, bytes, tuples and frozen structs come out, encoded and decoded by ``map_codec``.
-``map_kinds.map_of`` picks the class. Here are the plain mappings; queues and maps of descriptors are in
-``map_kinds``, ring buffers in ``events``.
+Integers, bytes, tuples and frozen structs come out, encoded and decoded by ``map_codec``. Where the elements live, in
+the kernel or in the built-in machine, is the business of ``backing``. ``map_kinds`` picks the class. Here are the
+plain mappings; queues and maps of descriptors are in ``map_kinds``, ring buffers in ``events``.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import os
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from collections.abc import Mapping as AbstractMapping
 from types import TracebackType
-from typing import Any, Final, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
-from pyebpf.runtime.attrs import MapElem
-from pyebpf.runtime.elements import Elements, NoBatch
-from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase
-from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import MapFacts, map_facts
+from pyebpf.runtime.backing import Backing, NoBatch
+from pyebpf.runtime.errors import ENOTSUPP, BpfError
+from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.map_codec import Codec
-from pyebpf.runtime.pin import pin
-from pyebpf.runtime.syscall import bpf
-from pyebpf.uapi.constants import BpfCmd, MapUpdateFlag
+from pyebpf.uapi.constants import MapUpdateFlag
+
+if TYPE_CHECKING:
+    from pyebpf.runtime.fd import Fd
 
 _MISSING: Final = object()
 
 
 class Map:
-    """A map of the kernel: what all types have in common. It owns its descriptor.
+    """A map: what all types have in common. It owns what it works on (``backing``).
 
-    ``handle`` is the owned descriptor, ``elements`` gives access to raw bytes. ``name``: the kernel's (15
-    bytes). ``key`` and ``value``: the codecs. A map closes at the end of a ``with``, by ``close`` or by the
-    garbage collector; the kernel keeps it while programs, pins or others use it.
+    ``elements`` gives access to raw bytes. ``name``: the kernel's (15 bytes). ``key`` and ``value``: the codecs. A map
+    closes at the end of a ``with``, by ``close`` or by the garbage collector; the kernel keeps it while programs, pins
+    or others use it.
     """
 
-    def __init__(self, fd: Fd, facts: MapFacts, key: Codec, value: Codec) -> None:
-        self.handle = fd
+    def __init__(self, backing: Backing, key: Codec, value: Codec) -> None:
+        facts = backing.facts
+        self.backing = backing
         self.type = facts.type
         self.name = facts.name
         self.key_size = facts.key_size
@@ -47,11 +47,17 @@ class Map:
         self.flags = facts.flags
         self._key = key
         self._value = value
-        self.elements = Elements(fd, facts.key_size, value.size, repr(facts.name))
+        self.elements = backing.elements(value.size)
+
+    @property
+    def handle(self) -> Fd:
+        """The owned descriptor. Raises ``NotInKernel`` for a map of the built-in machine."""
+        return self.backing.handle
 
     @property
     def fd(self) -> int:
-        """The descriptor's number. Raises ``ValueError`` after ``close``."""
+        """The descriptor's number. Raises ``ValueError`` after ``close``, ``NotInKernel`` for a map of the built-in
+        machine."""
         return self.handle.fileno()
 
     def fileno(self) -> int:
@@ -60,7 +66,7 @@ class Map:
 
     def info(self) -> MapFacts:
         """What the kernel says about the map."""
-        return map_facts(self.handle)
+        return self.backing.info()
 
     @property
     def frozen(self) -> bool:
@@ -70,16 +76,16 @@ class Map:
     def freeze(self) -> None:
         """Forbid user space to write to the map from now on. Raises ``BpfError``; EBUSY while it is
         memory-mapped."""
-        bpf(BpfCmd.MAP_FREEZE, MapElem(self.fd), Phase.MAP_FREEZE, repr(self.name))
+        self.backing.freeze()
 
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Give it a name in bpffs, which keeps it when this process ends. ``os.unlink`` takes it away
         again."""
-        pin(self.handle, path)
+        self.backing.pin(path)
 
     def close(self) -> None:
-        """Give the descriptor up; again is harmless."""
-        self.handle.close()
+        """Give it up; again is harmless."""
+        self.backing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +96,7 @@ class Map:
         self.close()
 
     def __repr__(self) -> str:
-        state = ", closed" if self.handle.closed else ""
+        state = ", closed" if self.backing.closed else ""
         return f"<{type(self).__name__} {self.name!r} {self.type.name}, {self.max_entries} entries{state}>"
 
 

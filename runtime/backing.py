@@ -1,0 +1,109 @@
+"""What a ``Map`` object works on: a map of the kernel, behind a descriptor, or one of the built-in machine.
+
+The classes in ``maps``, ``map_kinds`` and ``events`` know these protocols only, so they are the same on both, and none
+of what they import needs Linux. ``kernel_backing`` and ``vm.maps_user`` implement them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from pyebpf.runtime.errors import BpfError, Phase
+from pyebpf.runtime.facts import MapFacts
+
+if TYPE_CHECKING:
+    from pyebpf.runtime.fd import Fd
+
+
+class NoBatch(Exception):
+    """There is no batch operation for this kind of map."""
+
+
+class ElementAccess(Protocol):
+    """The elements of a map as raw bytes, as system calls of user space see them."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether user space can no longer write to the map."""
+
+    def failure(self, code: int, phase: Phase, detail: str = "") -> BpfError:
+        """The exception for the errno ``code`` on this map."""
+
+    def lookup(self, key: bytes | None, *, delete: bool = False, flags: int = 0) -> bytes | None:
+        """The value of ``key`` (``None`` for queues and stacks), or ``None`` if there is none; ``delete`` takes it out
+        in the same step. Raises ``BpfError``."""
+
+    def update(self, key: bytes | None, value: bytes, flags: int = 0) -> None:
+        """Set an element. Raises ``BpfError``: E2BIG full, EEXIST and ENOENT by the flags, EPERM frozen."""
+
+    def delete(self, key: bytes) -> bool:
+        """Take an element out; whether it was there. Raises ``BpfError``."""
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        """The key after ``key``, or the first one; ``None`` at the end."""
+
+    def walk(self) -> Iterator[bytes]:
+        """Every key once."""
+
+    def batches(self, *, delete: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Every key with its value; ``delete`` takes them out in the same step. Raises ``NoBatch`` before the first
+        pair where there is no such operation."""
+
+    def update_many(self, pairs: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None:
+        """Set many elements. Those before a failing one are set."""
+
+    def delete_many(self, keys: Iterable[bytes]) -> int:
+        """Take many elements out; how many were there."""
+
+
+class RecordSource(Protocol):
+    """The consumer's side of a ring buffer."""
+
+    def take(self) -> bytes | None:
+        """Copy the oldest committed record out and free its space; ``None`` if there is none."""
+
+    def wait(self, seconds: float | None) -> None:
+        """Return when there may be a record, at the latest after so many seconds (``None``: never)."""
+
+    def close(self) -> None:
+        """Give up what is held; again is harmless. Waits for a consumer in another thread to finish its record."""
+
+
+class Backing(Protocol):
+    """A map, wherever it lives."""
+
+    @property
+    def facts(self) -> MapFacts:
+        """What the map is."""
+
+    @property
+    def cpus(self) -> int:
+        """How many values an element of a per-CPU map has."""
+
+    @property
+    def handle(self) -> Fd:
+        """The descriptor that is owned. Raises ``NotInKernel`` where there is none."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+
+    def info(self) -> MapFacts:
+        """The facts as they are now."""
+
+    def elements(self, value_bytes: int) -> ElementAccess:
+        """Access to the elements; ``value_bytes``: what a value takes in user space."""
+
+    def records(self) -> RecordSource:
+        """The consumer of a ring buffer."""
+
+    def freeze(self) -> None:
+        """Forbid user space to write. Raises ``BpfError``; EBUSY while the map is memory-mapped."""
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Give it a name in bpffs. Raises ``NotInKernel``, ``BpfError``."""
+
+    def close(self) -> None:
+        """Give it up; again is harmless."""
