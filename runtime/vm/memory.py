@@ -45,6 +45,7 @@ class Memory:
 
     pages: dict[int, memoryview] = field(default_factory=dict)
     regions: dict[int, Region] = field(default_factory=dict)
+    buried: list[Region] = field(default_factory=list)
     _low: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _high: itertools.count[int] = field(default_factory=lambda: itertools.count(_FIRST_HIGH_PAGE))
 
@@ -71,6 +72,15 @@ class Memory:
         for page in range(first, first + max(1, -(-region.size >> PAGE_BITS))):
             self.pages.pop(page).release()
             del self.regions[page]
+
+    def bury(self, region: Region) -> None:
+        """Take a region away at the next ``sweep``: what a program deletes may be used until its run ends."""
+        self.buried.append(region)
+
+    def sweep(self) -> None:
+        """Take away what was buried; the machine does so at the end of a run."""
+        while self.buried:
+            self.unmap(self.buried.pop())
 
     def view(self, address: int, size: int, *, write: bool = False) -> memoryview:
         """``size`` bytes at ``address``, shared. Raises ``OutOfBounds``, ``ReadOnly``."""

@@ -1,0 +1,153 @@
+"""The ring buffer. Source: kernel/bpf/ringbuf.c.
+
+Positions count bytes as the kernel's do: a header of 8 bytes before each record, both rounded up to 8.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from pyebpf.object import MapSpec
+from pyebpf.runtime.vm.environment import Environment
+from pyebpf.runtime.vm.maps import MachineMap, refuse
+from pyebpf.runtime.vm.memory import Memory, Region
+from pyebpf.uapi.constants import (
+    BPF_RB_AVAIL_DATA,
+    BPF_RB_CONS_POS,
+    BPF_RB_FORCE_WAKEUP,
+    BPF_RB_NO_WAKEUP,
+    BPF_RB_PROD_POS,
+    BPF_RB_RING_SIZE,
+    BPF_RINGBUF_HDR_SZ,
+)
+
+_LARGEST = 0xFFFF_FFFF // 4
+_PAGE = 4096
+
+
+@dataclass(slots=True)
+class _Record:
+    """A reservation: ``length`` in bytes with the header; ``data`` is set once it is submitted."""
+
+    length: int
+    region: Region | None
+    data: bytes | None = None
+    discarded: bool = False
+
+
+class RingMap(MachineMap):
+    """RINGBUF: records that programs reserve or output and user space takes, in the order of reservation."""
+
+    def __init__(self, spec: MapSpec, memory: Memory, environment: Environment) -> None:
+        if spec.key_size or spec.value_size:
+            raise refuse(spec, "a ring buffer has no keys and no values")
+        if spec.max_entries < 1:
+            raise refuse(spec, "a ring buffer needs a size")
+        super().__init__(spec, memory, environment)
+        # The loader rounds sizes up for the kernel too: a power of two of whole pages.
+        self.size = 1 << (max(spec.max_entries, _PAGE) - 1).bit_length()
+        self.produced = 0
+        self.consumed = 0
+        self._records: deque[_Record] = deque()
+        self._reserved: dict[int, _Record] = {}
+        self._changed = threading.Condition()
+
+    def _room(self, size: int) -> int | None:
+        length = (size + BPF_RINGBUF_HDR_SZ + 7) & ~7
+        if size > _LARGEST or length > self.size or self.produced + length - self.consumed > self.size - 1:
+            return None
+        return length
+
+    def _append(self, record: _Record) -> None:
+        with self._changed:
+            self._records.append(record)
+            self.produced += record.length
+            self._changed.notify_all()
+
+    def reserve(self, size: int, flags: int) -> int:
+        """The address of a record of ``size`` bytes; 0 if there is no room or a flag is set."""
+        length = None if flags else self._room(size)
+        if length is None:
+            return 0
+        region = self.memory.map(bytearray(size), f"a record of the ring buffer {self.spec.name!r}")
+        record = _Record(length, region)
+        self._append(record)
+        self._reserved[region.address] = record
+        return region.address
+
+    def commit(self, address: int, *, discard: bool) -> bool:
+        """End a reservation; whether there was one at ``address``."""
+        record = self._reserved.pop(address, None)
+        if record is None or record.region is None:
+            return False
+        with self._changed:
+            record.data = bytes(record.region.data)
+            record.discarded = discard
+            self.memory.unmap(record.region)
+            record.region = None
+            self._changed.notify_all()
+        return True
+
+    def output(self, data: bytes, flags: int) -> int:
+        """EINVAL for other flags than about waking up, EAGAIN if there is no room."""
+        if flags & ~(BPF_RB_NO_WAKEUP | BPF_RB_FORCE_WAKEUP):
+            return -errno.EINVAL
+        length = self._room(len(data))
+        if length is None:
+            return -errno.EAGAIN
+        self._append(_Record(length, None, data))
+        return 0
+
+    def query(self, what: int) -> int:
+        """What bpf_ringbuf_query answers; 0 for a question that it does not know."""
+        answers = {
+            BPF_RB_AVAIL_DATA: self.produced - self.consumed,
+            BPF_RB_RING_SIZE: self.size,
+            BPF_RB_CONS_POS: self.consumed,
+            BPF_RB_PROD_POS: self.produced,
+        }
+        return answers.get(what, 0)
+
+    def take_record(self) -> bytes | None:
+        """The oldest submitted record, which user space takes; ``None`` if there is none, or the oldest one is still
+        being written."""
+        with self._changed:
+            while self._records and self._records[0].data is not None:
+                record = self._records.popleft()
+                self.consumed += record.length
+                if not record.discarded:
+                    return record.data
+            return None
+
+    def wait(self, seconds: float | None) -> None:
+        """Return when a record was submitted, at the latest after so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._records) and self._records[0].data is not None, seconds)
+
+    def remove(self, key: bytes) -> int:
+        """ENOTSUPP, as the kernel answers for all elements of ring buffers."""
+        return -524
+
+    def read(self, key: bytes | None) -> bytes | int:
+        """ENOTSUPP."""
+        return -524
+
+    def write(self, key: bytes | None, value: bytes, flags: int) -> int:
+        """ENOTSUPP."""
+        return -524
+
+    def next_key(self, key: bytes | None) -> bytes | int:
+        """ENOTSUPP."""
+        return -524
+
+    def close(self) -> None:
+        """Forget the records."""
+        with self._changed:
+            for record in self._reserved.values():
+                if record.region is not None:
+                    self.memory.unmap(record.region)
+            self._reserved.clear()
+            self._records.clear()
