@@ -91,10 +91,12 @@ if TYPE_CHECKING:
     from pyebpf.runtime.errors import BpfError as BpfError
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
+    from pyebpf.runtime.pinned import open_pinned as open_pinned
+    from pyebpf.runtime.trace import trace_print as trace_print
+    from pyebpf.session import MachineWarning as MachineWarning
     from pyebpf.session import load as load
-    from pyebpf.session import open_pinned as open_pinned
+    from pyebpf.session import machine as machine
     from pyebpf.session import raw_socket as raw_socket
-    from pyebpf.session import trace_print as trace_print
     from pyebpf.uapi.constants import *  # noqa: F403
     from pyebpf.uapi.helper_functions import *  # noqa: F403
     from pyebpf.uapi.programs import DROP as DROP

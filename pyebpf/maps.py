@@ -234,7 +234,9 @@ class ProgArray(_Indexed):
         )
 
     def __setitem__(self, index: int, program: Program) -> None:
-        self.live[index] = program.load()
+        from pyebpf.session import loaded_here
+
+        self.live[index] = loaded_here(program.__bpf__)
 
     def __delitem__(self, index: int) -> None:
         del self.live[index]

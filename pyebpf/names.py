@@ -13,9 +13,11 @@ from pyebpf.lang import InProgramOnly
 
 _ELSEWHERE = {
     "load": "pyebpf.session",
-    "open_pinned": "pyebpf.session",
+    "machine": "pyebpf.session",
     "raw_socket": "pyebpf.session",
-    "trace_print": "pyebpf.session",
+    "MachineWarning": "pyebpf.session",
+    "open_pinned": "pyebpf.runtime.pinned",
+    "trace_print": "pyebpf.runtime.trace",
     "BpfError": "pyebpf.runtime.errors",
     "PermissionDenied": "pyebpf.runtime.errors",
     "VerifierError": "pyebpf.runtime.errors",

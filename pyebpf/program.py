@@ -78,7 +78,8 @@ class Program:
     def load(self, *, log_level: int = 0) -> LoadedProgram:
         """Load into the kernel, once: later calls give the same. ``log_level``: the verifier's bits 1, 2 and 4.
 
-        Raises ``CompileError``, ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
+        Raises ``CompileError``, ``VerifierError``, ``PermissionDenied`` (a sentence that names the missing capability
+        and the way out) or another ``BpfError``.
         """
         from pyebpf.session import load_program
 
@@ -96,13 +97,20 @@ class Program:
         """The verifier's log of the last load; empty without ``load(log_level=…)``."""
         return self.load().log
 
-    def run(self, data: bytes = b"", *, repeat: int = 1, context: bytes | None = None) -> RunResult:
-        """Run it once on ``data`` through the kernel's test run: verdict, output data, nanoseconds per run.
+    def run(
+        self, data: bytes = b"", *, repeat: int = 1, context: bytes | None = None, machine: bool = False
+    ) -> RunResult:
+        """Run it on ``data``: verdict, output data, nanoseconds per run. In the kernel, through its test run; in the
+        built-in machine where the process may not load programs (told once by a ``MachineWarning``), inside ``with
+        bpf.machine():``, and with ``machine=True``.
 
         ``data`` is a whole frame, at least 14 bytes; the kernel strips the Ethernet header before a socket filter
-        sees it. Raises ``BpfError`` for program types without a test run.
+        sees it. ``machine=True`` where the process uses the kernel is a machine for this one run: its maps are empty
+        and forgotten. Raises ``NotSupported`` for kinds without a test run, unless the machine was asked for.
         """
-        return self.load().run(data, repeat=repeat, ctx=context)
+        from pyebpf.session import run_program
+
+        return run_program(self.__bpf__, data, repeat=repeat, context=context, ask_machine=machine)
 
     def pin(self, path: str | Path) -> None:
         """Keep the loaded program under ``path`` of a BPF file system after this process ends."""

@@ -1,61 +1,80 @@
-"""What this process has in the kernel: loaded programs, live maps and variables, links.
+"""Where this process' declarations live: in the kernel where it may load programs, else in the built-in machine.
 
-A declaration stands for at most one kernel object at a time: programs loaded apart that name the same map or
-global share it. Everything is let go of when the declaration goes away, by ``close``, or at the end of the process.
+A process has one world of its own, decided when the first map or program is needed: the kernel, or, where that
+refuses the process, a built-in machine, which is told once by a ``MachineWarning``. ``with machine():`` opens a
+further one, fresh, in which everything lives until the block ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket as sockets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.driver import Compiled, compile_programs, default_section, module_globals
-from pyebpf.frontend import tree
-from pyebpf.frontend.build_data import map_spec
-from pyebpf.object import ObjectSpec
-from pyebpf.runtime.attach.link import Link
-from pyebpf.runtime.data import LoadedData
-from pyebpf.runtime.load import LoadedObject, LoadedProgram, load_object
-from pyebpf.runtime.load import load as load_spec
-from pyebpf.runtime.maps import Map
-from pyebpf.runtime.pinned import open_pinned
-from pyebpf.runtime.trace import trace_print
-from pyebpf.uapi.constants import AttachType, ProgType
+from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
+from pyebpf.runtime.privilege import explain_denial, lacking, program_need
+from pyebpf.world import LiveData, LiveObject, LiveProgram, World
 
-__all__ = ["load", "open_pinned", "raw_socket", "trace_print"]
+if TYPE_CHECKING:
+    from pyebpf.object import ObjectSpec
+    from pyebpf.runtime.attach.link import Link
+    from pyebpf.runtime.data import LoadedData
+    from pyebpf.runtime.load import LoadedObject, LoadedProgram
+    from pyebpf.runtime.maps import Map
+    from pyebpf.runtime.program import RunResult
+    from pyebpf.runtime.vm.environment import Environment
+    from pyebpf.uapi.constants import AttachType, ProgType
+
+__all__ = ["load", "machine", "raw_socket"]
+
+T = TypeVar("T")
+L = TypeVar("L", bound="Link")
 
 
 class ImportOnly(PyebpfError):
     """A file that is only being imported (for ``build``, ``check``, ``dump``) tried to load or attach."""
 
 
-@dataclass(slots=True)
-class _Section:
-    """Variables of user modules that share one loaded data section."""
-
-    decls: tuple[GlobalDecl, ...]
-    data: LoadedData
+class InMachine(PyebpfError):
+    """Inside ``with machine():`` a program was to be loaded or attached, which only the kernel can do."""
 
 
-@dataclass(slots=True)
-class _Loaded:
-    """A program in the kernel with what its load made, and the links of this process."""
-
-    object: LoadedObject
-    program: LoadedProgram
-    links: list[Link]
+class MachineWarning(UserWarning):
+    """The process may not load programs, so its programs run in the built-in machine."""
 
 
-_maps: WeakKeyDictionary[MapDecl, LoadedObject] = WeakKeyDictionary()
-_sections: WeakKeyDictionary[GlobalDecl, _Section] = WeakKeyDictionary()
-_programs: WeakKeyDictionary[ProgramDecl, _Loaded] = WeakKeyDictionary()
+# ---------------------------------------------------------------- which world
+
+
+def _load_into_kernel(
+    spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, LoadedData], log_level: int
+) -> LoadedObject:
+    from pyebpf.runtime.load import load as load_spec
+
+    return load_spec(spec, maps=maps, data=data, log_level=log_level)
+
+
+def _new_machine(environment: Environment | None = None) -> World[LiveProgram, LiveData]:
+    def load_into_machine(
+        spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, LiveData], log_level: int
+    ) -> LiveObject[LiveProgram, LiveData]:
+        from pyebpf.runtime.vm.load import load as load_spec
+
+        return load_spec(spec, maps=maps, data=data, environment=environment)
+
+    return World(load_into_machine)
+
+
+_kernel: World[LoadedProgram, LoadedData] = World(_load_into_kernel)
+_fallback: World[LiveProgram, LiveData] | None = None
+_opened: list[World[LiveProgram, LiveData]] = []
 _importing: list[Path] = []
 
 
@@ -69,161 +88,173 @@ def importing(path: Path) -> Iterator[None]:
         _importing.pop()
 
 
-def _may_load(what: str) -> None:
+@contextlib.contextmanager
+def machine(environment: Environment | None = None) -> Iterator[None]:
+    """Inside the block every program, map and variable lives in a fresh built-in machine, whoever runs it.
+
+    Maps are empty and variables have their initial values at its start, and everything is as it was before at its
+    end. Nothing can be loaded or attached inside. ``environment``: the clock, chance, CPU and task that programs
+    see, instead of the process' own. Blocks nest; the innermost counts, for all threads.
+    """
+    world = _new_machine(environment)
+    _opened.append(world)
+    try:
+        yield
+    finally:
+        _opened.remove(world)
+        world.close()
+
+
+def _world() -> World[Any, Any]:
+    return _opened[-1] if _opened else _fallback or _kernel
+
+
+def in_machine() -> bool:
+    """Whether maps and ``run`` mean the built-in machine now."""
+    return _world() is not _kernel
+
+
+def _import_only(what: str) -> ImportOnly:
+    return ImportOnly(
+        f"{_importing[-1]}: {what} while the file is only being imported; "
+        'put what runs the program under `if __name__ == "__main__":`'
+    )
+
+
+def _refuses_us(error: BpfError) -> bool:
+    """Whether the kernel refuses this process rather than what it asked for."""
+    return isinstance(error, PermissionDenied) or error.errno == errno.ENOSYS
+
+
+def _here(use: Callable[[World[Any, Any]], T], what: str) -> T:
+    """Do something in the current world; where the kernel refuses the process, in the machine from now on."""
+    global _fallback
     if _importing:
-        raise ImportOnly(
-            f"{_importing[-1]}: {what} while the file is only being imported; "
-            'put what runs the program under `if __name__ == "__main__":`'
+        raise _import_only(what)
+    try:
+        return use(_world())
+    except BpfError as error:
+        if in_machine() or not _refuses_us(error):
+            raise
+        if not _kernel.empty:
+            error.detail += (
+                "; what it shares with others is in the kernel: use `with bpf.machine():` for all of it"
+            )
+            raise
+        _fallback = _new_machine()
+        why = error.detail or "the kernel has no bpf(2)"
+        warnings.warn(
+            f"programs run in the built-in machine, not in the kernel: {why}", MachineWarning, _users_level()
         )
+    return use(_world())
 
 
-# ---------------------------------------------------------------- maps
+def _users_level() -> int:
+    """The ``stacklevel`` of the first frame outside of pyebpf, for a warning in the caller."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pyebpf":
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+# ---------------------------------------------------------------- maps and variables
 
 
 def live_map(decl: MapDecl) -> Map:
-    """The kernel's map of a declaration, made now if there is none."""
-    found = _maps.get(decl)
-    if found is None:
-        _may_load(f"map {decl.name or ''} is used".replace("  ", " "))
-        from pyebpf import btf
-
-        named = decl.name is not None
-        if not named:
-            decl.name = "map"
-        try:
-            spec = map_spec(decl)
-        finally:
-            if not named:
-                decl.name = None
-        spec.key_type = btf.from_layout(decl.key) if decl.key is not None else None
-        spec.value_type = btf.from_layout(decl.value) if decl.value is not None else None
-        found = _maps[decl] = load_spec(ObjectSpec(maps={spec.name: spec}))
-    return next(iter(found.maps.values()))
+    """The map of a declaration, made now if there is none."""
+    return _here(lambda world: world.map(decl), f"map {decl.name or ''} is used".replace("  ", " "))
 
 
 def close_map(decl: MapDecl) -> None:
-    """Close the kernel's map of a declaration, if there is one."""
-    found = _maps.pop(decl, None)
-    if found is not None:
-        found.close()
-
-
-# ---------------------------------------------------------------- variables
+    """Close the map of a declaration, if there is one."""
+    _world().close_map(decl)
 
 
 def read_global(decl: GlobalDecl) -> Any:
-    """The value of a variable: what the kernel holds once a program with it is loaded, else the initial one."""
-    section = _sections.get(decl)
-    return decl.initial if section is None else section.data.read(str(decl.name))
+    """The value of a variable: of the loaded program, or the initial one before loading."""
+    return _world().read(decl)
 
 
 def write_global(decl: GlobalDecl, value: Any) -> None:
     """Set a variable. Raises ``BpfError`` for a constant of a loaded program."""
-    section = _sections.get(decl)
-    if section is None:
-        decl.initial = value
-    else:
-        section.data.write(str(decl.name), value)
-
-
-def _place(unit: tree.Unit) -> None:
-    """Give the unit's variables their sections so that those in the kernel already are found where they are.
-
-    Variables of one module that are not loaded yet go into one section of each kind, used by this program or
-    not, so that the next program of the module finds them. A section that exists keeps its variables, in order.
-    """
-    declared = module_globals(p.program for p in unit.programs if p.program is not None)
-    wanted = list(dict.fromkeys([*unit.globals, *declared]))
-    groups: dict[int, list[GlobalDecl]] = {}
-    fresh: dict[str, list[GlobalDecl]] = {}
-    for decl in wanted:
-        section = _sections.get(decl)
-        if section is None or decl.constant:
-            fresh.setdefault(default_section(decl), []).append(decl)
-        elif decl in unit.globals:
-            groups[id(section)] = list(section.decls)
-    placed: list[GlobalDecl] = []
-    taken: set[str] = set()
-    for members in [*groups.values(), *fresh.values()]:
-        base = ".rodata" if members[0].constant else ".data" if groups else default_section(members[0])
-        name, number = base, 1
-        while name in taken:
-            number += 1
-            name = f"{base}.{number}"
-        taken.add(name)
-        for decl in members:
-            decl.section = name
-        placed += members
-    unit.globals[:] = placed
-
-
-def _live_sections(compiled: Compiled) -> dict[str, LoadedData]:
-    found: dict[str, LoadedData] = {}
-    for decl in compiled.unit.globals:
-        section = _sections.get(decl)
-        if section is not None and decl.section is not None and not decl.constant:
-            found[decl.section] = section.data
-    return found
-
-
-def _remember_sections(compiled: Compiled, loaded: LoadedObject) -> None:
-    by_section: dict[str, list[GlobalDecl]] = {}
-    for decl in compiled.unit.globals:
-        if decl.section is not None:
-            by_section.setdefault(decl.section, []).append(decl)
-    for name, decls in by_section.items():
-        data = loaded.data.get(name)
-        if data is not None:
-            section = _Section(tuple(decls), data)
-            for decl in decls:
-                _sections[decl] = section
+    _world().write(decl, value)
 
 
 # ---------------------------------------------------------------- programs
 
 
 def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
-    """The kernel's program of a declaration: compiled and loaded now if it is not, or if a log is wanted."""
-    found = _programs.get(decl)
-    if found is not None and not log_level:
-        return found.program
-    _may_load(f"program {decl.name} is loaded")
-    compiled = compile_programs([decl], place=_place)
-    maps = {str(m.name): live_map(m) for m in compiled.unit.maps}
-    loaded = load_spec(compiled.object, maps=maps, data=_live_sections(compiled), log_level=log_level)
-    _remember_sections(compiled, loaded)
-    links = [] if found is None else found.links
-    _programs[decl] = _Loaded(loaded, loaded.programs[decl.name], links)
-    return loaded.programs[decl.name]
+    """The kernel's program of a declaration: compiled and loaded now if it is not, or if a log is wanted.
+
+    Raises ``InMachine`` inside ``with machine():``, and ``PermissionDenied`` with the missing capability.
+    """
+    what = f"program {decl.name} is loaded"
+    if _importing:
+        raise _import_only(what)
+    if _opened:
+        raise InMachine(
+            f"{what} inside `with bpf.machine():`, where nothing reaches the kernel; run it on data"
+        )
+    try:
+        return _kernel.program(decl, log_level)
+    except BpfError as error:
+        if not _refuses_us(error):
+            raise
+        raise _denied(decl, error) from None
+
+
+def _denied(decl: ProgramDecl, error: BpfError) -> BpfError:
+    """One sentence instead of the first thing that the kernel refused on the way to the program."""
+    way_out = f"{decl.name}.run(data) runs it in the built-in machine"
+    if not decl.kind.test_run:
+        way_out = f"{decl.name}.run(data, machine=True) runs it in the built-in machine"
+    cls = PermissionDenied if isinstance(error, PermissionDenied) else NotSupported
+    detail = error.detail or "the kernel has no bpf(2)"
+    if isinstance(error, PermissionDenied) and lacking(program_need(decl.kind.prog_type)):
+        detail = explain_denial(program_need(decl.kind.prog_type))
+    number = error.errno or errno.EPERM
+    return cls(number, Phase.PROG_LOAD, repr(decl.name), detail=f"{detail}; {way_out}")
+
+
+def loaded_here(decl: ProgramDecl) -> LiveProgram:
+    """The program of a declaration where maps are now, in the kernel or in the machine."""
+    found: LiveProgram = _here(lambda world: world.program(decl), f"program {decl.name} is used")
+    return found
+
+
+def run_program(
+    decl: ProgramDecl, data: bytes, *, repeat: int, context: bytes | None, ask_machine: bool
+) -> RunResult:
+    """Run a program on data in the current world; ``ask_machine``: in a machine, one of its own where the process
+    uses the kernel. Raises ``NotSupported`` for kinds without a test run unless the machine was asked for."""
+    program = loaded_here(decl) if not ask_machine or in_machine() else None
+    if program is None:
+        with machine():
+            return loaded_here(decl).run(data, repeat=repeat, ctx=context)
+    if not (decl.kind.test_run or ask_machine or _opened or not in_machine()):
+        detail = (
+            f"the kernel has no test run for {decl.kind.prog_type.name} programs; "
+            "run(…, machine=True) runs it in the built-in machine all the same"
+        )
+        raise NotSupported(errno.EOPNOTSUPP, Phase.PROG_RUN, repr(decl.name), detail=detail)
+    return program.run(data, repeat=repeat, ctx=context)
 
 
 def is_loaded(decl: ProgramDecl) -> bool:
     """Whether the program is in the kernel."""
-    return decl in _programs
+    return _kernel.has_program(decl)
 
 
-def keep_link(decl: ProgramDecl, link: Link) -> Link:
+def keep_link(decl: ProgramDecl, link: L) -> L:
     """Remember an attachment, so that closing the program detaches it."""
-    links = _programs[decl].links
-    links[:] = [*(one for one in links if one.attached), link]
+    _kernel.keep_link(decl, link)
     return link
 
 
 def close_program(decl: ProgramDecl) -> None:
     """Detach what this process attached and close the program; maps and variables stay, constants can be set again."""
-    found = _programs.pop(decl, None)
-    if found is None:
-        return
-    with contextlib.ExitStack() as stack:
-        stack.callback(found.program.close)
-        for data in found.object.data.values():
-            users = [user for user, section in _sections.items() if section.data is data]
-            if all(user.constant for user in users):
-                stack.callback(data.close)
-                for user in users:
-                    del _sections[user]
-        for link in found.links:
-            stack.callback(link.close)
+    _world().close_program(decl)
 
 
 # ---------------------------------------------------------------- objects of others, sockets
@@ -240,9 +271,12 @@ def load(
     ``types``: program types and attach types by program name, instead of what the section names say. Raises
     ``ElfError`` for a file that cannot be read and ``BpfError`` for what the kernel refuses.
     """
+    from pyebpf.backend.elf import read_object
+    from pyebpf.runtime.load import load as load_spec
+    from pyebpf.runtime.load import load_object
+
     if not types:
         return load_object(path, log_level=log_level)
-    from pyebpf.backend.elf import read_object
 
     data = path if isinstance(path, bytes) else Path(path).read_bytes()
     spec = read_object(data, "object" if isinstance(path, bytes) else Path(path).name)

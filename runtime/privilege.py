@@ -97,13 +97,17 @@ def _lockdown() -> str:
     return text.partition("[")[2].partition("]")[0]
 
 
+def lacking(need: Need) -> list[Capability]:
+    """The capabilities that an operation asks for and this process does not have."""
+    have = effective_capabilities()
+    if have >> Capability.SYS_ADMIN & 1:
+        return []
+    return [cap for flag, cap in _CAPABILITIES.items() if flag in need and not have >> cap & 1]
+
+
 def explain_denial(need: Need) -> str:
     """One sentence: which of the things that an operation needs this process does not have."""
-    have = effective_capabilities()
-    admin = bool(have >> Capability.SYS_ADMIN & 1)
-    missing = [
-        cap for flag, cap in _CAPABILITIES.items() if flag in need and not admin and not have >> cap & 1
-    ]
+    missing = lacking(need)
     if missing:
         names = " and ".join(f"CAP_{cap.name}" for cap in missing)
         sysctl = _read("/proc/sys/kernel/unprivileged_bpf_disabled").strip()

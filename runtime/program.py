@@ -45,12 +45,13 @@ _ON_CONTEXT: Final = frozenset({ProgType.RAW_TRACEPOINT, ProgType.SYSCALL, ProgT
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What a test run gave: the verdict as a signed number, the packet after the program, nanoseconds per
-    run, and the context after it (empty if none was passed)."""
+    run, and the context after it (empty if none was passed). ``machine``: it was the built-in machine's."""
 
     verdict: int
     data: bytes
     duration: int
     ctx: bytes = b""
+    machine: bool = False
 
 
 class LoadedProgram:
