@@ -11,6 +11,7 @@ from typing import assert_never
 
 from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
+from pyebpf.frontend.build_counters import forget_objects, forget_variables
 from pyebpf.frontend.build_exits import Exit, Leave
 from pyebpf.frontend.build_frame import (
     CODE,
@@ -27,6 +28,8 @@ from pyebpf.ir.ops import Call, Pred, Value
 from pyebpf.ir.types import I1, VOID, PtrTy, Space
 from pyebpf.layout import BytesType
 
+CALLBACK_PARAMS = 4
+"""Of ``for_each_map_elem``: the map, key, value and the state, which is the helper's third argument."""
 PRINTK_ARGS = 3
 """``bpf_trace_printk`` takes so many values, ``bpf_trace_vprintk`` more."""
 
@@ -48,6 +51,9 @@ def argument(f: State, expr: tree.Expr) -> Value:
 def helper_call(f: State, node: tree.HelperCall) -> Operand:
     """A raw call of a helper."""
     args = tuple(argument(f, a) for a in node.args)
+    for expr in node.args:
+        if isinstance(expr, tree.FunctionHandle) and len(expr.function.params) == CALLBACK_PARAMS:
+            forget_objects(f, expr.function, expr.function.params[-1], args[2])
     match node.type:
         case NoneT():
             f.b.helper(node.helper.id, *args, type=VOID)
@@ -205,11 +211,13 @@ def loop_call(f: State, node: tree.LoopCall) -> Value:
 
 def _run_loop(f: State, node: tree.LoopCall, times: Value, state: Value | None) -> Value:
     body, frame = node.body, f.frames[node.body]
+    forget_objects(f, body, body.params[1] if state is not None else None, state)
     second: Value
     record: Place | None = None
     if frame.record is not None:
         record = f.slot(node, "record", frame.record.size, body.name)
         _fill_record(f, body, frame.record, record)
+        forget_variables(f, body, frame.record, record)
         if frame.record.state is not None:
             if state is None:
                 raise f.bug(f"{body.name} takes a state and is given none")

@@ -24,6 +24,12 @@ class Inner:
 
 
 @bpf.struct
+class Counters:
+    first: u64
+    second: u64
+
+
+@bpf.struct
 class Prefix:
     prefixlen: u32
     address: be32
@@ -101,6 +107,41 @@ FOUND = {
             if first == 0:
                 n += bpf.loop(first, body)
             return n + bpf.loop(narrow.value % 5 - 4, body)
+    """,
+    "counters of nested callbacks that are compared afterwards": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+            m = 0
+
+            def outer(i: u32) -> None:
+                nonlocal m
+                m += 1
+
+                def inner(j: u32) -> None:
+                    nonlocal n
+                    n += 1
+
+                bpf.loop(5, inner)
+
+            bpf.loop(7, outer)
+            return 3 if n == 35 and m == 7 else 1
+    """,
+    "counters in an object that nested callbacks change": """
+        def count(i: u32, state: Counters) -> None:
+            state.first += 1
+
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            counters = Counters()
+            others = Counters()
+
+            def outer(i: u32) -> None:
+                others.second += 1
+                bpf.loop(5, count, counters)
+
+            bpf.loop(7, outer)
+            return 3 if counters.first == 35 and others.second == 7 else 1
     """,
     "a function of the module as the body of two loops": """
         def accumulate(i: u32, state: Inner) -> None:
