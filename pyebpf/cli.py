@@ -1,4 +1,4 @@
-"""The command ``pyebpf``: build, check, run, dump, explain.
+"""The command ``pyebpf``: build, check, run, dump, log, doctor, explain.
 
 Files are imported under their own name, never as ``__main__``, and may not load or attach while that happens.
 """
@@ -114,6 +114,25 @@ def _dump(args: argparse.Namespace) -> int:
     return 0
 
 
+def _log(args: argparse.Namespace) -> int:
+    from pyebpf.verifier_log import verifier_log
+
+    refused = 0
+    for program in programs_of(import_file(args.file), args.program):
+        told = verifier_log(program, args.level)
+        refused += not told.accepted
+        print(f"{program.name}: {'accepted' if told.accepted else 'refused'}\n{told.text}")
+    return 1 if refused else 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from pyebpf.doctor import examine
+
+    report = examine()
+    print(report.json() if args.json else report.text())
+    return 0 if report.loads else 1
+
+
 def _explain(args: argparse.Namespace) -> int:
     if args.code is None:
         for code in sorted(Code, key=lambda c: c.name):
@@ -175,6 +194,24 @@ def _parser() -> argparse.ArgumentParser:
         "-p", "--program", action="append", default=[], help="only this program (may be repeated)"
     )
     for_target(dump, "the running one")
+
+    log = command(
+        "log", _log, "Show the verifier's log of loading the programs of FILE, beside the Python lines."
+    )
+    log.add_argument("file", type=Path, metavar="FILE")
+    log.add_argument("program", nargs="*", metavar="PROGRAM", help="only these programs")
+    log.add_argument(
+        "--level",
+        type=int,
+        choices=(1, 2, 4),
+        default=2,
+        help="1 only what is refused, 2 every instruction, 4 statistics (2)",
+    )
+
+    doctor = command(
+        "doctor", _doctor, "Say what this machine and process allow, and how to mend what is missing."
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
 
     explain = command("explain", _explain, "Explain a diagnostic code, or list them all.")
     explain.add_argument("code", nargs="?", metavar="CODE")

@@ -8,6 +8,9 @@ Documentation/admin-guide for kernel.unprivileged_bpf_disabled, kernel_lockdown(
 from __future__ import annotations
 
 import enum
+import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +18,10 @@ from pyebpf.uapi.constants import MapType, ProgType
 
 
 class Capability(enum.IntEnum):
-    """Capabilities that bpf(2) looks at, by bit number (linux/capability.h)."""
+    """Capabilities by bit number (linux/capability.h): those that bpf(2) looks at, and that of packet sockets."""
 
     NET_ADMIN = 12
+    NET_RAW = 13
     SYS_ADMIN = 21
     PERFMON = 38
     BPF = 39
@@ -86,11 +90,12 @@ def effective_capabilities() -> int:
     return 0
 
 
-def _in_child_user_namespace() -> bool:
+def in_child_user_namespace() -> bool:
+    """Whether capabilities of this process count only in a user namespace below the first."""
     return _read("/proc/self/uid_map").split() not in ([], ["0", "0", "4294967295"])
 
 
-def _lockdown() -> str:
+def lockdown() -> str:
     """The active mode of kernel lockdown: ``none``, ``integrity``, ``confidentiality``, or empty if not
     built in."""
     text = _read("/sys/kernel/security/lockdown")
@@ -105,6 +110,12 @@ def lacking(need: Need) -> list[Capability]:
     return [cap for flag, cap in _CAPABILITIES.items() if flag in need and not have >> cap & 1]
 
 
+def setcap_command(capabilities: Iterable[Capability]) -> str:
+    """The command that gives the running interpreter capabilities."""
+    names = ",".join(f"cap_{cap.name.lower()}" for cap in capabilities)
+    return f"sudo setcap {names}+ep {os.path.realpath(sys.executable)}"
+
+
 def explain_denial(need: Need) -> str:
     """One sentence: which of the things that an operation needs this process does not have."""
     missing = lacking(need)
@@ -112,12 +123,12 @@ def explain_denial(need: Need) -> str:
         names = " and ".join(f"CAP_{cap.name}" for cap in missing)
         sysctl = _read("/proc/sys/kernel/unprivileged_bpf_disabled").strip()
         why = f" (sysctl kernel.unprivileged_bpf_disabled is {sysctl})" if sysctl not in ("", "0") else ""
-        return f"this process lacks {names}{why}; run it as root or give it the capability"
-    if _in_child_user_namespace():
+        return f"this process lacks {names}{why}; run it as root or do `{setcap_command(missing)}`"
+    if in_child_user_namespace():
         return "this process has capabilities only in its own user namespace, where bpf needs a BPF token"
-    lockdown = _lockdown()
-    if lockdown not in ("", "none"):
-        return f"the capabilities are there, so lockdown={lockdown} or another security policy refuses this"
+    mode = lockdown()
+    if mode not in ("", "none"):
+        return f"the capabilities are there, so lockdown={mode} or another security policy refuses this"
     return (
         "the capabilities are there, so the object is frozen or read-only, or a security policy refuses this"
     )

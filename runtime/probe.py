@@ -16,9 +16,11 @@ from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.encode import encode
-from pyebpf.runtime.attrs import BtfLoad
-from pyebpf.runtime.syscall import call
-from pyebpf.uapi.constants import BpfCmd
+from pyebpf.runtime.attrs import BtfLoad, ProgLoad
+from pyebpf.runtime.errors import BpfError, Phase
+from pyebpf.runtime.privilege import program_need
+from pyebpf.runtime.syscall import call, error
+from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
 
 class Feature(enum.Enum):
@@ -51,3 +53,28 @@ _PROBES: Final[dict[Feature, Callable[[], bool]]] = {
 def has(feature: Feature) -> bool:
     """Whether this kernel has ``feature``, as far as this process may use it."""
     return _PROBES[feature]()
+
+
+_RETURN_ZERO: Final = bytes.fromhex("b700000000000000 9500000000000000")
+"""``r0 = 0; exit``, the same in both byte orders."""
+
+
+def refusal(prog_type: ProgType, attach_type: AttachType | None = None) -> BpfError | None:
+    """Why this kernel loads no program of a type for this process, found with the shortest one; ``None``: it does."""
+    code = ctypes.create_string_buffer(_RETURN_ZERO, len(_RETURN_ZERO))
+    text = ctypes.create_string_buffer(b"GPL")
+    attr = ProgLoad(
+        prog_type=prog_type,
+        insn_cnt=2,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(text),
+        expected_attach_type=attach_type or 0,
+    )
+    try:
+        result = call(BpfCmd.PROG_LOAD, attr)
+    except BpfError as not_here:
+        return not_here
+    if result < 0:
+        return error(-result, Phase.PROG_LOAD, f"of type {prog_type.name}", need=program_need(prog_type))
+    os.close(result)
+    return None
