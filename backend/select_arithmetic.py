@@ -184,6 +184,8 @@ def zero_extend(sel: Selection, op: ops.Zext) -> VReg:
     source = sel.reg(op.operand)
     if sel.facts.known[op.operand] <= op.bits or op.operand.type == I1:
         return source
+    if op.bits == 32 and op.operand.type == I32 and sel.facts.bound[op.operand] <= 32:
+        return source  # ``Widths`` knows that the verifier may not see it
     if op.bits == 32:
         return sel.zero_upper(source)
     return sel.alu_imm(Alu.AND, source, (1 << op.bits) - 1)

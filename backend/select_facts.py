@@ -169,7 +169,7 @@ class Widths:
     """How many low bits of each value's register may be non-zero, by a data flow from zero bits upwards.
 
     With ``exact`` given (the widths at run time), it finds those that the verifier can follow: it knows
-    nothing of the result of a byte swap, a 64-bit division, or a shift by a variable distance.
+    nothing of the result of a byte swap, a division, or a shift by a variable distance.
     """
 
     def __init__(self, facts: Facts, exact: Widths | None) -> None:
@@ -209,10 +209,15 @@ class Widths:
                 return 64 if facts.module.functions[name].role is FunctionRole.GLOBAL else clean
             case ops.Phi():
                 return max((self[v] for v in op.incoming.values()), default=0)
+            case ops.Binary() if self._exact is not None and _opaque(op):
+                return 64  # also of 32-bit instructions, whose upper half is zero
             case ops.Binary():
                 return min(clean, self._binary(op, clean))
             case ops.Trunc(operand=operand) | ops.Sext(bits=32, operand=operand, type=IntTy(bits=32)):
                 return self[operand] if facts.target.isa >= Isa.V3 else min(self[operand], 32)
+            case ops.Zext(bits=32, operand=operand) if self._exact is not None and operand.type == I32:
+                # The upper half is zero as a rule, and no instruction tells the verifier so.
+                return min(64 if self._exact[operand] <= 32 else 32, self[operand])
             case ops.Zext(bits=bits, operand=operand):
                 return min(bits, self[operand])
             case ops.Sext(bits=bits, operand=operand):
@@ -239,11 +244,9 @@ class Widths:
             case BinOp.LSHR if count is not None:
                 return max(0, min(left, clean) - count)
             case BinOp.LSHR:
-                return left if self._exact is None else clean
+                return left
             case BinOp.SHL if count is not None:
                 return left + count
-            case BinOp.UDIV | BinOp.UREM if self._exact is not None:
-                return 32 if self._facts.halves(op) else clean
             case BinOp.UDIV:
                 return left
             case BinOp.UREM:

@@ -165,6 +165,16 @@ FOUND = {
             shifted: u32 = other >> (ctx.read(u8, 2) & 7)
             return values[small >> 31] + values[shifted >> 31]
     """,
+    "a mask after a 32-bit division that reaches it by a join": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            values = bpf.array(u16, 5)
+            small: u32 = 1
+            for letter in b"hello":
+                small = 1 % (counts[letter] & 7) if small else 1
+                small = values[small >> 31 & 3]
+            return i32(small)
+    """,
     "a loop whose test never holds": """
         @bpf.xdp(on_error=134)
         def program(ctx: bpf.Xdp) -> int:
