@@ -7,11 +7,13 @@ Nothing here knows about a kernel but as a ``Target``; what is loaded is the bus
 
 from __future__ import annotations
 
+import enum
 import platform
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from pyebpf import declare
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
@@ -23,6 +25,13 @@ from pyebpf.target import Isa, Target
 
 Placement = Callable[[tree.Unit], None]
 """Gives every global of a unit its data section; may add further globals to share a section with."""
+
+
+class Codegen(enum.Enum):
+    """Who makes instructions of the SSA."""
+
+    PYEBPF = "pyebpf"  # our passes, selection, allocation and emission
+    LLVM = "llvm"  # LLVM's, from the SSA as it was built; whether the verifier follows them is not promised
 
 
 @dataclass(slots=True)
@@ -119,12 +128,13 @@ def compile_programs(
     stages: Iterable[str] = (),
     check: bool = False,
     checks: bool = True,
+    codegen: Codegen = Codegen.PYEBPF,
 ) -> Compiled:
     """Compile ``programs`` of one module into one object.
 
     ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
     ``checks=False`` leaves out every run-time check; it is for tests that want to see what the kernel says.
-    Raises ``CompileError`` with every diagnostic.
+    Raises ``CompileError`` with every diagnostic; ``LlvmError`` where ``codegen`` is LLVM and LLVM fails.
     """
     from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
     from pyebpf.backend.elf_text import describe_object, object_types
@@ -149,15 +159,26 @@ def compile_programs(
     place(unit)
     module = build(unit, target, checks=checks)
     keep("ssa", lambda: print_module(module))
-    optimize(
-        module, target=target, observer=lambda name, now: keep(name, lambda: print_module(now)), check=check
-    )
-    try:
-        spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
-    except (StackTooLarge, CallsTooDeep) as error:
-        from pyebpf.limits import limit_diagnostic
+    match codegen:
+        case Codegen.LLVM:
+            from pyebpf.backend.llvm import compile_with_llvm
 
-        raise CompileError([limit_diagnostic(error, module)]) from None
+            spec = compile_with_llvm(module, target, observer=lambda stage, text: keep(stage, lambda: text))
+        case Codegen.PYEBPF:
+            optimize(
+                module,
+                target=target,
+                observer=lambda name, now: keep(name, lambda: print_module(now)),
+                check=check,
+            )
+            try:
+                spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
+            except (StackTooLarge, CallsTooDeep) as error:
+                from pyebpf.limits import limit_diagnostic
+
+                raise CompileError([limit_diagnostic(error, module)]) from None
+        case _:
+            assert_never(codegen)
     compiled = Compiled(target, unit, module, spec, texts)
     if "asm" in wanted:
         texts["asm"] = compiled.listing
@@ -185,8 +206,10 @@ def dump_object(data: bytes, name: str, stage: str) -> str:
             raise ValueError(f"an object has no stage {stage!r}; it has asm, btf and elf")
 
 
-def stage_names() -> list[str]:
+def stage_names(codegen: Codegen = Codegen.PYEBPF) -> list[str]:
     """Every stage that can be looked at, in order; the middle ones are the passes of the pipeline."""
+    if codegen is Codegen.LLVM:
+        return ["tree", "ssa", "llvm", "asm", "btf", "elf"]
     from pyebpf.backend.pipeline import PIPELINE
 
     passes = list(dict.fromkeys(entry.name for entry in PIPELINE))
