@@ -11,17 +11,18 @@ struct {
 	__type(value, __u64);
 } hist SEC(".maps");
 
-/* The floor of the binary logarithm; 0 for 0. */
+/* The floor of the binary logarithm; 0 for 0. Comparisons as numbers: clang makes less of them than of branches. */
 static __always_inline __u32 log2(__u32 value)
 {
 	__u32 found = 0;
 
-	for (int half = 16; half; half /= 2)
-		if (value >> half) {
-			value >>= half;
-			found += half;
-		}
-	return found;
+	for (int step = 4; step > 0; step--) {
+		__u32 more = (__u32)(value >= 1u << (1 << step)) << step;
+
+		value >>= more;
+		found |= more;
+	}
+	return found | value >> 1;
 }
 
 SEC("tc")

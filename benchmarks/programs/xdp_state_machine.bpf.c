@@ -23,32 +23,6 @@ struct {
 	__type(value, struct connection);
 } conns SEC(".maps");
 
-/* The state after a packet, or 0 for one that does not fit. */
-static __always_inline __u32 following(__u32 state, const struct tcp *tcp)
-{
-	if (tcp->rst)
-		return CLOSED;
-	switch (state) {
-	case SYN:
-		if (tcp->syn)
-			return tcp->ack ? SYN_ACK : SYN;
-		return tcp->ack ? ESTABLISHED : 0;
-	case SYN_ACK:
-		return tcp->ack && !tcp->syn ? ESTABLISHED : 0;
-	case ESTABLISHED:
-		if (tcp->fin)
-			return FIN_1;
-		return tcp->syn ? 0 : ESTABLISHED;
-	case FIN_1:
-		return tcp->fin && tcp->ack ? FIN_2 : FIN_1;
-	case FIN_2:
-		return tcp->ack ? CLOSED : FIN_2;
-	case CLOSED:
-		return tcp->syn && !tcp->ack ? SYN : 0;
-	}
-	return state;
-}
-
 SEC("xdp")
 int xdp_state_machine(struct xdp_md *ctx)
 {
@@ -73,15 +47,42 @@ int xdp_state_machine(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 
-	__u32 next = following(found->state, tcp);
+	__u32 state = found->state;
 
-	if (!next) {
-		found->invalid += 1;
-		return XDP_DROP;
+	if (tcp->rst) {
+		state = CLOSED;
+	} else if (state == SYN) {
+		if (!tcp->syn && !tcp->ack)
+			goto invalid;
+		if (tcp->ack)
+			state = tcp->syn ? SYN_ACK : ESTABLISHED;
+	} else if (state == SYN_ACK) {
+		if (!tcp->ack || tcp->syn)
+			goto invalid;
+		state = ESTABLISHED;
+	} else if (state == ESTABLISHED) {
+		if (tcp->fin)
+			state = FIN_1;
+		else if (tcp->syn)
+			goto invalid;
+	} else if (state == FIN_1) {
+		if (tcp->fin && tcp->ack)
+			state = FIN_2;
+	} else if (state == FIN_2) {
+		if (tcp->ack)
+			state = CLOSED;
+	} else if (state == CLOSED) {
+		if (!tcp->syn || tcp->ack)
+			goto invalid;
+		state = SYN;
 	}
-	found->state = next;
+	found->state = state;
 	found->packets += 1;
 	return XDP_PASS;
+
+invalid:
+	found->invalid += 1;
+	return XDP_DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";
