@@ -16,6 +16,7 @@ helpers (``bpf.ktime_get_ns()``; C's names without ``bpf_``).
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pyebpf.contexts import SkBuff, Xdp
@@ -173,6 +174,12 @@ __all__ = [
     "union",
     "xdp",
 ]
+
+
+if "IPython" in sys.modules:
+    from pyebpf.notebook import install
+
+    install()
 
 
 def __getattr__(name: str) -> object:

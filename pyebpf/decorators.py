@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
@@ -47,7 +48,12 @@ class ProgramDecorator(Generic[P]):
         def decorate(inner: Function) -> P:
             if not isinstance(inner, types.FunctionType):
                 raise TypeError(f"@bpf.{self.kind.name} decorates a function, not {type(inner).__name__}")
-            return self.cls(ProgramDecl(inner, kind, name or inner.__name__, on_error, int(kind.load_flags)))
+            decl = ProgramDecl(inner, kind, name or inner.__name__, on_error, int(kind.load_flags))
+            if "IPython" in sys.modules:
+                from pyebpf import cells
+
+                cells.declared(decl)
+            return self.cls(decl)
 
         return decorate if func is None else decorate(func)
 

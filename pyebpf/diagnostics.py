@@ -7,10 +7,20 @@ This is the bottom of the floor: it imports nothing of pyebpf but the table of c
 from __future__ import annotations
 
 import linecache
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pyebpf.codes import Code
+
+file_titles: list[Callable[[str], str | None]] = []
+"""Functions that know better names for files, such as those that notebooks give to their cells; ``None``: no."""
+
+
+def file_title(file: str) -> str:
+    """The name of a file as people know it."""
+    return next((title for known in file_titles if (title := known(file)) is not None), file)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,7 +34,7 @@ class Span:
     end_column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{file_title(self.file)}:{self.line}:{self.column}"
 
     def through(self, other: Span) -> Span:
         """The span from the start of this one to the end of ``other`` (same file)."""
@@ -66,6 +76,10 @@ class CompileError(PyebpfError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         super().__init__("\n\n".join(render(d) for d in self.diagnostics))
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show instead of a traceback: frames of the compiler tell a user nothing."""
+        return [paint(text) for text in str(self).splitlines()]
 
 
 class InternalError(PyebpfError):
@@ -130,3 +144,22 @@ def render(diagnostic: Diagnostic) -> str:
     for word, texts in (("note", diagnostic.notes), ("help", diagnostic.help)):
         out.extend(f"{'':>{width}} = {word}: {text}" for text in texts)
     return "\n".join(out)
+
+
+_RED, _BLUE, _CYAN, _BOLD, _PLAIN = "\033[1;31m", "\033[1;34m", "\033[36m", "\033[1m", "\033[0m"
+_PARTS: Final = (
+    (r"^(error\[\w+\])(: .*)$", rf"{_RED}\1{_PLAIN}{_BOLD}\2{_PLAIN}"),
+    (r"^( *-->|:::) (.*)$", rf"{_BLUE}\1{_PLAIN} \2"),
+    (r"^( *\|\s+)(\^+.*)$", rf"{_BLUE}\1{_RED}\2{_PLAIN}"),
+    (r"^( *\|\s+)(-+.*)$", rf"{_BLUE}\1\2{_PLAIN}"),
+    (r"^( *\d* \|)", rf"{_BLUE}\1{_PLAIN}"),
+    (r"^( *)(= (?:note|help):)", rf"\1{_CYAN}\2{_PLAIN}"),
+)
+
+
+def paint(line: str) -> str:
+    """A line of a rendered diagnostic with colours for a terminal (ECMA-48, which notebooks understand too)."""
+    for pattern, coloured in _PARTS:
+        if re.match(pattern, line):
+            return re.sub(pattern, coloured, line)
+    return line

@@ -60,9 +60,17 @@ class _Declared:
         close_map(self.__bpf__)
 
     def __repr__(self) -> str:
+        return f"<{self._title()}>"
+
+    def _title(self) -> str:
         decl = self.__bpf__
         types = ", ".join(of.name for of in (decl.key, decl.value) if of is not None)
-        return f"<{type(self).__name__}[{types}] {decl.name or '(unnamed)'} of {decl.max_entries}>"
+        return f"{type(self).__name__}[{types}] {decl.name or '(unnamed)'} of {decl.max_entries}"
+
+    def _repr_html_(self) -> str:
+        from pyebpf.notebook import map_html
+
+        return map_html(self.__bpf__, self._title())
 
 
 class _Indexed(_Declared):

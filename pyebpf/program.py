@@ -48,6 +48,11 @@ class Program:
     def __repr__(self) -> str:
         return f"<{self.__bpf__.kind.name} program {self.name}>"
 
+    def _repr_html_(self) -> str:
+        from pyebpf.notebook import program_html
+
+        return program_html(self.__bpf__)
+
     # ------------------------------------------------------------ compiling
 
     def compile(self, target: Target | None = None) -> Compiled:

@@ -161,6 +161,11 @@ def _users_level() -> int:
 # ---------------------------------------------------------------- maps and variables
 
 
+def find_map(decl: MapDecl) -> Map | None:
+    """The map of a declaration if there is one already."""
+    return _world().find_map(decl)
+
+
 def live_map(decl: MapDecl) -> Map:
     """The map of a declaration, made now if there is none."""
     return _here(lambda world: world.map(decl), f"map {decl.name or ''} is used".replace("  ", " "))
@@ -255,6 +260,13 @@ def keep_link(decl: ProgramDecl, link: L) -> L:
 def close_program(decl: ProgramDecl) -> None:
     """Detach what this process attached and close the program; maps and variables stay, constants can be set again."""
     _world().close_program(decl)
+
+
+def withdraw(decl: ProgramDecl) -> None:
+    """Take a program out of the kernel and of the machines: it has been declared anew."""
+    for world in (_kernel, _fallback, *_opened):
+        if world is not None:
+            world.close_program(decl)
 
 
 # ---------------------------------------------------------------- objects of others, sockets

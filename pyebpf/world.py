@@ -8,6 +8,7 @@ Everything is let go of when the declaration goes away, by ``close``, or at the 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -250,6 +251,10 @@ class World(Generic[P, D]):
                 self.close_map(declared)
             raise
         self._remember_sections(compiled, loaded)
+        if "IPython" in sys.modules:
+            from pyebpf import cells
+
+            cells.loaded(decl)
         links = [] if found is None else found.links
         self._programs[decl] = _Loaded(loaded, loaded.programs[decl.name], links)
         return loaded.programs[decl.name]
