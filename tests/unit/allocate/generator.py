@@ -34,13 +34,15 @@ def source_function(name: str) -> Function:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a random function is like. ``locality``: how likely an operand is one of the latest values."""
+    """What a random function is like. ``locality``: how likely an operand is one of the latest values. ``held``: so many
+    values are made at the begin, of which most are needed until the end."""
 
     blocks: int
     insns: int
     calls: float
     locality: float
     params: int
+    held: int = 0
 
 
 def random_shape(rng: random.Random) -> Shape:
@@ -51,6 +53,18 @@ def random_shape(rng: random.Random) -> Shape:
         calls=rng.choice([0.0, 0.05, 0.15, 0.4]),
         locality=rng.choice([0.0, 0.5, 0.8, 0.95]),
         params=rng.randint(0, 5),
+    )
+
+
+def pressing_shape(rng: random.Random, least: int, most: int) -> Shape:
+    """A small function in which ``least`` to ``most`` values are alive together: across calls, in loops, at joins."""
+    return Shape(
+        blocks=rng.choice([1, 3, 5, 8]),
+        insns=rng.choice([2, 5, 8]),
+        calls=rng.choice([0.0, 0.1, 0.3]),
+        locality=rng.choice([0.0, 0.5, 0.9]),
+        params=rng.randint(1, 5),
+        held=rng.randint(least, most),
     )
 
 
@@ -70,6 +84,7 @@ class _Generator:
         self.alloca = FrameSlot(16, 8, "buffer")
         self.function.slots.append(self.alloca)
         self.imm = 0
+        self.held: list[VReg] = []
 
     def run(self) -> MachineFunction:
         function, rng = self.function, self.rng
@@ -92,6 +107,8 @@ class _Generator:
                 )
             known = list(leaving[dominators[i]]) if i else []
             known += [p for p in blocks[i].params if isinstance(p, VReg)]
+            if i == 0:
+                self._hold(blocks[0].insns, known)
             self._fill(blocks[i], known, len(targets[i]))
             leaving[i] = known
         for i in order:
@@ -129,6 +146,33 @@ class _Generator:
 
     # ------------------------------------------------------------ instructions
 
+    def _hold(self, insns: list[MachineInsn], known: list[VReg]) -> None:
+        """Make the values that are held: most by loads, others by all that gives a result in a certain register."""
+        kinds = (
+            *[_Generator._load] * 8,
+            *[_Generator._binary] * 3,
+            _Generator._fetch,
+            _Generator._compare_exchange,
+        )
+        while len(self.held) < self.shape.held:
+            if self.shape.calls and self.rng.random() < self.shape.calls / 2:
+                self._call(insns, known)
+            else:
+                self.rng.choice(kinds)(self, insns, known)
+            self.held.append(known[-1])
+
+    def _let_go(self, insns: list[MachineInsn]) -> None:
+        """Use the values that were held, singly or several at once."""
+        values = self.rng.sample(self.held, len(self.held))
+        while values:
+            some = [values.pop() for _ in range(min(len(values), self.rng.choice([1, 1, 2, 4])))]
+            if len(some) == 1:
+                self._add(insns, encoding.stx(8), [Operand(some[0], USE)], frame=self.alloca)
+            else:  # several in certain registers
+                uses = [Operand(v, USE, fixed=n + 1) for n, v in enumerate(some)]
+                result = Operand(self.function.new_vreg(), DEF, fixed=0)
+                self._add(insns, encoding.CALL, [*uses, result], clobbers=CALL_CLOBBERED)
+
     def _fill(self, block: MachineBlock, known: list[VReg], edges: int) -> None:
         rng = self.rng
         block.unlikely = rng.random() < 0.1
@@ -142,6 +186,7 @@ class _Generator:
             source = Source.X if len(uses) == 2 else Source.K
             self._add(block.insns, encoding.jump(Jmp.JGT, source), [Operand(u, USE) for u in uses])
         elif edges == 0:
+            self._let_go(block.insns)
             if rng.random() < 0.3:  # keep many values alive to the end
                 for value in rng.sample(known, min(len(known), rng.randint(1, 20))):
                     self._add(block.insns, encoding.stx(8), [Operand(value, USE)], frame=self.alloca)

@@ -1,17 +1,19 @@
 """Random functions through the allocator, each judged by the checker and by simulation.
 
-More of them: ``python -m tests.unit.allocate.fuzz --count 10000 --seed N``.
+More of them: ``python -m tests.unit.allocate.fuzz --count 100000 --seed N``.
 """
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 
 from pyebpf.backend.allocate import allocate
 from tests.unit.allocate.fuzz import judge
-from tests.unit.allocate.generator import Shape, random_function
+from tests.unit.allocate.generator import Shape, pressing_shape, random_function
+from tests.unit.allocate.pressure import pressure
 
 CHUNK = 100
 
@@ -21,6 +23,16 @@ def test_random_functions(first: int) -> None:
     """2,000 functions of every shape."""
     for seed in range(first, first + CHUNK):
         judge(random_function(seed), seed, late_stores=seed % 4 == 0)
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_more_values_than_registers(first: int) -> None:
+    """200 small functions in which 12 to 40 values are alive at once."""
+    most = 0
+    for seed in range(first, first + 50):
+        function = random_function(seed, pressing_shape(random.Random(seed), 12, 40))
+        most = max(most, pressure(judge(function, seed, late_stores=seed % 4 == 0)))
+    assert most > 30
 
 
 @pytest.mark.parametrize("calls", [0.0, 0.3])
