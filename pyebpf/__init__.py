@@ -176,10 +176,14 @@ __all__ = [
 ]
 
 
-if "IPython" in sys.modules:
+def _displays() -> None:
     from pyebpf.notebook import install
 
     install()
+
+
+if "IPython" in sys.modules:
+    _displays()
 
 
 def __getattr__(name: str) -> object:
