@@ -21,7 +21,13 @@ from pyebpf.ir.ops import Function, FunctionRole, Inlining, Module
 from pyebpf.target import Target
 
 _LAYOUT: Final = "m:e-p:64:64-i64:64-i128:128-n32:64-S128"
-_EXPOSED: Final = frozenset({FunctionRole.ENTRY, FunctionRole.GLOBAL})
+# The kernel verifies a global function on its own: as a weak one, LLVM does not look into it for its callers.
+_LINKAGE: Final = {
+    FunctionRole.ENTRY: "dso_local",
+    FunctionRole.GLOBAL: "weak dso_local",
+    FunctionRole.SUBPROGRAM: "internal",
+    FunctionRole.CALLBACK: "internal",
+}
 
 
 def print_llvm(module: Module, target: Target) -> str:
@@ -57,8 +63,9 @@ def _function(
 def _header(f: FunctionText) -> str:
     function = f.function
     params = ", ".join(f"{type_text(p.type)} {f.name(p)}" for p in function.params)
-    linkage = "dso_local" if function.role in _EXPOSED else "internal"
-    words = [f"define {linkage} {type_text(function.result)} {function_symbol(function.name)}({params})"]
+    words = [
+        f"define {_LINKAGE[function.role]} {type_text(function.result)} {function_symbol(function.name)}({params})"
+    ]
     words += _attributes(function)
     if function.role is FunctionRole.ENTRY:
         if function.kind is None:
@@ -72,11 +79,10 @@ def _header(f: FunctionText) -> str:
 def _attributes(function: Function) -> list[str]:
     """``no-builtins``: loops must not become calls of ``memset``, which the kernel does not have."""
     found = ["nounwind", '"no-builtins"']
-    match function.role, function.inlining:
-        # The kernel verifies a global function on its own, which it cannot do once it is inlined.
-        case (FunctionRole.GLOBAL, _) | (_, Inlining.NEVER):
+    match function.inlining:
+        case Inlining.NEVER:
             found.append("noinline")
-        case (FunctionRole.SUBPROGRAM, Inlining.ALWAYS):
+        case Inlining.ALWAYS if function.role is FunctionRole.SUBPROGRAM:
             found.append("alwaysinline")
         case _:
             pass

@@ -50,9 +50,9 @@ def take_over(data: bytes, module: Module, target: Target) -> ObjectSpec:
         places = _places(elf, module)
         reader = CodeReader(elf, spec, places)
         lines = _lines(elf, places, module)
-        for section in elf.sections:
-            if section.name in places:
-                reader.read(section, places[section.name])
+        for code in elf.sections:
+            if code.name in places:
+                reader.read(code, places[code.name])
     except (ElfError, btf.BtfError) as error:
         raise LlvmRefused(f"the object of LLVM is not what programs can be: {error}") from error
     for place in (p for found in places.values() for p in found):

@@ -8,6 +8,10 @@ out of LLVM's sight:
   (``llvm.preserve.static.offset``, as clang does with ``preserve_static_offset``).
 - A pointer into the packet, and its sum with a variable offset, go through an empty ``asm``: the pointer that
   was compared with the packet's end is then the pointer that is used.
+- The length of a packet is computed on 64 bits of both bounds, in one place, by the same means.
+- So does an index into the stack: where it is known to be small, LLVM would ``or`` it to the aligned address.
+- So does the result of a division: LLVM would leave out the check of an index that it knows to be small enough from
+  the divisor, which the verifier does not.
 """
 
 from __future__ import annotations
@@ -17,12 +21,12 @@ from typing import Final, assert_never
 from pyebpf.backend.llvm_function import FunctionText, function_symbol, is_leaf, literal, type_text
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Op, Pred, Value
-from pyebpf.ir.types import I1, IntTy, PtrTy, Space, VoidTy
+from pyebpf.ir.types import I1, I64, IntTy, PtrTy, Space, VoidTy
 from pyebpf.target import Isa
 
 _FIXED_OFFSETS: Final = frozenset({Space.CTX, Space.SOCKET, Space.KERNEL})
 _PACKET: Final = frozenset({Space.PACKET, Space.PACKET_META, Space.PACKET_END})
-_SIGNED: Final = frozenset({BinOp.SDIV, BinOp.SREM})
+_BOUNDS: Final = frozenset({"data", "data_end", "data_meta"})
 _OFFSET_INTRINSIC: Final = "ptr @llvm.preserve.static.offset(ptr)"
 
 
@@ -114,30 +118,40 @@ def _resized(f: FunctionText, value: Value, bits: int) -> str:
 
 
 def _binary(f: FunctionText, op: ops.Binary) -> None:
-    if op.op in _SIGNED:
-        divide = _signed_division if f.target.isa >= Isa.V4 else _division_of_magnitudes
-        divide(f, op)
-    else:
-        f.define(op, f"{op.op.value} {f.typed(op.left)}, {f.use(op.right)}")
+    match op.op:
+        case BinOp.SDIV | BinOp.SREM if f.target.isa < Isa.V4:
+            result = f.let(_division_of_magnitudes(f, op))
+        case BinOp.SDIV | BinOp.SREM:
+            result = f.let(_signed_division(f, op))
+        case BinOp.UDIV | BinOp.UREM:
+            result = f.let(_plain(f, op))
+        case BinOp.SUB if _is_packet_bound(op.left) and _is_packet_bound(op.right):
+            result = f.let(_plain(f, op))
+        case _:
+            f.define(op, _plain(f, op))
+            return
+    f.define(op, _opaque(result, type_text(op.type), type_text(op.type)))
 
 
-def _signed_division(f: FunctionText, op: ops.Binary) -> None:
+def _plain(f: FunctionText, op: ops.Binary) -> str:
+    return f"{op.op.value} {f.typed(op.left)}, {f.use(op.right)}"
+
+
+def _signed_division(f: FunctionText, op: ops.Binary) -> str:
     """LLVM's own, which must not see the divisor -1."""
     ty, bits = type_text(op.type), _bits(op)
     if isinstance(op.right, ops.Const) and op.right.value != (1 << bits) - 1:
-        f.define(op, f"{op.op.value} {f.typed(op.left)}, {f.use(op.right)}")
-        return
+        return _plain(f, op)
     minus_one = f.let(f"icmp eq {f.typed(op.right)}, -1")
     divisor = f.let(f"select i1 {minus_one}, {ty} 1, {f.typed(op.right)}")
     if op.op is BinOp.SREM:
-        f.define(op, f"srem {f.typed(op.left)}, {divisor}")
-        return
+        return f"srem {f.typed(op.left)}, {divisor}"
     quotient = f.let(f"sdiv {f.typed(op.left)}, {divisor}")
     negated = f.let(f"sub {ty} 0, {f.use(op.left)}")
-    f.define(op, f"select i1 {minus_one}, {ty} {negated}, {ty} {quotient}")
+    return f"select i1 {minus_one}, {ty} {negated}, {ty} {quotient}"
 
 
-def _division_of_magnitudes(f: FunctionText, op: ops.Binary) -> None:
+def _division_of_magnitudes(f: FunctionText, op: ops.Binary) -> str:
     """An unsigned division of the magnitudes, its result given the right sign."""
     ty, bits = type_text(op.type), _bits(op)
 
@@ -148,10 +162,9 @@ def _division_of_magnitudes(f: FunctionText, op: ops.Binary) -> None:
     left_sign, right_sign = (f.let(f"ashr {ty} {number}, {bits - 1}") for number in (left, right))
     dividend, divisor = f.let(flip(left, left_sign)), f.let(flip(right, right_sign))
     if op.op is BinOp.SREM:
-        f.define(op, flip(f.let(f"urem {ty} {dividend}, {divisor}"), left_sign))
-        return
+        return flip(f.let(f"urem {ty} {dividend}, {divisor}"), left_sign)
     sign = f.let(f"xor {ty} {left_sign}, {right_sign}")
-    f.define(op, flip(f.let(f"udiv {ty} {dividend}, {divisor}"), sign))
+    return flip(f.let(f"udiv {ty} {dividend}, {divisor}"), sign)
 
 
 def _byte_swap(f: FunctionText, op: ops.ByteSwap) -> None:
@@ -188,6 +201,17 @@ def _space(value: Value) -> Space | None:
     return value.type.space if isinstance(value.type, PtrTy) else None
 
 
+def _is_packet_bound(value: Value) -> bool:
+    """Whether ``value`` is the start or end of the packet read as a number, of which the verifier knows better."""
+    return (
+        isinstance(value, ops.Load)
+        and value.name in _BOUNDS
+        and value.width == 4
+        and value.type == I64
+        and _space(value.pointer) is Space.CTX
+    )
+
+
 def _address(f: FunctionText, pointer: Value, offset: int) -> str:
     """``pointer + offset`` for an access."""
     if _space(pointer) in _FIXED_OFFSETS:
@@ -196,13 +220,16 @@ def _address(f: FunctionText, pointer: Value, offset: int) -> str:
     return f.let(f"getelementptr i8, {f.typed(pointer)}, i64 {offset}") if offset else f.use(pointer)
 
 
-def _opaque(pointer: str, type_: str = "ptr") -> str:
-    """An instruction whose result is the pointer ``pointer``, which LLVM does not look behind."""
-    return f'call ptr asm "", "=r,0"({type_} {pointer})'
+def _opaque(value: str, type_: str = "ptr", result: str = "ptr") -> str:
+    """An instruction whose result is ``value``, of which LLVM knows nothing any more."""
+    return f'call {result} asm "", "=r,0"({type_} {value})'
 
 
 def _pointer_add(f: FunctionText, op: ops.PtrAdd) -> None:
-    text = f"getelementptr i8, {f.typed(op.base)}, {f.typed(op.offset)}"
+    offset = f.use(op.offset)
+    if _space(op) is Space.STACK and not isinstance(op.offset, ops.Const):
+        offset = f.let(_opaque(offset, "i64", "i64"))
+    text = f"getelementptr i8, {f.typed(op.base)}, i64 {offset}"
     if _space(op) in _PACKET and not isinstance(op.offset, ops.Const):
         text = _opaque(f.let(text))
     f.define(op, text)
@@ -212,9 +239,9 @@ def _load(f: FunctionText, op: ops.Load) -> None:
     where, bits = _address(f, op.pointer, op.offset), 8 * op.width
     if isinstance(op.type, PtrTy) and bits == 64:
         f.define(op, f"load ptr, ptr {where}, align 8")
-    elif isinstance(op.type, PtrTy):
+    elif isinstance(op.type, PtrTy) or _is_packet_bound(op):
         held = f.let(f"load i{bits}, ptr {where}, align {op.width}")
-        f.define(op, _opaque(f.let(f"zext i{bits} {held} to i64"), "i64"))
+        f.define(op, _opaque(f.let(f"zext i{bits} {held} to i64"), "i64", type_text(op.type)))
     elif bits == _bits(op):
         f.define(op, f"load i{bits}, ptr {where}, align {op.width}")
     else:
