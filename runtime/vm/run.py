@@ -13,9 +13,8 @@ from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import AttachType, ProgType
 
 if TYPE_CHECKING:
-    from pyebpf.runtime.vm.maps import MachineMap
-
     from pyebpf.runtime.vm.environment import Environment
+    from pyebpf.runtime.vm.maps import MachineMap
 
 M64: Final = 0xFFFF_FFFF_FFFF_FFFF
 

@@ -1,0 +1,261 @@
+"""``struct __sk_buff``: the packet with its headers' places, as net/bpf/test_run.c sets it up.
+
+tc programs see the packet from its Ethernet header on. Socket filters and cgroup programs see it from behind that
+header, which loads relative to the MAC header still reach; the test run gives zeros back in its place. sk_skb programs,
+for which the kernel has no test run, get the payload of a stream: all of the data.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Final
+
+from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, refused, whole_context
+from pyebpf.runtime.vm.memory import Memory, Region
+from pyebpf.uapi.constants import ProgType
+from pyebpf.uapi.contexts import SK_BUFF
+
+ETH_P_IP: Final = 0x0800
+ETH_P_IPV6: Final = 0x86DD
+ETH_P_8021Q: Final = 0x8100
+ETH_P_8021AD: Final = 0x88A8
+_ETH_P_802_3_MIN: Final = 0x0600
+_ETH_P_802_3: Final = 1
+_ETH_P_802_2: Final = 4
+_PACKET_MULTICAST: Final = 2
+_PACKET_OTHERHOST: Final = 3
+_AF_INET: Final = 2
+_AF_INET6: Final = 10
+_LOOPBACK: Final = 1
+_HEADROOM: Final = 64
+_GSO_LEGACY_MAX_SIZE: Final = 65536
+_GSO_MAX_SEGS: Final = 0xFFFF
+_NET_OFFSET: Final = -0x100000
+_LINK_OFFSET: Final = -0x200000
+_GIVEN: Final = (
+    "mark",
+    "priority",
+    "ingress_ifindex",
+    "ifindex",
+    "cb",
+    "tstamp",
+    "wire_len",
+    "gso_segs",
+    "gso_size",
+    "hwtstamp",
+)
+"""Fields that a context given by the user may set; all others must be zero."""
+_RETURNED: Final = (
+    "mark",
+    "priority",
+    "ingress_ifindex",
+    "ifindex",
+    "cb",
+    "tstamp",
+    "wire_len",
+    "gso_segs",
+    "hwtstamp",
+)
+_TC: Final = frozenset({ProgType.SCHED_CLS, ProgType.SCHED_ACT})
+
+
+def big_endian(number: int) -> int:
+    """A 16-bit number in network order, read as the machine's own order reads it."""
+    return int.from_bytes(number.to_bytes(2, "big"), sys.byteorder)
+
+
+def ethernet_protocol(kind: int, payload: bytes | bytearray | memoryview) -> int:
+    """The protocol for the type field of an Ethernet header (eth_type_trans): lengths mean 802.3 or 802.2."""
+    if kind >= _ETH_P_802_3_MIN:
+        return kind
+    return _ETH_P_802_3 if payload[:2] == b"\xff\xff" else _ETH_P_802_2
+
+
+class SkbContext:
+    """One packet and its ``__sk_buff``. Offsets count from where the program's data starts.
+
+    ``mac`` and ``network`` are where these headers start, ``transport`` too, ``None`` if nobody said so.
+    ``csum_level``: how many checksums were found good, ``None`` if none were looked at.
+    """
+
+    def __init__(self, memory: Memory, prog_type: ProgType, data: bytes, ctx: bytes | None) -> None:
+        stream = prog_type is ProgType.SK_SKB
+        if not stream and not ETHERNET <= len(data) <= PAGE - _HEADROOM - SHARED_INFO:
+            raise refused(
+                f"a test run takes frames of {ETHERNET} to {PAGE - _HEADROOM - SHARED_INFO} bytes, not {len(data)}"
+            )
+        given = None if ctx is None else whole_context(ctx, SK_BUFF.size)
+        self.memory = memory
+        self.prog_type = prog_type
+        self.link_layer = prog_type in _TC
+        self.transport: int | None = None
+        self.csum_level: int | None = None
+        self.encapsulated = False
+        self.hashed = False
+        self._given = ctx
+        self._packet: Region | None = None
+        self.fields = Fields(memory, SK_BUFF)
+        self.address = self.fields.region.address
+        self.before = b""
+        self.mac = self.network = 0
+        if stream:
+            self._place(bytearray(data))
+        else:
+            self._receive(data)
+            self.fields.set("ifindex", _LOOPBACK)
+            self.fields.set("wire_len", self.size)
+        self._socket = memory.map(bytearray(), "the socket of the test run", writable=False)
+        self.fields.set("sk", self._socket.address)
+        if given is not None:
+            self._take(given)
+
+    def _receive(self, data: bytes) -> None:
+        """What eth_type_trans() finds out, and the socket's addresses."""
+        payload = data[ETHERNET:]
+        protocol = ethernet_protocol(int.from_bytes(data[12:14], "big"), payload)
+        self.protocol = protocol
+        destination = data[:6]
+        if any(destination):  # the address of the loopback device is all zeros
+            self.fields.set("pkt_type", _PACKET_MULTICAST if destination[0] & 1 else _PACKET_OTHERHOST)
+        if self.link_layer:
+            self.network = ETHERNET
+            self._place(bytearray(data))
+        else:
+            self.before, self.mac = data[:ETHERNET], -ETHERNET
+            self._place(bytearray(payload))
+        if protocol == ETH_P_IP:
+            self._addresses(_AF_INET, payload, 20, 12, 4)
+        elif protocol == ETH_P_IPV6:
+            self._addresses(_AF_INET6, payload, 40, 8, 16)
+
+    def _addresses(self, family: int, payload: bytes, header: int, at: int, size: int) -> None:
+        self.fields.set("family", family)
+        if len(payload) >= header:
+            version = "4" if family == _AF_INET else "6"
+            self.fields.set(f"local_ip{version}", int.from_bytes(payload[at : at + size], sys.byteorder))
+            remote = payload[at + size : at + 2 * size]
+            self.fields.set(f"remote_ip{version}", int.from_bytes(remote, sys.byteorder))
+
+    def _take(self, given: bytes) -> None:
+        """Honour the user's context as convert___skb_to_skb() does."""
+        allowed = bytearray(given)
+        for name in _GIVEN:
+            start, end = self.fields.places[name]
+            allowed[start:end] = bytes(end - start)
+        if any(allowed):
+            at = next(index for index, byte in enumerate(allowed) if byte)
+            field = next((n for n, (s, e) in self.fields.places.items() if s <= at < e), f"byte {at}")
+            raise refused(f"the context must not set {field}")
+        old_length = self.fields.get("wire_len")
+        for name in _GIVEN:
+            self.fields.load(name, given)
+        if self.fields.get("ifindex") > _LOOPBACK:
+            raise refused(f"there is no interface {self.fields.get('ifindex')} here", errno.ENODEV)
+        self.fields.set("ifindex", _LOOPBACK)
+        length = self.fields.get("wire_len")
+        if length == 0:
+            self.fields.set("wire_len", old_length)
+        elif not self.size <= length <= _GSO_LEGACY_MAX_SIZE:
+            raise refused(f"wire_len must be at least the packet's length, {self.size}")
+        if self.fields.get("gso_segs") > _GSO_MAX_SEGS:
+            raise refused(f"gso_segs must be at most {_GSO_MAX_SEGS}")
+        self.fields.set("gso_size", self.fields.get("gso_size") & 0xFFFF)
+
+    @property
+    def protocol(self) -> int:
+        """The EtherType."""
+        return big_endian(self.fields.get("protocol") & 0xFFFF)
+
+    @protocol.setter
+    def protocol(self, number: int) -> None:
+        self.fields.set("protocol", big_endian(number))
+
+    @property
+    def packet(self) -> bytearray:
+        """The bytes from the program's data on. Replaced as a whole by ``_place``."""
+        assert self._packet is not None
+        return self._packet.data
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packet."""
+        return len(self.packet)
+
+    @property
+    def gso(self) -> bool:
+        """Whether the packet is to be cut into segments later."""
+        return self.fields.get("gso_size") != 0
+
+    def _place(self, data: bytearray) -> None:
+        """Give the packet new contents at a new address: pointers from before miss."""
+        if self._packet is not None:
+            self.memory.unmap(self._packet)
+        self._packet = self.memory.map(data, "the packet", low=True)
+        start = self._packet.address
+        self.fields.set("len", len(data))
+        self.fields.set("data", start)
+        self.fields.set("data_meta", start)
+        self.fields.set("data_end", start + len(data))
+
+    def renew(self) -> None:
+        """As the kernel does when a helper may have moved the packet: a new address for the same bytes."""
+        self._place(bytearray(self.packet))
+
+    def read(self, offset: int, size: int) -> bytes | None:
+        """``size`` bytes at ``offset``, which may be negative; ``None`` where there are none."""
+        end = offset + size
+        if end > self.size or offset < -len(self.before):
+            return None
+        if offset >= 0:
+            return bytes(self.packet[offset:end])
+        return (self.before[offset:] + bytes(self.packet[: max(end, 0)]))[:size]
+
+    def load(self, offset: int, size: int) -> int | None:
+        """What ``ld_abs`` and ``ld_ind`` load: a number in network order; ``None`` ends the program with 0. Negative
+        offsets are the classic ones, relative to the network or the MAC header."""
+        if offset < 0:
+            if offset >= _NET_OFFSET:
+                offset += self.network - _NET_OFFSET
+            elif offset >= _LINK_OFFSET:
+                offset += self.mac - _LINK_OFFSET
+            else:
+                return None
+        found = self.read(offset, size)
+        return None if found is None else int.from_bytes(found, "big")
+
+    def grow_front(self, at: int, size: int) -> None:
+        """Insert ``size`` zeros at offset ``at``: what is before it moves to the front."""
+        self._place(self.packet[:at] + bytearray(size) + self.packet[at:])
+
+    def cut(self, at: int, size: int) -> None:
+        """Take ``size`` bytes at offset ``at`` out."""
+        self._place(self.packet[:at] + self.packet[at + size :])
+
+    def resize(self, size: int) -> None:
+        """Cut the end off, or add zeros."""
+        self._place(self.packet[:size] + bytearray(max(0, size - self.size)))
+
+    def clear_hash(self) -> None:
+        """The flow's hash is not known any more."""
+        self.fields.set("hash", 0)
+        self.hashed = False
+
+    def results(self) -> tuple[bytes, bytes]:
+        """The packet, with zeros for an Ethernet header that the program did not see, and the context's fields that
+        the kernel gives back over what the user gave."""
+        hidden = not self.link_layer and self.prog_type is not ProgType.SK_SKB
+        packet = bytes(ETHERNET if hidden else 0) + bytes(self.packet)
+        after = bytearray(self._given or b"")
+        if after:
+            for name in _RETURNED:
+                self.fields.store(name, after)
+        return packet, bytes(after)
+
+    def close(self) -> None:
+        """Take packet and context away."""
+        if self._packet is not None:
+            self.memory.unmap(self._packet)
+            self._packet = None
+        self.memory.unmap(self.fields.region)
+        self.memory.unmap(self._socket)
