@@ -17,6 +17,9 @@ from pyebpf.codes import Code
 from pyebpf.declare import ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, PyebpfError
 
+CODEGENS = ("pyebpf", "llvm")
+"""The values of ``driver.Codegen``, which is not imported before it is needed; the first is the default."""
+
 
 class UsageError(PyebpfError):
     """The command line asks for something that is not there."""
@@ -63,10 +66,10 @@ def programs_of(module: ModuleType, names: Sequence[str] = ()) -> list[ProgramDe
 
 
 def _build(args: argparse.Namespace) -> int:
-    from pyebpf.driver import build_target, compile_programs
+    from pyebpf.driver import Codegen, build_target, compile_programs
 
     programs = programs_of(import_file(args.file), args.program)
-    compiled = compile_programs(programs, build_target(args.kernel, args.isa))
+    compiled = compile_programs(programs, build_target(args.kernel, args.isa), codegen=Codegen(args.codegen))
     output = args.output or args.file.with_suffix(".o")
     output.write_bytes(compiled.elf())
     print(f"{output}: {', '.join(p.name for p in programs)}")
@@ -74,17 +77,21 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from pyebpf.driver import build_target, compile_programs, running_target
+    from pyebpf.backend.llvm_process import LlvmRefused
+    from pyebpf.driver import Codegen, build_target, compile_programs, running_target
 
     target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
     failed = 0
     for file in args.files:
         for program in programs_of(import_file(file)):
             try:
-                compiled = compile_programs([program], target, check=True)
+                compiled = compile_programs([program], target, check=True, codegen=Codegen(args.codegen))
             except CompileError as error:
                 failed += len(error.diagnostics)
                 print(f"{error}\n", file=sys.stderr)
+            except LlvmRefused as error:
+                failed += 1
+                print(f"{file}: {program.name}: {error}\n", file=sys.stderr)
             else:
                 report = compiled.object.programs[program.name]
                 print(f"{file}: {program.name}: {len(report.code) // 8} instructions")
@@ -94,6 +101,10 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.codegen != CODEGENS[0]:
+        from pyebpf.driver import Codegen, choose_codegen
+
+        choose_codegen(Codegen(args.codegen))
     sys.argv = [str(args.file), *args.arguments]
     sys.path.insert(0, str(args.file.parent.resolve()))
     runpy.run_path(str(args.file), run_name="__main__")
@@ -101,16 +112,25 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _dump(args: argparse.Namespace) -> int:
-    from pyebpf.driver import build_target, compile_programs, dump_object, running_target, stage_names
+    from pyebpf.driver import (
+        Codegen,
+        build_target,
+        compile_programs,
+        dump_object,
+        running_target,
+        stage_names,
+    )
 
     if args.file.suffix == ".o":
         print(dump_object(args.file.read_bytes(), args.file.name, args.stage))
         return 0
-    if args.stage not in stage_names():
-        raise UsageError(f"there is no stage {args.stage!r}; the stages are {', '.join(stage_names())}")
+    codegen = Codegen(args.codegen)
+    names = stage_names(codegen)
+    if args.stage not in names:
+        raise UsageError(f"there is no stage {args.stage!r}; the stages are {', '.join(names)}")
     target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
     programs = programs_of(import_file(args.file), args.program)
-    print(compile_programs(programs, target, stages=[args.stage]).stages[args.stage])
+    print(compile_programs(programs, target, stages=[args.stage], codegen=codegen).stages[args.stage])
     return 0
 
 
@@ -161,7 +181,13 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
+    def for_codegen(made: argparse.ArgumentParser) -> None:
+        made.add_argument(
+            "--codegen", choices=CODEGENS, default=CODEGENS[0], help="who generates the code (pyebpf)"
+        )
+
     def for_target(made: argparse.ArgumentParser, default: str) -> None:
+        for_codegen(made)
         made.add_argument(
             "--kernel", metavar="X.Y", help=f"the oldest kernel that must accept it ({default})"
         )
@@ -180,6 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     for_target(check, "the running one")
 
     run = command("run", _run, "Run FILE as a script.")
+    for_codegen(run)
     run.add_argument("file", type=Path, metavar="FILE")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
 
@@ -188,7 +215,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     dump.add_argument("file", type=Path, metavar="FILE")
     dump.add_argument(
-        "--stage", default="asm", help="tree, ssa, the name of a pass, machine, asm, btf or elf (asm)"
+        "--stage",
+        default="asm",
+        help="tree, ssa, the name of a pass, machine (or llvm), asm, btf or elf (asm)",
     )
     dump.add_argument(
         "-p", "--program", action="append", default=[], help="only this program (may be repeated)"

@@ -34,6 +34,15 @@ class Codegen(enum.Enum):
     LLVM = "llvm"  # LLVM's, from the SSA as it was built; whether the verifier follows them is not promised
 
 
+_chosen = Codegen.PYEBPF
+
+
+def choose_codegen(codegen: Codegen) -> None:
+    """Set what compilations use from now on that do not name one: for a script that is run with ``--codegen``."""
+    global _chosen
+    _chosen = codegen
+
+
 @dataclass(slots=True)
 class Compiled:
     """The result of a compilation. ``stages``: the text of each stage that was asked for, in order."""
@@ -128,12 +137,13 @@ def compile_programs(
     stages: Iterable[str] = (),
     check: bool = False,
     checks: bool = True,
-    codegen: Codegen = Codegen.PYEBPF,
+    codegen: Codegen | None = None,
 ) -> Compiled:
     """Compile ``programs`` of one module into one object.
 
     ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
     ``checks=False`` leaves out every run-time check; it is for tests that want to see what the kernel says.
+    ``codegen``: None takes what ``choose_codegen`` set, at first ours.
     Raises ``CompileError`` with every diagnostic; ``LlvmError`` where ``codegen`` is LLVM and LLVM fails.
     """
     from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
@@ -159,6 +169,7 @@ def compile_programs(
     place(unit)
     module = build(unit, target, checks=checks)
     keep("ssa", lambda: print_module(module))
+    codegen = codegen or _chosen
     match codegen:
         case Codegen.LLVM:
             from pyebpf.backend.llvm import compile_with_llvm
