@@ -5,12 +5,14 @@ several), so whatever arithmetic a program does, an access outside of the region
 is never mapped. Regions that must have 32-bit addresses (packets: the context holds them in 32-bit fields) get low
 pages, all others high ones.
 
-Freed pages are not given out again, so a pointer that outlived its region misses too.
+Freed high pages are not given out again, so a pointer that outlived its region misses too. There are few low pages:
+when all have been used once, those that were freed longest ago come again.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +48,7 @@ class Memory:
     pages: dict[int, memoryview] = field(default_factory=dict)
     regions: dict[int, Region] = field(default_factory=dict)
     buried: list[Region] = field(default_factory=list)
+    _freed_low: deque[int] = field(default_factory=deque)
     _low: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _high: itertools.count[int] = field(default_factory=lambda: itertools.count(_FIRST_HIGH_PAGE))
 
@@ -53,12 +56,9 @@ class Memory:
         """Give ``data`` an address; the bytes are shared, not copied, and must keep their length. ``low``: one below
         2**32."""
         count = max(1, -(-len(data) >> PAGE_BITS))
-        source = self._low if low else self._high
-        page = next(source)
-        for _ in range(count - 1):
-            next(source)
-        if low and page + count > _LOW_PAGES:
-            raise OutOfBounds("the machine has no 32-bit addresses left")
+        page = self._low_page(count) if low else next(self._high)
+        for _ in range(0 if low else count - 1):
+            next(self._high)
         region = Region(page << PAGE_BITS, data, name, writable)
         view = memoryview(data) if writable else memoryview(data).toreadonly()
         for index in range(count):
@@ -66,9 +66,21 @@ class Memory:
             self.regions[page + index] = region
         return region
 
+    def _low_page(self, count: int) -> int:
+        if count > 1:
+            raise OutOfBounds(f"a packet has at most {1 << PAGE_BITS} bytes")
+        page = next(self._low)
+        if page < _LOW_PAGES:
+            return page
+        if not self._freed_low:
+            raise OutOfBounds("the machine has no 32-bit addresses left")
+        return self._freed_low.popleft()
+
     def unmap(self, region: Region) -> None:
         """Take a region away; its addresses miss from now on."""
         first = region.address >> PAGE_BITS
+        if first < _LOW_PAGES:
+            self._freed_low.append(first)
         for page in range(first, first + max(1, -(-region.size >> PAGE_BITS))):
             self.pages.pop(page).release()
             del self.regions[page]
