@@ -115,7 +115,7 @@ def _kernel() -> Iterator[Finding]:
 _WANTED: Final = (
     (Capability.BPF, State.MISSING, "loads programs and makes maps"),
     (Capability.NET_ADMIN, State.WARNING, "loads and attaches XDP, tc and sk_skb programs"),
-    (Capability.PERFMON, State.WARNING, "lets programs keep pointers in maps and read the kernel"),
+    (Capability.PERFMON, State.WARNING, "lets programs move packet pointers by variables, and read the kernel"),
     (Capability.NET_RAW, State.WARNING, "opens packet sockets (bpf.raw_socket)"),
 )
 

@@ -22,7 +22,7 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.map_create import kernel_name
-from pyebpf.runtime.privilege import program_need
+from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
 from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
 from pyebpf.uapi.constants import BpfCmd, ProgType
 
@@ -160,7 +160,11 @@ def _kernel_version() -> int:
 def _failure(code: int, linked: Linked, log: str) -> BpfError:
     program = linked.program
     if log.strip():
-        return VerifierError(code, program.name, log)
+        refused = VerifierError(code, program.name, log)
+        if "!root" in log and (missing := lacking(Need.PERFMON)):
+            command = setcap_command(missing)
+            refused.detail = f"the verifier allows this with CAP_PERFMON, which this process lacks; `{command}`"
+        return refused
     found = error(code, Phase.PROG_LOAD, repr(program.name), need=program_need(program.prog_type))
     attach = program.attach_type.name if program.attach_type is not None else "none"
     if isinstance(found, PermissionDenied):

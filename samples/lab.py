@@ -1,4 +1,4 @@
-"""Support for the samples: two network namespaces of their own, joined by a veth pair.
+"""Support for the samples: whether this process may do things for real, and two network namespaces to do them in.
 
 left: veth0, 10.99.0.1, fd99::1   <──>   right: veth1, 10.99.0.2, fd99::2
 """
@@ -13,8 +13,39 @@ import socket
 import subprocess
 from collections.abc import Iterator
 
+import pyebpf as bpf
+
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def may_load(*programs: bpf.Program) -> bool:
+    """Whether the kernel takes the programs from this process; where not, samples run them in the built-in machine."""
+    try:
+        for program in programs:
+            program.load()
+    except bpf.BpfError:
+        return False
+    return True
+
+
+def may_sniff() -> bool:
+    """Whether this process may open packet sockets."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except (AttributeError, PermissionError):  # not Linux, or no CAP_NET_RAW
+        return False
+    return True
+
+
+def may_make_namespaces() -> bool:
+    """Whether this process may enter network namespaces."""
+    try:
+        with open("/proc/self/ns/net", "rb") as home:
+            _enter(home.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _ip(*words: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterator
 
-from lab import Lab
+from frames import udp
+from lab import Lab, may_load, may_make_namespaces
 
 import pyebpf as bpf
 from pyebpf import be16, be32, u32, u64
@@ -22,6 +24,8 @@ class Network:
 
 
 networks = bpf.LpmTrie[Network, u32](max_entries=1024)
+ADDRESSES = ("10.99.0.1", "10.99.0.77")
+
 verdicts = bpf.PerCpuArray[u32, u64](max_entries=2)
 
 
@@ -41,10 +45,8 @@ def network(text: str) -> Network:
     return Network(prefixlen=parsed.prefixlen, address=int(parsed.network_address))
 
 
-def main() -> None:
-    """Block 10.99.0.0/24 but for 10.99.0.1, and send a datagram from each of two addresses."""
-    networks[network("10.99.0.0/24")] = 1
-    networks[network("10.99.0.1/32")] = 0
+def send() -> Iterator[tuple[str, bytes | None]]:
+    """Send a datagram from each address through a veth pair: what arrives."""
     with Lab() as lab:
         lab.add_address("left", "10.99.0.77/24")
         with (
@@ -54,14 +56,29 @@ def main() -> None:
         ):
             receiver.bind(("10.99.0.2", 5000))
             receiver.settimeout(0.3)
-            for address in ("10.99.0.1", "10.99.0.77"):
+            for address in ADDRESSES:
                 with lab.inside("left"), socket.socket(type=socket.SOCK_DGRAM) as sender:
                     sender.bind((address, 0))
                     sender.sendto(b"hello", ("10.99.0.2", 5000))
                 try:
-                    print(f"{address}: {receiver.recv(16).decode()!r}")
+                    yield address, receiver.recv(16)
                 except TimeoutError:
-                    print(f"{address}: dropped")
+                    yield address, None
+
+
+def feed() -> Iterator[tuple[str, bytes | None]]:
+    """Run the program on the same datagrams."""
+    for address in ADDRESSES:
+        verdict = lpm_block.run(udp((address, 40000), ("10.99.0.2", 5000), b"hello")).verdict
+        yield address, b"hello" if verdict == bpf.XDP_PASS else None
+
+
+def main() -> None:
+    """Block 10.99.0.0/24 but for 10.99.0.1, and see what becomes of datagrams from two addresses."""
+    networks[network("10.99.0.0/24")] = 1
+    networks[network("10.99.0.1/32")] = 0
+    for address, received in send() if may_load(lpm_block) and may_make_namespaces() else feed():
+        print(f"{address}: {'dropped' if received is None else repr(received.decode())}")
     print(f"passed {verdicts.total(0)}, dropped {verdicts.total(1)}")
 
 

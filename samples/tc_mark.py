@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
-from lab import Lab
+from frames import udp
+from lab import Lab, may_load, may_make_namespaces
 
 import pyebpf as bpf
 from pyebpf import be16, u8, u16, u32, u64
 
 bpf.license("GPL")
+
+PORTS = (7000, 7001, 7013)
+SK_BUFF = 192  # bytes of the context, struct __sk_buff
 
 marks = bpf.HashMap[u16, u32](max_entries=16)
 seen = bpf.HashMap[u32, u64](max_entries=16, default=0)
@@ -31,13 +36,11 @@ def drop_marked(skb: bpf.SkBuff) -> int:
     return bpf.TC_ACT_SHOT if skb.mark == 13 else bpf.TC_ACT_OK
 
 
-def main() -> None:
-    """Send datagrams to three ports of the other side; those with mark 13 do not arrive."""
-    marks.update(7001, 7)
-    marks.update(7013, 13)
+def send() -> Iterator[tuple[int, bytes | None]]:
+    """Send a datagram to each port of the other side: what arrives."""
     with Lab() as lab:
         with lab.inside("right"):
-            receivers = {port: socket.socket(type=socket.SOCK_DGRAM) for port in (7000, 7001, 7013)}
+            receivers = {port: socket.socket(type=socket.SOCK_DGRAM) for port in PORTS}
             for port, receiver in receivers.items():
                 receiver.bind(("10.99.0.2", port))
                 receiver.settimeout(0.3)
@@ -50,10 +53,27 @@ def main() -> None:
             for port, receiver in receivers.items():
                 sender.sendto(b"hello", ("10.99.0.2", port))
                 try:
-                    print(f"port {port}: {receiver.recv(16).decode()!r}")
+                    yield port, receiver.recv(16)
                 except TimeoutError:
-                    print(f"port {port}: dropped")
+                    yield port, None
                 receiver.close()
+
+
+def feed() -> Iterator[tuple[int, bytes | None]]:
+    """Run one program after the other on the same datagrams; the context hands the mark on."""
+    for port in PORTS:
+        frame = udp(("10.99.0.1", 40000), ("10.99.0.2", port), b"hello")
+        marked = set_mark.run(frame, context=bytes(SK_BUFF))
+        verdict = drop_marked.run(frame, context=marked.ctx).verdict
+        yield port, None if verdict == bpf.TC_ACT_SHOT else b"hello"
+
+
+def main() -> None:
+    """Datagrams with mark 13 do not arrive at the other side."""
+    marks.update(7001, 7)
+    marks.update(7013, 13)
+    for port, received in send() if may_load(set_mark, drop_marked) and may_make_namespaces() else feed():
+        print(f"port {port}: {'dropped' if received is None else repr(received.decode())}")
     for mark, count in sorted(seen.items()):
         print(f"mark {mark}: {count} packets")
 
