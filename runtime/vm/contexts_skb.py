@@ -31,6 +31,8 @@ _LOOPBACK: Final = 1
 _HEADROOM: Final = 64
 _GSO_LEGACY_MAX_SIZE: Final = 65536
 _GSO_MAX_SEGS: Final = 0xFFFF
+UNSET: Final = 0xFFFF
+"""The place of a transport header that was never set."""
 _NET_OFFSET: Final = -0x100000
 _LINK_OFFSET: Final = -0x200000
 _GIVEN: Final = (
@@ -72,11 +74,20 @@ def ethernet_protocol(kind: int, payload: bytes | bytearray | memoryview) -> int
     return _ETH_P_802_3 if payload[:2] == b"\xff\xff" else _ETH_P_802_2
 
 
-class SkbContext:
-    """One packet and its ``__sk_buff``. Offsets count from where the program's data starts.
+def check_header(frame: bytes) -> None:
+    """Refuse what the test run refuses: frames of an IP version that are shorter than its header."""
+    kind = int.from_bytes(frame[12:14], "big")
+    least = {ETH_P_IP: 20, ETH_P_IPV6: 40}.get(kind, 0)
+    if len(frame) < ETHERNET + least:
+        raise refused(f"a frame of IP has at least {ETHERNET + least} bytes, not {len(frame)}")
 
-    ``mac`` and ``network`` are where these headers start, ``transport`` too, ``None`` if nobody said so.
-    ``csum_level``: how many checksums were found good, ``None`` if none were looked at.
+
+class SkbContext:
+    """One packet and its ``__sk_buff``. Offsets in its methods count from where the program's data starts.
+
+    ``headroom``, ``mac_at``, ``network_at`` and ``transport_at`` are counted as the kernel counts them, in 16 bits from
+    the start of the buffer, because what some helpers do depends on it. ``csum_level``: how many checksums were found
+    good, ``None`` if none were looked at.
     """
 
     def __init__(self, memory: Memory, prog_type: ProgType, data: bytes, ctx: bytes | None) -> None:
@@ -85,11 +96,15 @@ class SkbContext:
             raise refused(
                 f"a test run takes frames of {ETHERNET} to {PAGE - _HEADROOM - SHARED_INFO} bytes, not {len(data)}"
             )
+        if not stream:
+            check_header(data)
         given = None if ctx is None else whole_context(ctx, SK_BUFF.size)
         self.memory = memory
         self.prog_type = prog_type
         self.link_layer = prog_type in _TC
-        self.transport: int | None = None
+        self.headroom = _HEADROOM
+        self.transport_at = UNSET
+        self.mac_length = 0
         self.csum_level: int | None = None
         self.encapsulated = False
         self.hashed = False
@@ -98,13 +113,12 @@ class SkbContext:
         self.fields = Fields(memory, SK_BUFF)
         self.address = self.fields.region.address
         self.before = b""
-        self.mac = self.network = 0
+        self.mac_at = self.network_at = _HEADROOM
         if stream:
             self._place(bytearray(data))
         else:
             self._receive(data)
             self.fields.set("ifindex", _LOOPBACK)
-            self.fields.set("wire_len", self.size)
         self._socket = memory.map(bytearray(), "the socket of the test run", writable=False)
         self.fields.set("sk", self._socket.address)
         if given is not None:
@@ -119,23 +133,23 @@ class SkbContext:
         if any(destination):  # the address of the loopback device is all zeros
             self.fields.set("pkt_type", _PACKET_MULTICAST if destination[0] & 1 else _PACKET_OTHERHOST)
         if self.link_layer:
-            self.network = ETHERNET
             self._place(bytearray(data))
         else:
-            self.before, self.mac = data[:ETHERNET], -ETHERNET
+            self.before = data[:ETHERNET]
+            self.headroom += ETHERNET
             self._place(bytearray(payload))
+        self.network_at = _HEADROOM + ETHERNET
         if protocol == ETH_P_IP:
-            self._addresses(_AF_INET, payload, 20, 12, 4)
+            self._addresses(_AF_INET, payload, 12, 4)
         elif protocol == ETH_P_IPV6:
-            self._addresses(_AF_INET6, payload, 40, 8, 16)
+            self._addresses(_AF_INET6, payload, 8, 16)
 
-    def _addresses(self, family: int, payload: bytes, header: int, at: int, size: int) -> None:
+    def _addresses(self, family: int, payload: bytes, at: int, size: int) -> None:
         self.fields.set("family", family)
-        if len(payload) >= header:
-            version = "4" if family == _AF_INET else "6"
-            self.fields.set(f"local_ip{version}", int.from_bytes(payload[at : at + size], sys.byteorder))
-            remote = payload[at + size : at + 2 * size]
-            self.fields.set(f"remote_ip{version}", int.from_bytes(remote, sys.byteorder))
+        version = "4" if family == _AF_INET else "6"
+        self.fields.set(f"local_ip{version}", int.from_bytes(payload[at : at + size], sys.byteorder))
+        remote = payload[at + size : at + 2 * size]
+        self.fields.set(f"remote_ip{version}", int.from_bytes(remote, sys.byteorder))
 
     def _take(self, given: bytes) -> None:
         """Honour the user's context as convert___skb_to_skb() does."""
@@ -147,7 +161,6 @@ class SkbContext:
             at = next(index for index, byte in enumerate(allowed) if byte)
             field = next((n for n, (s, e) in self.fields.places.items() if s <= at < e), f"byte {at}")
             raise refused(f"the context must not set {field}")
-        old_length = self.fields.get("wire_len")
         for name in _GIVEN:
             self.fields.load(name, given)
         if self.fields.get("ifindex") > _LOOPBACK:
@@ -155,12 +168,28 @@ class SkbContext:
         self.fields.set("ifindex", _LOOPBACK)
         length = self.fields.get("wire_len")
         if length == 0:
-            self.fields.set("wire_len", old_length)
+            self.fields.set("wire_len", self.size)
         elif not self.size <= length <= _GSO_LEGACY_MAX_SIZE:
             raise refused(f"wire_len must be at least the packet's length, {self.size}")
         if self.fields.get("gso_segs") > _GSO_MAX_SEGS:
             raise refused(f"gso_segs must be at most {_GSO_MAX_SEGS}")
         self.fields.set("gso_size", self.fields.get("gso_size") & 0xFFFF)
+
+    @property
+    def mac(self) -> int:
+        """Where the MAC header starts."""
+        return self.mac_at - self.headroom
+
+    @property
+    def network(self) -> int:
+        """Where the network header starts."""
+        return self.network_at - self.headroom
+
+    @property
+    def least(self) -> int:
+        """How far the packet may be cut (__bpf_skb_min_len): to its transport header, if there is one that counts."""
+        offset = self.transport_at - self.headroom
+        return offset if self.transport_at != UNSET and offset > 0 else max(0, self.network)
 
     @property
     def protocol(self) -> int:
@@ -224,12 +253,26 @@ class SkbContext:
         found = self.read(offset, size)
         return None if found is None else int.from_bytes(found, "big")
 
+    def need_headroom(self, size: int) -> None:
+        """skb_cow: move to a buffer with room in front. That of the transport header moves too, even one that was never
+        set, which counts from then on."""
+        if size <= self.headroom:
+            return
+        more = -(-(size - self.headroom) // _HEADROOM) * _HEADROOM
+        self.headroom += more
+        self.mac_at += more
+        self.network_at += more
+        self.transport_at = self.transport_at + more & 0xFFFF
+
     def grow_front(self, at: int, size: int) -> None:
         """Insert ``size`` zeros at offset ``at``: what is before it moves to the front."""
+        self.need_headroom(size)
+        self.headroom -= size
         self._place(self.packet[:at] + bytearray(size) + self.packet[at:])
 
     def cut(self, at: int, size: int) -> None:
-        """Take ``size`` bytes at offset ``at`` out."""
+        """Take ``size`` bytes at offset ``at`` out: what is before it moves back."""
+        self.headroom += size
         self._place(self.packet[:at] + self.packet[at + size :])
 
     def resize(self, size: int) -> None:

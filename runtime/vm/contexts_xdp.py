@@ -15,6 +15,7 @@ _HEADROOM: Final = 256
 _FRAME_INFO: Final = 40
 """Bytes of ``struct xdp_frame``, which the kernel keeps at the start of the page."""
 _MOST_METADATA: Final = 252
+_MOST_FRAGMENTS: Final = 17
 _LOOPBACK: Final = 1
 
 
@@ -24,7 +25,8 @@ def bad_metadata(size: int) -> bool:
 
 
 class XdpContext:
-    """One frame and its ``xdp_md``. ``meta``, ``data`` and ``end`` are offsets in the page."""
+    """One frame and its ``xdp_md``. ``meta``, ``data`` and ``end`` are offsets in the page. What does not fit it lies in
+    ``fragments``, which programs reach by helpers only."""
 
     def __init__(
         self, memory: Memory, attach_type: AttachType | None, data: bytes, ctx: bytes | None
@@ -35,10 +37,16 @@ class XdpContext:
         self.fields = Fields(memory, XDP_MD)
         self.address = self.fields.region.address
         self._given = ctx
-        metadata = 0 if ctx is None else self._check(whole_context(ctx, XDP_MD.size), len(data))
-        most = PAGE - _HEADROOM + metadata - SHARED_INFO
-        if not ETHERNET <= len(data) <= most:
-            raise refused(f"a test run takes frames of {ETHERNET} to {most} bytes here, not {len(data)}")
+        metadata, linear = 0, len(data)
+        if ctx is not None:
+            metadata, linear = self._check(whole_context(ctx, XDP_MD.size), len(data))
+        if len(data) - metadata < ETHERNET:
+            raise refused(f"a test run takes frames of at least {ETHERNET} bytes, not {len(data) - metadata}")
+        linear = min(linear, PAGE - _HEADROOM + metadata - SHARED_INFO)
+        rest, data = data[linear:], data[:linear]
+        self.fragments = [bytearray(rest[at : at + PAGE]) for at in range(0, len(rest), PAGE)]
+        if len(self.fragments) > _MOST_FRAGMENTS:
+            raise refused(f"a frame has at most {_MOST_FRAGMENTS} pages more", errno.ENOMEM)
         self.page = bytearray(PAGE)
         self.data = _HEADROOM
         self.meta = _HEADROOM - metadata
@@ -48,15 +56,15 @@ class XdpContext:
         self.fields.set("ingress_ifindex", _LOOPBACK)
         self._place()
 
-    def _check(self, ctx: bytes, size: int) -> int:
-        """How much metadata the user's context says that there is."""
+    def _check(self, ctx: bytes, size: int) -> tuple[int, int]:
+        """How much metadata the user's context says that there is, and how many bytes lie in one piece with it."""
         given = {
             name: int.from_bytes(ctx[start:end], sys.byteorder)
             for name, (start, end) in self.fields.places.items()
         }
-        if given["data_meta"] or given["data_end"] != size or given["data"] > size:
-            raise refused("data_meta must be 0, data_end the size, data between them")
-        if bad_metadata(given["data"]):
+        if given["data_meta"] or not given["data"] <= given["data_end"] <= size:
+            raise refused("data_meta must be 0, data_end at most the size, data between them")
+        if bad_metadata(given["data"]) or given["data"] > _HEADROOM - _FRAME_INFO:
             raise refused(f"there cannot be {given['data']} bytes of metadata")
         if given["egress_ifindex"] or (given["rx_queue_index"] and not given["ingress_ifindex"]):
             raise refused("egress_ifindex must not be set, rx_queue_index only with ingress_ifindex")
@@ -64,7 +72,7 @@ class XdpContext:
             raise refused(f"there is no interface {given['ingress_ifindex']} here", errno.ENODEV)
         if given["rx_queue_index"]:
             raise refused("the loopback interface has one queue")
-        return given["data"]
+        return given["data"], given["data_end"]
 
     def _place(self) -> None:
         self._frame = self.memory.map(self.page[self.meta : self.end], "the packet", low=True)
@@ -96,6 +104,8 @@ class XdpContext:
 
     def adjust_tail(self, delta: int) -> int:
         """bpf_xdp_adjust_tail; what is added is zero."""
+        if self.fragments:
+            return self._shrink_fragments(-delta) if delta < 0 else self._grow_fragment(delta)
         end = self.end + delta
         self._collect()
         result = -errno.EINVAL
@@ -120,20 +130,55 @@ class XdpContext:
         self._place()
         return result
 
+    def _grow_fragment(self, size: int) -> int:
+        if size > PAGE - len(self.fragments[-1]):
+            return -errno.EINVAL
+        self.fragments[-1] += bytes(size)
+        return 0
+
+    def _shrink_fragments(self, size: int) -> int:
+        if size > self.size - ETHERNET:
+            return -errno.EINVAL
+        while self.fragments and size:
+            taken = min(size, len(self.fragments[-1]))
+            del self.fragments[-1][len(self.fragments[-1]) - taken :]
+            size -= taken
+            if not self.fragments[-1]:
+                self.fragments.pop()
+        if size:
+            self._collect()
+            self.end -= size
+            self._place()
+        return 0
+
     @property
     def size(self) -> int:
-        """Bytes of the packet, without metadata."""
-        return self.end - self.data
+        """Bytes of the packet, without metadata, with fragments."""
+        return self.end - self.data + sum(map(len, self.fragments))
 
-    def view(self, offset: int, size: int) -> memoryview | int:
-        """``size`` bytes of the packet, shared; ``-errno`` as bpf_xdp_load_bytes answers outside."""
+    def _refusal(self, offset: int, size: int) -> int:
         if offset > 0xFFFF or size > 0xFFFF:
             return -errno.EFAULT
-        if offset + size > self.size:
-            return -errno.EINVAL
+        return -errno.EINVAL if offset + size > self.size else 0
+
+    def _pieces(self) -> list[memoryview]:
         assert self._frame is not None
-        start = offset + self.data - self.meta
-        return memoryview(self._frame.data)[start : start + size]
+        first = memoryview(self._frame.data)[self.data - self.meta :]
+        return [first, *(memoryview(fragment) for fragment in self.fragments)]
+
+    def read(self, offset: int, size: int) -> bytes | int:
+        """``size`` bytes of the packet; ``-errno`` as bpf_xdp_load_bytes answers outside."""
+        refusal = self._refusal(offset, size)
+        return refusal if refusal else b"".join(self._pieces())[offset : offset + size]
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Store bytes into the packet; ``-errno`` as bpf_xdp_store_bytes answers outside."""
+        refusal = self._refusal(offset, len(data))
+        for piece in () if refusal else self._pieces():
+            here = data[: max(0, len(piece) - offset)]
+            piece[offset : offset + len(here)] = here
+            data, offset = data[len(here) :], max(0, offset - len(piece))
+        return refusal
 
     def load(self, offset: int, size: int) -> int | None:
         """``ld_abs`` is not for XDP programs: ``None``."""
@@ -142,7 +187,7 @@ class XdpContext:
     def results(self) -> tuple[bytes, bytes]:
         """Metadata and packet; the context with ``data`` and ``data_end`` counted from the metadata."""
         assert self._frame is not None
-        packet = bytes(self._frame.data)
+        packet = bytes(self._frame.data) + b"".join(self.fragments)
         after = bytearray(self._given or b"")
         if after:
             start, end = self.fields.places["data"]

@@ -12,7 +12,7 @@ from typing import Final
 from pyebpf.runtime.vm import checksums, packets
 from pyebpf.runtime.vm.contexts_skb import ETH_P_IP, ETH_P_IPV6, SkbContext
 from pyebpf.runtime.vm.errors import BadArgument, MissingHelper
-from pyebpf.runtime.vm.run import M64, HelperImplementation, Run
+from pyebpf.runtime.vm.run import HelperImplementation, Run
 from pyebpf.uapi import constants as c
 
 _M32: Final = 0xFFFF_FFFF
@@ -23,6 +23,7 @@ _MANGLED_0: Final = 0xFFFF
 _CSUM_FLAGS: Final = (
     c.BPF_F_HDR_FIELD_MASK | c.BPF_F_PSEUDO_HDR | c.BPF_F_MARK_MANGLED_0 | c.BPF_F_MARK_ENFORCE | c.BPF_F_IPV6
 )
+_CLOCK_TAI: Final = 2
 _HEADER_MAC: Final = 0
 _HEADER_NET: Final = 1
 
@@ -216,7 +217,7 @@ def skb_set_tstamp(run: Run, ctx: int, stamp: int, kind: int, r4: int, r5: int) 
     if skb.protocol not in (ETH_P_IP, ETH_P_IPV6):
         return -errno.EOPNOTSUPP
     kind &= _M32
-    if kind > 2 or (kind == 0) == bool(stamp & M64):
+    if kind > _CLOCK_TAI or (kind and not stamp):
         return -errno.EINVAL
     skb.fields.set("tstamp", stamp)
     skb.fields.set("tstamp_type", kind)

@@ -45,20 +45,16 @@ def xdp_get_buff_len(run: Run, ctx: int, r2: int, r3: int, r4: int, r5: int) -> 
 
 def xdp_load_bytes(run: Run, ctx: int, offset: int, buffer: int, size: int, r5: int) -> int:
     """Copy out of the frame."""
-    found = _frame(run, ctx).view(offset & _M32, size & _M32)
+    found = _frame(run, ctx).read(offset & _M32, size & _M32)
     if isinstance(found, int):
         return found
-    run.memory.write(buffer, bytes(found))
+    run.memory.write(buffer, found)
     return 0
 
 
 def xdp_store_bytes(run: Run, ctx: int, offset: int, buffer: int, size: int, r5: int) -> int:
     """Copy into the frame."""
-    found = _frame(run, ctx).view(offset & _M32, size & _M32)
-    if isinstance(found, int):
-        return found
-    found[:] = run.memory.read(buffer, size & _M32)
-    return 0
+    return _frame(run, ctx).write(offset & _M32, run.memory.read(buffer, size & _M32))
 
 
 TABLE: Final[dict[str, HelperImplementation]] = {

@@ -42,8 +42,8 @@ _ROOM_FLAGS: Final = (
     | _DECAP
     | c.BPF_F_ADJ_ROOM_NO_CSUM_RESET
 )
-_ROOM_NET: Final = 0
-_ROOM_MAC: Final = 1
+_VLANS: Final = frozenset({ETH_P_8021Q, ETH_P_8021AD})
+_MOST_TAGS: Final = 8
 
 
 def _tagged(skb: SkbContext) -> bool:
@@ -59,7 +59,7 @@ def _set_tag(skb: SkbContext, protocol: int, tci: int) -> None:
 def vlan_push(skb: SkbContext, protocol: int, tci: int) -> int:
     """bpf_skb_vlan_push. ``protocol`` in network order; anything but the two VLAN protocols means 802.1Q."""
     kind = big_endian(protocol)
-    if kind not in (ETH_P_8021Q, ETH_P_8021AD):
+    if kind not in _VLANS:
         kind = ETH_P_8021Q
     if _tagged(skb):
         if skb.mac != 0:
@@ -69,8 +69,8 @@ def vlan_push(skb: SkbContext, protocol: int, tci: int) -> int:
         skb.grow_front(12, _VLAN)
         skb.packet[12:16] = tag
         skb.protocol = old
-        if skb.transport is not None:
-            skb.transport += _VLAN
+        skb.mac_at -= _VLAN
+        skb.network_at -= _VLAN
     else:
         skb.renew()
     _set_tag(skb, kind, tci)
@@ -84,14 +84,14 @@ def vlan_pop(skb: SkbContext) -> int:
         for name in ("vlan_present", "vlan_proto", "vlan_tci"):
             skb.fields.set(name, 0)
     else:
-        if skb.protocol not in (ETH_P_8021Q, ETH_P_8021AD):
+        if skb.protocol not in _VLANS:
             return 0
         tci = _take_tag(skb)
         if tci < 0:
             return tci
     # The next tag takes the place beside the packet.
     kind = skb.protocol
-    if kind not in (ETH_P_8021Q, ETH_P_8021AD):
+    if kind not in _VLANS:
         return 0
     tci = _take_tag(skb)
     if tci < 0:
@@ -109,28 +109,33 @@ def _take_tag(skb: SkbContext) -> int:
     tci = int.from_bytes(skb.packet[14:16], "big")
     skb.protocol = ethernet_protocol(int.from_bytes(skb.packet[16:18], "big"), skb.packet[18:20])
     skb.cut(12, _VLAN)
-    skb.network = max(skb.network - _VLAN, ETHERNET)
-    if skb.transport is not None:
-        skb.transport -= _VLAN
+    skb.mac_at += _VLAN
+    skb.network_at = max(skb.network_at, skb.headroom + ETHERNET)
+    skb.mac_length = skb.network - skb.mac
     return tci
 
 
 def _push_header(skb: SkbContext, at: int, size: int) -> None:
-    """bpf_skb_net_hdr_push: the headers' offsets stay, as the data starts earlier."""
-    same = skb.transport == skb.network
+    """bpf_skb_net_hdr_push."""
+    skb.need_headroom(size)
+    same = skb.transport_at == skb.network_at
     skb.grow_front(at, size)
-    if skb.transport is not None:
-        skb.transport = skb.network if same else skb.transport + size
+    skb.mac_at -= size
+    skb.network_at -= size
+    if same:
+        skb.transport_at = skb.network_at
 
 
 def _pop_header(skb: SkbContext, at: int, size: int) -> int:
     """bpf_skb_net_hdr_pop."""
     if at + size > skb.size:
         return -errno.ENOMEM
-    same = skb.transport == skb.network
+    same = skb.transport_at == skb.network_at
     skb.cut(at, size)
-    if skb.transport is not None:
-        skb.transport = skb.network if same else skb.transport - size
+    skb.mac_at += size
+    skb.network_at += size
+    if same:
+        skb.transport_at = skb.network_at
     return 0
 
 
@@ -211,7 +216,6 @@ def _grow(skb: SkbContext, at: int, size: int, flags: int) -> int:
         return -_ENOTSUPP
     inner_mac = flags >> _ENCAP_L2_SHIFT
     mac_size = skb.network - skb.mac
-    inner_network = skb.network
     if flags & _ENCAP_L3:
         if (
             flags & _ENCAP_L3 == _ENCAP_L3
@@ -227,9 +231,9 @@ def _grow(skb: SkbContext, at: int, size: int, flags: int) -> int:
     if flags & _ENCAP_L3:
         outer = ETH_P_IPV6 if flags & c.BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 else ETH_P_IP
         skb.encapsulated = True
-        skb.network = mac_size
+        skb.network_at = skb.headroom + mac_size
         if flags & _ENCAP_L4:
-            skb.transport = inner_network + _BASE[outer]
+            skb.transport_at = skb.network_at + _BASE[outer]
         skb.protocol = outer
     return 0
 
@@ -248,8 +252,7 @@ def _shrink(skb: SkbContext, at: int, size: int, flags: int) -> int:
 
 def change_tail(skb: SkbContext, size: int, flags: int) -> int:
     """bpf_skb_change_tail."""
-    least = skb.network if skb.transport is None else skb.transport
-    if flags or size > _LONGEST or size < least:
+    if flags or size > _LONGEST or size < skb.least:
         return -errno.EINVAL
     if skb.encapsulated:
         return -_ENOTSUPP
@@ -266,17 +269,32 @@ def change_head(skb: SkbContext, size: int, flags: int) -> int:
     if flags or total > 0xFFFF_FFFF or (not skb.gso and total > _LONGEST):
         return -errno.EINVAL
     skb.grow_front(0, size)
-    skb.network += size
-    if skb.transport is not None:
-        skb.transport += size
-    skb.mac = 0
+    skb.mac_at = skb.headroom
+    skb.mac_length = skb.network - skb.mac & 0xFFFF
     skb.before = b""
+    return 0
+
+
+def _inner_protocol(skb: SkbContext) -> int:
+    """vlan_get_protocol: what is behind the VLAN tags; 0 where they do not end."""
+    kind = skb.protocol
+    at = ETHERNET
+    if kind in _VLANS and skb.mac_length:
+        at = skb.mac_length - _VLAN
+    for _ in range(_MOST_TAGS):
+        if kind not in _VLANS:
+            return kind
+        tag = skb.read(at, _VLAN) if at >= 0 else None
+        if tag is None:
+            return 0
+        kind, at = int.from_bytes(tag[2:], "big"), at + _VLAN
     return 0
 
 
 def set_congestion(skb: SkbContext) -> int:
     """bpf_skb_ecn_set_ce: 1 if the packet is marked now, 0 if it does not take part."""
-    header = _BASE.get(skb.protocol)
+    protocol = _inner_protocol(skb)
+    header = _BASE.get(protocol)
     at = skb.network
     if header is None or skb.size < header:
         return 0
@@ -284,7 +302,7 @@ def set_congestion(skb: SkbContext) -> int:
     if at + header > skb.size:
         return 0
     packet = skb.packet
-    if skb.protocol == ETH_P_IPV6:
+    if protocol == ETH_P_IPV6:
         if not packet[at + 1] & 0x30:
             return 0
         packet[at + 1] |= 0x30

@@ -1,0 +1,300 @@
+"""Scripts of helper calls, each done twice: by a program in the kernel, and by the machine's helpers called directly.
+
+A script is a list of steps. In the kernel it becomes straight-line code that leaves every result in a map; in the
+machine no code runs at all, so a difference is one of helpers, maps or contexts. Compared are the results, the buffers
+that were passed, context fields, the packet, the context given back and what user space sees in the maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyebpf.backend.insn import CALL, EXIT, LD_IMM64, Alu, Insn, Jmp, Source, alu, encode, jump, ldx, stx
+from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.runtime.load import load
+from pyebpf.runtime.maps import Map, MappingMap
+from pyebpf.runtime.vm.contexts import make_context
+from pyebpf.runtime.vm.environment import Environment
+from pyebpf.runtime.vm.helpers import HELPERS
+from pyebpf.runtime.vm.maps import make_map, user_view
+from pyebpf.runtime.vm.memory import Memory
+from pyebpf.runtime.vm.run import M64, Run
+from pyebpf.uapi.constants import MapType, ProgType
+from pyebpf.uapi.contexts import SK_BUFF, XDP_MD
+from pyebpf.uapi.helpers import helper_by_name
+
+SCRATCH = "scratch"
+_CTX, _BASE = 6, 7
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Memory of the program with this content at first; compared afterwards."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class MapName:
+    """A map as an argument."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Ctx:
+    """The context as an argument."""
+
+
+Argument = int | Buffer | MapName | Ctx
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call a helper and keep its result. ``peek``: the result is an address: keep what it points to, so many bytes of
+    1, 2, 4 or 8, and whether it is null."""
+
+    helper: str
+    args: tuple[Argument, ...]
+    peek: int = 0
+
+
+@dataclass(frozen=True)
+class Field:
+    """Keep a field of the context."""
+
+    name: str
+
+
+Step = Call | Field
+
+
+@dataclass
+class Script:
+    """What is run, on which input."""
+
+    prog_type: ProgType
+    steps: Sequence[Step]
+    data: bytes
+    maps: Sequence[MapSpec] = ()
+    ctx: bytes | None = None
+    section: str = ""
+
+
+@dataclass
+class Outcome:
+    """What a run left. ``results``: one per step; ``maps``: what user space sees in each."""
+
+    results: list[int]
+    buffers: list[bytes]
+    packet: bytes
+    ctx: bytes
+    maps: dict[str, object] = field(default_factory=dict)
+
+
+def _layout(steps: Sequence[Step]) -> tuple[list[list[int]], int]:
+    """The offset of every buffer in the scratch memory, behind the results; and its size."""
+    end = 16 * len(steps)
+    places = []
+    for step in steps:
+        mine = []
+        for arg in step.args if isinstance(step, Call) else ():
+            mine.append(end)
+            if isinstance(arg, Buffer):
+                end += (len(arg.data) + 7) & ~7
+        places.append(mine)
+    return places, max(end, 8)
+
+
+def initial(steps: Sequence[Step]) -> bytes:
+    """The scratch memory before the run."""
+    places, size = _layout(steps)
+    memory = bytearray(size)
+    for step, mine in zip(steps, places, strict=True):
+        for arg, at in zip(step.args if isinstance(step, Call) else (), mine, strict=True):
+            if isinstance(arg, Buffer):
+                memory[at : at + len(arg.data)] = arg.data
+    return bytes(memory)
+
+
+def buffers(steps: Sequence[Step], memory: bytes | bytearray) -> list[bytes]:
+    """The buffers of all steps."""
+    places, _ = _layout(steps)
+    return [
+        bytes(memory[at : at + len(arg.data)])
+        for step, mine in zip(steps, places, strict=True)
+        for arg, at in zip(step.args if isinstance(step, Call) else (), mine, strict=True)
+        if isinstance(arg, Buffer)
+    ]
+
+
+def _field(prog_type: ProgType, name: str) -> tuple[int, int]:
+    layout = XDP_MD if prog_type is ProgType.XDP else SK_BUFF
+    found = layout.field(name)
+    assert found is not None
+    return found.offset, found.size
+
+
+def program(script: Script) -> ObjectSpec:
+    """The script as an object."""
+    places, size = _layout(script.steps)
+    code: list[Insn] = []
+    relocations: list[Relocation] = []
+
+    def mov(dst: int, src: int) -> None:
+        code.append(Insn(alu(Alu.MOV, Source.X), dst, src))
+
+    def imm(dst: int, value: int) -> None:
+        code.append(Insn(LD_IMM64, dst, imm=value & M64))
+
+    def add(dst: int, value: int) -> None:
+        code.append(Insn(alu(Alu.ADD, Source.K), dst, imm=value))
+
+    def map_address(dst: int, name: str) -> None:
+        relocations.append(Relocation(sum(i.slots for i in code), RelocKind.MAP, name))
+        code.append(Insn(LD_IMM64, dst))
+
+    mov(_CTX, 1)
+    code.append(Insn(alu(Alu.MOV, Source.K), 0))
+    code.append(Insn(stx(4), 10, 0, -4))
+    mov(2, 10)
+    add(2, -4)
+    map_address(1, SCRATCH)
+    code.append(Insn(CALL, imm=1))
+    code.append(Insn(jump(Jmp.JNE, Source.K), 0, offset=1))
+    code.append(Insn(EXIT))
+    mov(_BASE, 0)
+    for index, (step, mine) in enumerate(zip(script.steps, places, strict=True)):
+        if isinstance(step, Field):
+            offset, width = _field(script.prog_type, step.name)
+            code.append(Insn(ldx(width), 0, _CTX, offset))
+            code.append(Insn(stx(8), _BASE, 0, 16 * index))
+            continue
+        for register, (arg, at) in enumerate(zip(step.args, mine, strict=True), 1):
+            match arg:
+                case int():
+                    imm(register, arg)
+                case Buffer():
+                    mov(register, _BASE)
+                    add(register, at)
+                case MapName():
+                    map_address(register, arg.name)
+                case Ctx():
+                    mov(register, _CTX)
+        code.append(Insn(CALL, imm=_id(step.helper)))
+        if step.peek:
+            code.append(Insn(alu(Alu.MOV, Source.K), 1, imm=0))
+            code.append(Insn(jump(Jmp.JEQ, Source.K), 0, offset=3))
+            code.append(Insn(alu(Alu.MOV, Source.K), 1, imm=1))
+            code.append(Insn(ldx(step.peek), 2, 0, 0))
+            code.append(Insn(stx(8), _BASE, 2, 16 * index))
+            code.append(Insn(stx(8), _BASE, 1, 16 * index + 8))
+        else:
+            code.append(Insn(stx(8), _BASE, 0, 16 * index))
+    code.append(Insn(alu(Alu.MOV, Source.K), 0, imm=0))
+    code.append(Insn(EXIT))
+    maps = {spec.name: spec for spec in script.maps}
+    maps[SCRATCH] = MapSpec(SCRATCH, MapType.ARRAY, 4, size, 1)
+    made = ProgramSpec(
+        "script", encode(code), relocations=tuple(relocations), prog_type=script.prog_type, section="socket"
+    )
+    return ObjectSpec(programs={"script": made}, maps=maps, license="GPL")
+
+
+def _id(name: str) -> int:
+    found = helper_by_name(name)
+    assert found is not None
+    return found.id
+
+
+def contents(found: Map) -> object:
+    """What user space sees."""
+    if isinstance(found, MappingMap):
+        return dict(found.items())
+    return None
+
+
+def in_kernel(script: Script, filled: Mapping[str, Sequence[tuple[bytes, bytes]]] | None = None) -> Outcome:
+    """Run it for real. ``filled``: elements that user space puts into maps before."""
+    with load(program(script)) as loaded:
+        loaded.maps[SCRATCH].elements.update(bytes(4), initial(script.steps))
+        for name, pairs in (filled or {}).items():
+            loaded.maps[name].elements.update_many(list(pairs))
+        result = loaded.programs["script"].run(script.data, ctx=script.ctx)
+        memory = loaded.maps[SCRATCH].elements.lookup(bytes(4))
+        assert memory is not None
+        seen = {spec.name: contents(loaded.maps[spec.name]) for spec in script.maps}
+        return Outcome(_results(script, memory), buffers(script.steps, memory), result.data, result.ctx, seen)
+
+
+def _results(script: Script, memory: bytes | bytearray) -> list[int]:
+    words = [
+        int.from_bytes(memory[at : at + 8], "little") | int.from_bytes(memory[at + 8 : at + 16], "little") << 64
+        for at in range(0, 16 * len(script.steps), 16)
+    ]
+    return words
+
+
+def in_machine(
+    script: Script,
+    filled: Mapping[str, Sequence[tuple[bytes, bytes]]] | None = None,
+    environment: Environment | None = None,
+) -> Outcome:
+    """Call the machine's helpers one after the other."""
+    memory = Memory()
+    environment = environment if environment is not None else Environment()
+    maps = {spec.name: make_map(spec, memory, environment) for spec in script.maps}
+    for name, pairs in (filled or {}).items():
+        maps[name].elements.update_many(list(pairs))
+    context = make_context(memory, script.prog_type, None, script.data, script.ctx)
+    places, _ = _layout(script.steps)
+    scratch = memory.map(bytearray(initial(script.steps)), "scratch")
+    run = Run(
+        memory, {m.address: m for m in maps.values()}, environment, script.prog_type, None, context, _no_call
+    )
+    for index, (step, mine) in enumerate(zip(script.steps, places, strict=True)):
+        if isinstance(step, Field):
+            offset, width = _field(script.prog_type, step.name)
+            scratch.data[16 * index : 16 * index + 8] = memory.read(context.address + offset, width).ljust(8, b"\0")
+            continue
+        values = [0] * 5
+        for position, (arg, at) in enumerate(zip(step.args, mine, strict=True)):
+            match arg:
+                case int():
+                    values[position] = arg & M64
+                case Buffer():
+                    values[position] = scratch.address + at
+                case MapName():
+                    values[position] = maps[arg.name].address
+                case Ctx():
+                    values[position] = context.address
+        result = HELPERS[_id(step.helper)](run, *values) & M64
+        if not step.peek:
+            scratch.data[16 * index : 16 * index + 8] = result.to_bytes(8, "little")
+        elif result:
+            scratch.data[16 * index : 16 * index + 8] = memory.read(result, step.peek).ljust(8, b"\0")
+            scratch.data[16 * index + 8] = 1
+    packet, ctx = context.results()
+    context.close()
+    seen = {name: contents(user_view(m)) for name, m in maps.items()}
+    return Outcome(_results(script, scratch.data), buffers(script.steps, scratch.data), packet, ctx, seen)
+
+
+def _no_call(*args: int) -> int:
+    raise AssertionError("scripts have no callbacks")
+
+
+def same(
+    script: Script, filled: Mapping[str, Sequence[tuple[bytes, bytes]]] | None = None
+) -> Outcome:
+    """Do it in both worlds, compare, and give the outcome."""
+    kernel = in_kernel(script, filled)
+    machine = in_machine(script, filled)
+    for index, step in enumerate(script.steps):
+        assert kernel.results[index] == machine.results[index], (
+            f"step {index}, {step}: the kernel gives {kernel.results[index]:#x}, "
+            f"the machine {machine.results[index]:#x}"
+        )
+    assert kernel == machine
+    return kernel
