@@ -109,11 +109,14 @@ class FunctionText:
             case ops.Undef():
                 return "undef"
             case ops.MapRef(map=name):
-                self.declared.need(f"{symbol(MAPS, name)} = external global i64")
+                self.declared.need(f"{symbol(MAPS, name)} = external global i8")
                 return symbol(MAPS, name)
-            case ops.GlobalRef(section=section, variable=variable):
-                self.declared.need(f"{symbol(section, variable)} = external global i64")
-                return symbol(section, variable)
+            case ops.GlobalRef(section=section, variable=name):
+                found = self.module.data[section].variable(name)
+                if found is None:
+                    raise self.error(f"section {section} has no variable {name}")
+                self.declared.need(f"{symbol(section, name)} = external global [{found.size} x i8]")
+                return symbol(section, name)
             case ops.FuncRef(function=name):
                 return function_symbol(name)
             case _:

@@ -42,12 +42,13 @@ def print_llvm(module: Module, target: Target) -> str:
         f'target datalayout = "{order}-{_LAYOUT}"',
         f'target triple = "bpf{"el" if order == "e" else "eb"}"',
     ]
-    return "\n".join(["\n".join(head), "\n".join(declared.lines), *functions, "\n".join(debug.text()), ""])
+    parts = [head, list(declared.lines), *functions, debug.text()]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _function(
     function: Function, module: Module, target: Target, declared: Declarations, debug: DebugInfo
-) -> str:
+) -> list[str]:
     f = FunctionText(function, module, target, declared, debug)
     blocks = reverse_postorder(function)
     reached = frozenset(blocks)
@@ -57,7 +58,7 @@ def _function(
             if isinstance(op, ops.Phi):
                 op.incoming = {pred: value for pred, value in op.incoming.items() if pred in reached}
             lower(f, op)
-    return "\n".join([_header(f), *f.lines, "}"])
+    return [_header(f), *f.lines, "}"]
 
 
 def _header(f: FunctionText) -> str:

@@ -55,8 +55,9 @@ def take_over(data: bytes, module: Module, target: Target) -> ObjectSpec:
                 reader.read(code, places[code.name])
     except (ElfError, btf.BtfError) as error:
         raise LlvmRefused(f"the object of LLVM is not what programs can be: {error}") from error
-    for place in (p for found in places.values() for p in found):
-        function = place.function
+    order = {name: number for number, name in enumerate(module.functions)}
+    functions = [place.function for found in places.values() for place in found]
+    for function in sorted(functions, key=lambda f: order[_origin(f.name, module).name]):
         function.lines = lines.get(function.name, ())
         function.relocations = tuple(_named(r) for r in function.relocations)
         function.name = btf.identifier(function.name)

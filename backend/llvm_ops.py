@@ -95,7 +95,7 @@ def lower(f: FunctionText, op: Op) -> None:
         case ops.Return():
             f.do(f"ret {f.typed(op.value)}" if op.value is not None else "ret void")
         case ops.Unreachable():
-            f.do("unreachable")
+            _never(f)
         case ops.Const() | ops.Undef() | ops.MapRef() | ops.GlobalRef() | ops.FuncRef():
             raise f.error(f"{type(op).__name__} is written where it is used")
         case _:
@@ -273,6 +273,17 @@ def _call(f: FunctionText, op: ops.CallHelper | ops.CallKfunc | ops.Call, callee
         f.do(text)
     else:
         f.define(op, text)
+
+
+def _never(f: FunctionText) -> None:
+    """Where LLVM's ``unreachable`` stays, its backend calls a trap that only new kernels have (``__bpf_trap``)."""
+    match f.function.result:
+        case VoidTy():
+            f.do("ret void")
+        case PtrTy():
+            f.do("ret ptr null")
+        case IntTy(bits=bits):
+            f.do(f"ret i{bits} {literal(0, bits)}")
 
 
 def _branch(f: FunctionText, op: ops.Branch | ops.CompareBranch, condition: str) -> None:
