@@ -59,13 +59,19 @@ def refused(why: str, code: int = errno.EINVAL) -> BpfError:
 
 
 def whole_context(ctx: bytes, size: int) -> bytes:
-    """A context that the user gave, at the full size: what is longer must be zero (E2BIG), what is shorter gets zeros;
-    but the kernel has no room to give a shorter one back (ENOSPC)."""
+    """A context that the user gave, at the full size: what is longer must be zero (E2BIG), what is shorter gets
+    zeros."""
+    if not ctx:
+        raise refused("the context is empty")
     if any(ctx[size:]):
         raise refused(f"the context has more than {size} bytes that are not zero", errno.E2BIG)
+    return ctx[:size].ljust(size, b"\0")
+
+
+def check_room(ctx: bytes, size: int) -> None:
+    """Refuse a context into which the kernel could not give all back."""
     if len(ctx) < size:
         raise refused(f"the context has {len(ctx)} bytes, the kernel gives {size} back", errno.ENOSPC)
-    return ctx[:size]
 
 
 _ON_SKB: Final = frozenset(

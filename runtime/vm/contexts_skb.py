@@ -11,7 +11,7 @@ import errno
 import sys
 from typing import Final
 
-from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, refused, whole_context
+from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import SK_BUFF
@@ -96,8 +96,6 @@ class SkbContext:
             raise refused(
                 f"a test run takes frames of {ETHERNET} to {PAGE - _HEADROOM - SHARED_INFO} bytes, not {len(data)}"
             )
-        if not stream:
-            check_header(data)
         given = None if ctx is None else whole_context(ctx, SK_BUFF.size)
         self.memory = memory
         self.prog_type = prog_type
@@ -114,15 +112,19 @@ class SkbContext:
         self.address = self.fields.region.address
         self.before = b""
         self.mac_at = self.network_at = _HEADROOM
+        if given is not None:
+            self._check_interface(given)
         if stream:
             self._place(bytearray(data))
         else:
+            check_header(data)
             self._receive(data)
             self.fields.set("ifindex", _LOOPBACK)
         self._socket = memory.map(bytearray(), "the socket of the test run", writable=False)
         self.fields.set("sk", self._socket.address)
-        if given is not None:
+        if given is not None and ctx is not None:
             self._take(given)
+            check_room(ctx, SK_BUFF.size)
 
     def _receive(self, data: bytes) -> None:
         """What eth_type_trans() finds out, and the socket's addresses."""
@@ -151,6 +153,12 @@ class SkbContext:
         remote = payload[at + size : at + 2 * size]
         self.fields.set(f"remote_ip{version}", int.from_bytes(remote, sys.byteorder))
 
+    def _check_interface(self, given: bytes) -> None:
+        start, end = self.fields.places["ifindex"]
+        index = int.from_bytes(given[start:end], sys.byteorder)
+        if index > _LOOPBACK:
+            raise refused(f"there is no interface {index} here", errno.ENODEV)
+
     def _take(self, given: bytes) -> None:
         """Honour the user's context as convert___skb_to_skb() does."""
         allowed = bytearray(given)
@@ -163,8 +171,6 @@ class SkbContext:
             raise refused(f"the context must not set {field}")
         for name in _GIVEN:
             self.fields.load(name, given)
-        if self.fields.get("ifindex") > _LOOPBACK:
-            raise refused(f"there is no interface {self.fields.get('ifindex')} here", errno.ENODEV)
         self.fields.set("ifindex", _LOOPBACK)
         length = self.fields.get("wire_len")
         if length == 0:

@@ -6,7 +6,7 @@ import errno
 import sys
 from typing import Final
 
-from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, refused, whole_context
+from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import XDP_MD
@@ -40,6 +40,7 @@ class XdpContext:
         metadata, linear = 0, len(data)
         if ctx is not None:
             metadata, linear = self._check(whole_context(ctx, XDP_MD.size), len(data))
+            check_room(ctx, XDP_MD.size)
         if len(data) - metadata < ETHERNET:
             raise refused(f"a test run takes frames of at least {ETHERNET} bytes, not {len(data) - metadata}")
         linear = min(linear, PAGE - _HEADROOM + metadata - SHARED_INFO)
