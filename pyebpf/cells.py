@@ -1,8 +1,9 @@
 """Cells that are run again: what they define anew replaces what was attached and loaded before.
 
 In IPython and notebooks a program goes out of the kernel when its cell is run again, and when a cell defines one
-of its parts anew: a map, a variable, a struct, a function or a constant that it names. Its next use compiles it
-with what the names mean then. In scripts nothing of this happens.
+of its parts anew: a map, a variable, a struct or a function that it names. Its next use compiles it with what the
+names mean then. Plain constants do not count: names such as ``i`` are used for many things. In scripts nothing of
+this happens.
 """
 
 from __future__ import annotations
@@ -53,36 +54,31 @@ def after_cell(result: object = None) -> None:
     """Withdraw the programs whose parts the cell defined anew."""
     for decl, parts in list(_parts.items()):
         namespace = decl.function.__globals__
-        if any(_changed(part, namespace.get(name, part)) for name, part in parts.items()):
+        if any(namespace.get(name, part) is not part for name, part in parts.items()):
             _withdraw(decl)
 
 
 def parts_of(function: types.FunctionType) -> dict[str, object]:
-    """The global names that a function uses, itself and through functions of its module, with their values."""
+    """The declarations and functions that a function names, itself and through functions of its module."""
     found: dict[str, object] = {}
     waiting = [function]
     while waiting:
         one = waiting.pop()
-        for name in _names(one.__code__):
-            if name in found or name not in one.__globals__:
-                continue
-            value = found[name] = one.__globals__[name]
+        for name in _names(one.__code__) - found.keys():
+            value = one.__globals__.get(name)
             decl = declaration_of(value)
             called = decl.function if isinstance(decl, FunctionDecl) else value
             if isinstance(called, types.FunctionType) and called.__globals__ is function.__globals__:
                 waiting.append(called)
+                found[name] = value
+            elif decl is not None:
+                found[name] = value
     return found
 
 
 def _names(code: types.CodeType) -> set[str]:
     inner = (const for const in code.co_consts if isinstance(const, types.CodeType))
     return set(code.co_names).union(*(_names(one) for one in inner))
-
-
-def _changed(before: object, now: object) -> bool:
-    if isinstance(before, int | bytes | str | tuple):
-        return type(before) is not type(now) or before != now
-    return before is not now
 
 
 def _withdraw(decl: ProgramDecl) -> None:

@@ -50,7 +50,7 @@ def command(place: Path, arguments: Sequence[str], capabilities: Sequence[str], 
     executable = place / "python" / "bin" / Path(os.path.realpath(sys.executable)).name
     library = f"LD_LIBRARY_PATH={place / 'python' / 'lib'}"
     environment = ["env", f"PYTHONPATH={path}", library, f"HOME={place}", "PYTHONDONTWRITEBYTECODE=1"]
-    words = [str(executable), *(a.format(repo=place / "repo") for a in arguments)]
+    words = [str(executable), *(a.replace("{repo}", str(place / "repo")) for a in arguments)]
     child = shlex.join(["setpriv", *privileges, *environment, *words])
     return ["unshare", "--mount", "sh", "-c", " && ".join([*steps, f"exec {child}"])]
 
