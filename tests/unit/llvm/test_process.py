@@ -138,7 +138,10 @@ def test_without_llvmlite_the_error_says_what_to_install(
 
 
 def test_an_old_llvm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "llvm_version_info = (14, 0, 6)\ndef initialize_all_targets(): pass\ninitialize_all_asmprinters = initialize_all_targets\n"
-    stub(tmp_path, text, monkeypatch)
+    lines = (
+        "llvm_version_info = (14, 0, 6)",
+        "initialize_all_targets = initialize_all_asmprinters = lambda: None",
+    )
+    stub(tmp_path, "\n".join(lines), monkeypatch)
     with pytest.raises(LlvmMissing, match=r"its LLVM is 14\.0\.6"):
         compile_text(named("f"), Isa.V3)
