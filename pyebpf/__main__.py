@@ -1,0 +1,7 @@
+"""``python -m pyebpf``: the command line."""
+
+import sys
+
+from pyebpf.cli import main
+
+sys.exit(main())
