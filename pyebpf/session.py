@@ -56,6 +56,9 @@ class MachineWarning(UserWarning):
 def _load_into_kernel(
     spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, LoadedData], log_level: int
 ) -> LoadedObject:
+    if sys.platform != "linux":
+        detail = f"bpf(2) exists on Linux only, this is {sys.platform}"
+        raise NotSupported(errno.ENOSYS, Phase.PROG_LOAD, detail=detail)
     from pyebpf.runtime.load import load as load_spec
 
     return load_spec(spec, maps=maps, data=data, log_level=log_level)
