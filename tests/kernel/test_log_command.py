@@ -1,0 +1,65 @@
+"""``pyebpf log`` and ``pyebpf doctor`` on the running kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pyebpf.cli import main
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root")
+
+TWO = """
+import pyebpf as bpf
+from pyebpf import u8
+
+bpf.license("GPL")
+
+@bpf.xdp
+def first(ctx: bpf.Xdp) -> int:
+    return ctx.read(u8, 0)
+
+@bpf.xdp
+def second(ctx: bpf.Xdp) -> int:
+    return bpf.XDP_DROP
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> str:
+    """A file with two programs."""
+    file = tmp_path / "two.py"
+    file.write_text(TWO)
+    return str(file)
+
+
+def test_all_programs(two: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", two]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("first: accepted\n")
+    assert "\nsecond: accepted\n" in told
+    assert "\ntwo.py:9  return ctx.read(u8, 0)\n" in told
+    assert told.count("\nprocessed ") == 2
+
+
+def test_one_program_and_a_level(two: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["log", two, "second", "--level", "4"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("second: accepted\n")
+    assert "first" not in told and "0: (" not in told
+    assert "verification time" in told
+
+
+def test_a_program_that_is_not_there(two: str) -> None:
+    assert main(["log", two, "third"]) == 2
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    states = {found["subject"]: found["state"] for found in told["findings"]}
+    assert told["loads"] is True
+    assert states["CAP_BPF"] == states["@bpf.xdp"] == states["@bpf.socket_filter"] == "ok"
