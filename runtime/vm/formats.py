@@ -15,6 +15,8 @@ _SPEC: Final = re.compile(
     rb"(?P<what>p(?:[ku]s|[KxsSB]|[iI][46])?|s|c|(?:l|ll)?[iduxX]))"
 )
 _LONGEST_STRING: Final = 512
+_COPIED: Final = frozenset({b"pi", b"pI", b"pk", b"pu"})
+"""Conversions whose text the kernel makes beforehand."""
 _ENDS: Final = string.whitespace.encode() + string.punctuation.encode()
 _ADMITTED: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\v\f\r")
 
@@ -23,8 +25,9 @@ class BadFormat(Exception):
     """EINVAL: the kernel does not take the format, or it wants more values than there are."""
 
 
-def expand(text: bytes, values: tuple[int, ...], memory: Memory) -> bytes:
-    """``text`` with its conversions replaced. Raises ``BadFormat``."""
+def expand(text: bytes, values: tuple[int, ...], memory: Memory, room: int) -> bytes:
+    """``text`` with its conversions replaced, also what goes beyond ``room`` bytes; but the kernel leaves out what
+    it copies there: IP addresses, and strings by ``%pks``. Raises ``BadFormat``."""
     if not _ADMITTED.issuperset(text):
         raise BadFormat
     out = bytearray()
@@ -49,7 +52,12 @@ def expand(text: bytes, values: tuple[int, ...], memory: Memory) -> bytes:
         # A pointer or a string ends its word, so that letters after it are not taken for a part of the format.
         if what in (b"p", b"s", b"pks", b"pus") and at < len(text) and text[at] not in _ENDS:
             raise BadFormat
-        out += _one(found["flags"], int(found["width"] or 0), what, values[used], memory)
+        if what[:1] == b"p":
+            # The kernel takes all letters and digits after it for a part of the conversion.
+            while text[at : at + 1].isalnum():
+                at += 1
+        if what[:2] not in _COPIED or len(out) < room:
+            out += _one(found["flags"], int(found["width"] or 0), what, values[used], memory)
         used += 1
     return bytes(out)
 

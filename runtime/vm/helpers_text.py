@@ -11,7 +11,7 @@ from pyebpf.runtime.vm.run import M64, HelperImplementation, Run
 
 _MOST_VALUES: Final = 12
 _PRINT_BYTES: Final = 1024
-_LONGEST_NUMBER: Final = 65
+_LONGEST_NUMBER: Final = 63
 _SPACES: Final = b" \t\n\v\f\r\xa0"
 
 
@@ -27,7 +27,7 @@ def _print(run: Run, fmt: int, fmt_size: int, values: tuple[int, ...]) -> int:
     if text is None:
         return -errno.EINVAL
     try:
-        line = expand(text, values, run.memory)
+        line = expand(text, values, run.memory, _PRINT_BYTES)
     except BadFormat:
         return -errno.EINVAL
     shown = line[: _PRINT_BYTES - 1].decode("utf-8", "replace")
@@ -63,7 +63,7 @@ def snprintf(run: Run, target: int, size: int, fmt: int, data: int, data_len: in
     while (byte := run.memory.read(fmt + len(text), 1)) != b"\0":
         text += byte
     try:
-        line = expand(bytes(text), values, run.memory)
+        line = expand(bytes(text), values, run.memory, size)
     except BadFormat:
         return -errno.EINVAL
     if size:

@@ -53,11 +53,14 @@ class ArrayMap(MachineMap):
         return values[cpu].address if values is not None else 0
 
     def _flags(self, key: bytes, flags: int) -> int:
-        if flags > MapUpdateFlag.EXIST:
+        """No value here has a lock, so the flag LOCK is refused, but last."""
+        if flags & ~int(MapUpdateFlag.LOCK) > MapUpdateFlag.EXIST:
             return -errno.EINVAL
         if index_of(key) >= self.spec.max_entries:
             return -errno.E2BIG
-        return -errno.EEXIST if flags & MapUpdateFlag.NOEXIST else 0
+        if flags & MapUpdateFlag.NOEXIST:
+            return -errno.EEXIST
+        return -errno.EINVAL if flags & MapUpdateFlag.LOCK else 0
 
     def update(self, key: bytes, value: bytes, flags: int) -> int:
         """EINVAL for other flags, E2BIG outside, EEXIST with NOEXIST."""
@@ -88,7 +91,7 @@ class ArrayMap(MachineMap):
     def write(self, key: bytes | None, value: bytes, flags: int) -> int:
         """As ``update``, but for all CPUs."""
         assert key is not None
-        refused = self._flags(key, flags)
+        refused = -errno.EINVAL if flags & MapUpdateFlag.LOCK else self._flags(key, flags)
         values = self._values(key)
         if refused or values is None:
             return refused

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyebpf.backend.insn import CALL, EXIT, LD_IMM64, Alu, Insn, Jmp, Source, alu, encode, jump, ldx, stx
-from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.object import DataSection, MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.runtime.load import load
 from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.vm.contexts import make_context
@@ -25,12 +25,20 @@ from pyebpf.uapi.contexts import SK_BUFF, XDP_MD
 from pyebpf.uapi.helpers import helper_by_name
 
 SCRATCH = "scratch"
+RODATA = ".rodata"
 _CTX, _BASE = 6, 7
 
 
 @dataclass(frozen=True)
 class Buffer:
     """Memory of the program with this content at first; compared afterwards."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Read-only memory with a constant, as formats must be."""
 
     data: bytes
 
@@ -47,7 +55,7 @@ class Ctx:
     """The context as an argument."""
 
 
-Argument = int | Buffer | MapName | Ctx
+Argument = int | Buffer | Constant | MapName | Ctx
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ def program(script: Script) -> ObjectSpec:
     places, size = _layout(script.steps)
     code: list[Insn] = []
     relocations: list[Relocation] = []
+    constants = bytearray()
 
     def mov(dst: int, src: int) -> None:
         code.append(Insn(alu(Alu.MOV, Source.X), dst, src))
@@ -178,6 +187,11 @@ def program(script: Script) -> ObjectSpec:
                 case Buffer():
                     mov(register, _BASE)
                     add(register, at)
+                case Constant():
+                    slot = sum(i.slots for i in code)
+                    relocations.append(Relocation(slot, RelocKind.DATA, "", RODATA, len(constants)))
+                    code.append(Insn(LD_IMM64, register))
+                    constants.extend(arg.data)
                 case MapName():
                     map_address(register, arg.name)
                 case Ctx():
@@ -199,7 +213,8 @@ def program(script: Script) -> ObjectSpec:
     made = ProgramSpec(
         "script", encode(code), relocations=tuple(relocations), prog_type=script.prog_type, section="socket"
     )
-    return ObjectSpec(programs={"script": made}, maps=maps, license="GPL")
+    data = {RODATA: DataSection(RODATA, constants)} if constants else {}
+    return ObjectSpec(programs={"script": made}, maps=maps, data=data, license="GPL")
 
 
 def _id(name: str) -> int:
@@ -265,6 +280,8 @@ def in_machine(
                     values[position] = arg & M64
                 case Buffer():
                     values[position] = scratch.address + at
+                case Constant():
+                    values[position] = memory.map(bytearray(arg.data), "a constant", writable=False).address
                 case MapName():
                     values[position] = maps[arg.name].address
                 case Ctx():
