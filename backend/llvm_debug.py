@@ -6,12 +6,12 @@ LLVM records lines only with a compile unit, a subprogram for each function and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.backend.debuginfo import MAX_COLUMN
 from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Function, FunctionRole
+from pyebpf.records import dataclass, field
 
 _UNIT: Final = "!0"
 _HEAD: Final = (

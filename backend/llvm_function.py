@@ -7,7 +7,6 @@ The lowering of operations (``llvm_ops``) are functions over it, as those of ins
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.backend.llvm_debug import DebugInfo, quoted
@@ -15,6 +14,7 @@ from pyebpf.diagnostics import InternalError, Span
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Block, Function, Module, Value
 from pyebpf.ir.types import IntTy, IRType, PtrTy, VoidTy
+from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9_]")

@@ -12,6 +12,8 @@ out of LLVM's sight:
 - So does an index into the stack: where it is known to be small, LLVM would ``or`` it to the aligned address.
 - So does the result of a division: LLVM would leave out the check of an index that it knows to be small enough from
   the divisor, which the verifier does not.
+
+Where LLVM finds the number to be a constant, nothing is hidden (``llvm.is.constant``).
 """
 
 from __future__ import annotations
@@ -130,7 +132,7 @@ def _binary(f: FunctionText, op: ops.Binary) -> None:
         case _:
             f.define(op, _plain(f, op))
             return
-    f.define(op, _opaque(result, type_text(op.type), type_text(op.type)))
+    f.define(op, _unless_constant(f, result, type_text(op.type), result, type_text(op.type)))
 
 
 def _plain(f: FunctionText, op: ops.Binary) -> str:
@@ -222,16 +224,23 @@ def _address(f: FunctionText, pointer: Value, offset: int) -> str:
 
 def _opaque(value: str, type_: str = "ptr", result: str = "ptr") -> str:
     """An instruction whose result is ``value``, of which LLVM knows nothing any more."""
-    return f'call {result} asm "", "=r,0"({type_} {value})'
+    return f'call {result} asm "", "=r,0"({type_} {value}) nounwind willreturn memory(none)'
+
+
+def _unless_constant(f: FunctionText, value: str, type_: str, decides: str, its_type: str) -> str:
+    """An instruction whose result is ``value``, opaque unless LLVM finds the integer ``decides`` to be a constant."""
+    call = f.intrinsic(f"i1 @llvm.is.constant.{its_type}({its_type})", f"{its_type} {decides}")
+    known, hidden = f.let(call), f.let(_opaque(value, type_, type_))
+    return f"select i1 {known}, {type_} {value}, {type_} {hidden}"
 
 
 def _pointer_add(f: FunctionText, op: ops.PtrAdd) -> None:
-    offset = f.use(op.offset)
-    if _space(op) is Space.STACK and not isinstance(op.offset, ops.Const):
-        offset = f.let(_opaque(offset, "i64", "i64"))
+    offset, constant = f.use(op.offset), isinstance(op.offset, ops.Const)
+    if _space(op) is Space.STACK and not constant:
+        offset = f.let(_unless_constant(f, offset, "i64", offset, "i64"))
     text = f"getelementptr i8, {f.typed(op.base)}, i64 {offset}"
-    if _space(op) in _PACKET and not isinstance(op.offset, ops.Const):
-        text = _opaque(f.let(text))
+    if _space(op) in _PACKET and not constant:
+        text = _unless_constant(f, f.let(text), "ptr", offset, "i64")
     f.define(op, text)
 
 

@@ -10,11 +10,11 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
 from typing import IO, Final, assert_never
 
 from pyebpf.backend.llvm_worker import ANSWER, REQUEST, Status
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.records import dataclass, field
 from pyebpf.target import Isa
 
 OLDEST: Final = 20
