@@ -94,6 +94,8 @@ if TYPE_CHECKING:
     from pyebpf.runtime.errors import VerifierError as VerifierError
     from pyebpf.runtime.pinned import open_pinned as open_pinned
     from pyebpf.runtime.trace import trace_print as trace_print
+    from pyebpf.runtime.vm.environment import Environment as Environment
+    from pyebpf.session import InMachine as InMachine
     from pyebpf.session import MachineWarning as MachineWarning
     from pyebpf.session import load as load
     from pyebpf.session import machine as machine
