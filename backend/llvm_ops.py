@@ -12,6 +12,8 @@ out of LLVM's sight:
 - So does an index into the stack: where it is known to be small, LLVM would ``or`` it to the aligned address.
 - So does the result of a division: LLVM would leave out the check of an index that it knows to be small enough from
   the divisor, which the verifier does not.
+- So does a sign extension below ISA v4: LLVM would compute an index times a size by shifts of the number before it
+  was extended, where only the extended one is checked.
 
 Where LLVM finds the number to be a constant, nothing is hidden (``llvm.is.constant``).
 """
@@ -182,11 +184,20 @@ def _extend(f: FunctionText, op: ops.Zext | ops.Sext, how: str) -> None:
     """Of the operand the low ``bits`` first."""
     bits = 1 if op.operand.type == I1 else op.bits
     if bits < _bits(op):
-        f.define(op, f"{how} i{bits} {_resized(f, op.operand, bits)} to {type_text(op.type)}")
+        text = f"{how} i{bits} {_resized(f, op.operand, bits)} to {type_text(op.type)}"
+        f.define(op, _kept_extension(f, op, text) if how == "sext" else text)
     elif bits < _bits(op.operand):
         f.define(op, f"trunc {f.typed(op.operand)} to {type_text(op.type)}")
     else:
         f.define(op, f"or {f.typed(op.operand)}, 0")
+
+
+def _kept_extension(f: FunctionText, op: Value, text: str) -> str:
+    """The sign extension ``text`` as an operation of its own: below ISA v4 it is two shifts."""
+    if f.target.isa >= Isa.V4:
+        return text
+    extended, ty = f.let(text), type_text(op.type)
+    return _unless_constant(f, extended, ty, extended, ty)
 
 
 def _comparison(f: FunctionText, pred: Pred, left: Value, right: Value) -> str:
@@ -255,8 +266,8 @@ def _load(f: FunctionText, op: ops.Load) -> None:
         f.define(op, f"load i{bits}, ptr {where}, align {op.width}")
     else:
         held = f.let(f"load i{bits}, ptr {where}, align {op.width}")
-        how = "sext" if op.signed else "zext"
-        f.define(op, f"{how} i{bits} {held} to {type_text(op.type)}")
+        text = f"{'sext' if op.signed else 'zext'} i{bits} {held} to {type_text(op.type)}"
+        f.define(op, _kept_extension(f, op, text) if op.signed else text)
 
 
 def _store(f: FunctionText, op: ops.Store) -> None:

@@ -19,6 +19,9 @@ from typing import BinaryIO, Final
 
 REQUEST: Final = struct.Struct("<II")
 ANSWER: Final = struct.Struct("<iI")
+# A load that is put on the other ways to a join gives its value to a phi: of 32 bits where it is a pointer into
+# the packet, which the verifier then takes for a number.
+_OPTIONS: Final = ("-enable-load-pre=false",)
 
 
 class Status(enum.IntEnum):
@@ -99,6 +102,8 @@ def main() -> None:
     except ImportError as error:
         answer(answers, Status.MISSING, str(error).encode())
         return
+    for option in _OPTIONS:
+        llvm.set_option("pyebpf", option)
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     answer(answers, Status.READY, ".".join(map(str, llvm.llvm_version_info)).encode())
