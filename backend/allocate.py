@@ -19,7 +19,6 @@ those φs. ``frame`` lays out the stack frame afterwards; ``allocation_check`` p
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Final
 
 from pyebpf.backend import coloring, flow, frame, liveness, moves, spill
@@ -31,6 +30,7 @@ from pyebpf.backend.moves import SLOT_SIZE, Move
 from pyebpf.backend.pieces import MEMORY, CutBlock, CutSite, Pieces
 from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import Span
+from pyebpf.records import replace
 
 _LABEL: Final = "spill"
 
@@ -134,7 +134,7 @@ class _Rewriter:
     def _rewritten(self, site: Site, cut_site: CutSite) -> MachineInsn:
         insn = site.insn
         operands = [
-            o if piece < 0 else dataclasses.replace(o, reg=PReg(self.registers[piece]))
+            o if piece < 0 else replace(o, reg=PReg(self.registers[piece]))
             for o, piece in zip(insn.operands, cut_site.operands, strict=True)
         ]
         if cut_site.swapped is not None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from pyebpf.backend import insn as encoding
 from pyebpf.backend.machine import (
@@ -35,6 +34,7 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.records import dataclass
 
 Place = int | FrameSlot
 State = dict[Place, frozenset[object]]

@@ -9,10 +9,9 @@ Moon, "Optimistic register coalescing", 1998): what was joined too eagerly costs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyebpf.backend.flow import REGISTERS
 from pyebpf.backend.pieces import ANY, Affinity, Pieces
+from pyebpf.records import dataclass
 
 
 @dataclass(eq=False, slots=True)

@@ -8,7 +8,6 @@ every chain of calls, and its depth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf import btf
@@ -24,6 +23,7 @@ from pyebpf.diagnostics import InternalError, PyebpfError
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
 from pyebpf.object import FunctionSpec, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 
 Observer = Callable[[str, str], None]

@@ -8,13 +8,13 @@ relocations too.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 
 from pyebpf import btf
 from pyebpf.backend.elf_check import instruction_slots
 from pyebpf.backend.elf_file import ElfError, ElfFile, Rel, RelType, Section, Symbol, SymbolType
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
 from pyebpf.object import FunctionSpec, ObjectSpec, Relocation, RelocKind
+from pyebpf.records import dataclass, field
 
 _UNLINKED = -1
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import io
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyebpf.diagnostics import InternalError, PyebpfError
+from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
     from elftools.elf.sections import Section as RawSection

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pyebpf import btf
@@ -38,6 +37,7 @@ from pyebpf.object import (
     ProgramSpec,
     Variable,
 )
+from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import MapCreateFlag, MapType, ProgType
 from pyebpf.uapi.sections import section_kind
 

@@ -8,9 +8,7 @@ symbol, function information for every function. Equal specs give equal bytes.
 
 from __future__ import annotations
 
-import dataclasses
 import struct
-from dataclasses import dataclass, field
 
 from pyebpf import btf
 from pyebpf.backend.elf_check import check_object, check_types, data_offset
@@ -42,6 +40,7 @@ from pyebpf.object import (
     RelocKind,
     Variable,
 )
+from pyebpf.records import dataclass, field, replace
 from pyebpf.uapi.constants import MapCreateFlag, MapType
 
 _CODE = SectionFlag.ALLOC | SectionFlag.EXECINSTR
@@ -326,5 +325,5 @@ def _variable_type(variable: Variable) -> btf.Type:
 
 def _extern_entity(extern: Extern) -> btf.Var | btf.Func:
     if isinstance(extern.type, btf.Func):
-        return dataclasses.replace(extern.type, name=extern.name, linkage=btf.FuncLinkage.EXTERN)
+        return replace(extern.type, name=extern.name, linkage=btf.FuncLinkage.EXTERN)
     return btf.Var(extern.name, extern.type, btf.VarLinkage.EXTERN)

@@ -7,7 +7,6 @@ reach 32767 slots; longer ones go through ``gotol`` (ISA v4) or through relays o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import insn as isa
@@ -16,6 +15,7 @@ from pyebpf.backend.insn import Alu, Insn, Jmp, Source
 from pyebpf.backend.machine import FRAME_POINTER, FrameSlot, MachineBlock, MachineFunction, MachineInsn, PReg
 from pyebpf.diagnostics import InternalError, Span
 from pyebpf.object import Relocation
+from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
 
 _REACH: Final = (1 << 15) - 1

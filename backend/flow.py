@@ -9,7 +9,6 @@ Rematerialisable definitions have no site: such a value is made where it is need
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.backend.machine import (
@@ -24,6 +23,7 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.diagnostics import InternalError
+from pyebpf.records import dataclass, field
 
 PHASE: Final = "register allocation"
 REGISTERS: Final = len(ALLOCATABLE)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.records import dataclass
 
 SLOT_BYTES: Final = 8
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.disassemble import text, with_slots
 from pyebpf.object import FunctionSpec, LineInfo, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.records import dataclass
 
 
 def listing(spec: ObjectSpec) -> str:

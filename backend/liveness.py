@@ -12,10 +12,10 @@ are dead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend.flow import Flow, FlowBlock
+from pyebpf.records import dataclass
 
 NEVER: Final = 1 << 60
 LOOP_EXIT_DISTANCE: Final = 100_000

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from pyebpf.backend.insn import LD_IMM64, Class
 from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Function
 from pyebpf.object import RelocKind
+from pyebpf.records import dataclass, field
 
 ALLOCATABLE = tuple(range(10))
 CALL_CLOBBERED = frozenset(range(6))

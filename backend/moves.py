@@ -8,14 +8,13 @@ on pointers. Between two slots a value goes through a register; if none is free,
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import insn as encoding
 from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, PReg, Role
 from pyebpf.diagnostics import Span
+from pyebpf.records import dataclass, replace
 
 SLOT_SIZE: Final = 8
 _MOVE: Final = encoding.alu(encoding.Alu.MOV, encoding.Source.X)
@@ -66,8 +65,8 @@ def store(slot: FrameSlot, source: int, span: Span | None = None, comment: str =
 
 def again(definition: MachineInsn, target: int, span: Span | None = None) -> MachineInsn:
     """``definition`` repeated with ``target`` as its result."""
-    operand = dataclasses.replace(definition.operands[0], reg=PReg(target))
-    return dataclasses.replace(definition, operands=(operand,), span=span or definition.span)
+    operand = replace(definition.operands[0], reg=PReg(target))
+    return replace(definition, operands=(operand,), span=span or definition.span)
 
 
 def resolve(

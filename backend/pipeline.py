@@ -8,7 +8,6 @@ which orders are not a matter of taste, and is checked when this module is impor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend.passes import (
@@ -32,6 +31,7 @@ from pyebpf.backend.passes import (
 )
 from pyebpf.ir.ops import Function, Module
 from pyebpf.ir.verify import verify
+from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
 
 Observer = Callable[[str, Module], None]

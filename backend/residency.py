@@ -14,10 +14,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pyebpf.backend.flow import Flow, FlowBlock
 from pyebpf.backend.liveness import NEVER, Liveness
+from pyebpf.records import dataclass, field
 
 
 @dataclass(eq=False, slots=True)

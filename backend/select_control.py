@@ -6,7 +6,6 @@ ranges from it; only a comparison whose truth value is stored or computed with i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import insn as isa
@@ -28,6 +27,7 @@ from pyebpf.ir import ops
 from pyebpf.ir.ops import Pred, Value
 from pyebpf.ir.types import I32
 from pyebpf.object import RelocKind
+from pyebpf.records import dataclass
 from pyebpf.target import Isa
 
 _JUMPS: Final = {

@@ -8,12 +8,12 @@ register may be non-zero, so that widening costs nothing where the upper bits ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.ir import cfg, ops
 from pyebpf.ir.ops import BinOp, Effects, Function, FunctionRole, Module, Value
 from pyebpf.ir.types import I1, I32, IntTy
+from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
 
 # Values that selection makes anew where they are used; no instruction stands at their place in the block.

@@ -7,7 +7,6 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import insn as isa
@@ -18,6 +17,7 @@ from pyebpf.backend.select_facts import OFFSET_MAX, OFFSET_MIN, Address, address
 from pyebpf.ir import ops
 from pyebpf.ir.ops import AtomicOp
 from pyebpf.ir.types import I32, PtrTy, Space
+from pyebpf.records import dataclass
 from pyebpf.target import Isa
 
 _ATOMIC: Final = {

@@ -18,7 +18,6 @@ the edges would cost; a loop header takes first what changes in the loop. ``resi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend import residency
@@ -26,6 +25,7 @@ from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import LOOP_EXIT_DISTANCE, NEVER, Liveness
 from pyebpf.backend.residency import BlockPlan, SpillPlan
 from pyebpf.diagnostics import InternalError
+from pyebpf.records import dataclass
 
 _PREFER_REMAT: Final = 1 << 40
 _PRESERVED: Final = 4

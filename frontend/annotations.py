@@ -7,7 +7,6 @@ Annotations are resolved like any other name, so they mean the same with and wit
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import Any
 
 from pyebpf.codes import Code
@@ -21,6 +20,7 @@ from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import BOOL, I64, ContextPtr, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import OptionalInt, VariableType, join
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
+from pyebpf.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

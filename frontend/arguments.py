@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pyebpf.codes import Code
@@ -12,6 +11,7 @@ from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.values import Operand, Static
+from pyebpf.records import dataclass
 
 
 class _Absent:

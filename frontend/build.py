@@ -14,8 +14,6 @@ branches. The subjects:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pyebpf.frontend import build_calls, build_control, build_expr, tree
 from pyebpf.frontend.build_data import DataBuilder, map_spec
 from pyebpf.frontend.build_exits import Exits
@@ -26,6 +24,7 @@ from pyebpf.frontend.types import NoneT
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.edit import remove_unreachable_blocks
 from pyebpf.ir.ops import Function, Module, Param, Unreachable
+from pyebpf.records import replace
 from pyebpf.target import Target
 
 _LOWERING = Lowering(build_expr.expression, build_expr.branch, build_control.body)

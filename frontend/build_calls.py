@@ -6,7 +6,6 @@ them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 from pyebpf.frontend import build_memory as memory
@@ -27,6 +26,7 @@ from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Pointer, Ref
 from pyebpf.ir.ops import Call, Pred, Value
 from pyebpf.ir.types import I1, VOID, PtrTy, Space
 from pyebpf.layout import BytesType
+from pyebpf.records import replace
 
 CALLBACK_PARAMS = 4
 """Of ``for_each_map_elem``: the map, key, value and the state, which is the helper's third argument."""

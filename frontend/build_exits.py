@@ -8,12 +8,12 @@ filled when the scope has been left, and then go on to the next scope outside.""
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
 from pyebpf.frontend.tree import Exc, Handler
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import Alloca, Block
+from pyebpf.records import dataclass, field
 
 
 class Leave(enum.Enum):

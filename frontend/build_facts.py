@@ -10,14 +10,13 @@ unions may overlap, so that copying from one to the other needs care.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_data import variable_align
 from pyebpf.frontend.build_frame import Calling, Frame, nodes, result_in_record
 from pyebpf.frontend.types import Maybe, Ref, Type
 from pyebpf.ir.ops import FunctionRole
 from pyebpf.layout import ArrayType, Layout, StructType
+from pyebpf.records import dataclass
 
 BEST = 8
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
 
 from pyebpf.diagnostics import InternalError
 from pyebpf.frontend import tree
@@ -24,6 +23,7 @@ from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.layout import I64 as I64_LAYOUT
 from pyebpf.layout import U64 as U64_LAYOUT
 from pyebpf.layout import Layout, round_up
+from pyebpf.records import dataclass, fields, is_dataclass, replace
 
 CODE, ERRNO = 0, 4
 """Offsets in the exception field of a record."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from pyebpf.diagnostics import InternalError, Span
 from pyebpf.frontend import tree
@@ -23,6 +22,7 @@ from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import Alloca, BinOp, Block, CallHelper, Const, Pred, Value
 from pyebpf.ir.types import I1, I64, IRType, PtrTy
 from pyebpf.layout import round_up
+from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 from pyebpf.uapi.helpers import helper_by_name
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 from pyebpf.frontend.types import Bool, ContextPtr, Handle, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
 from pyebpf.ir.types import CTX, I64, VOID, IRType, PtrTy, Space
+from pyebpf.records import replace
 
 _SPACES = {
     Origin.LOCAL: Space.STACK,

@@ -5,7 +5,6 @@ Method spellings of helpers (``ctx.adjust_head(d)``, ``ctx.redirect(ifindex, fla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pyebpf.codes import Code
@@ -32,6 +31,7 @@ from pyebpf.frontend.types import (
 )
 from pyebpf.frontend.values import ContextPart, Method, Operand, Static
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
+from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import ContextField, FieldKind
 from pyebpf.uapi.helpers import helper_by_name

@@ -7,13 +7,12 @@ number of iterations is counted down beside the user's own test; in truth that t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Int
+from pyebpf.records import dataclass
 
 REGISTERS_COMPARED_SINCE = (6, 8)
 """The first kernel whose verifier learns from a comparison of two registers."""

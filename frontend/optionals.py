@@ -9,7 +9,6 @@ look-up is followed at once by the test, the reference itself decides and the in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
@@ -22,6 +21,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, NONE, Int, Maybe, Ref
 from pyebpf.frontend.values import FoundInt, MaybeVariable, Operand, OptionalInt
 from pyebpf.layout import BytesType, IntType
+from pyebpf.records import replace
 
 
 def found_type(found: FoundInt) -> Int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import arithmetic, tree
 from pyebpf.frontend.flow import State
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.values import Operand, Static
+from pyebpf.records import dataclass
 
 
 @dataclass(slots=True)

@@ -15,12 +15,12 @@ import ast
 import inspect
 import linecache
 import types
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import CompileError, Diagnostic, Span
+from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
     from astroid import nodes

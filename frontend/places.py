@@ -7,7 +7,6 @@ Which subject is asked is decided here by the kind of the base, once for reading
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pyebpf.codes import Code
@@ -37,6 +36,7 @@ from pyebpf.frontend.values import (
     describe,
 )
 from pyebpf.layout import ArrayType, BytesType, StructType
+from pyebpf.records import dataclass
 
 
 @dataclass(slots=True)

@@ -6,8 +6,6 @@ passed to the releasing helper on every path on which it is not None, and is dea
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import tree
@@ -15,6 +13,7 @@ from pyebpf.frontend.expressions import variable_of
 from pyebpf.frontend.flow import Fate, Variable
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import NoneT
+from pyebpf.records import replace
 
 
 def refuse_lost(context: Context, variable: Variable, acquired: Span) -> Refused:

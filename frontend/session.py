@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from pyebpf.codes import Code
@@ -22,6 +21,7 @@ from pyebpf.frontend.parse import Source
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.types import Maybe, NoneT, Ref, Type
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, describe, join, widen
+from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 from pyebpf.uapi.programs import ProgramKind
 

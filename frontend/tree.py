@@ -14,7 +14,6 @@ right, each once. An operation that can fail raises the exception in its docstri
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import final
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
@@ -22,6 +21,7 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Maybe, Ref, Type
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, Layout, StructType
+from pyebpf.records import dataclass, field
 from pyebpf.uapi.contexts import ContextField as ContextFieldRow
 from pyebpf.uapi.helpers import Helper
 from pyebpf.uapi.programs import ProgramKind

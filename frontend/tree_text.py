@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 
 from pyebpf.declare import GlobalDecl, MapDecl
 from pyebpf.frontend import tree
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, StructType
+from pyebpf.records import fields, is_dataclass
 from pyebpf.uapi.contexts import ContextField
 from pyebpf.uapi.helpers import Helper
 

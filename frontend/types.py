@@ -7,10 +7,10 @@ they depend on what the user wrote and never on an optimisation.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from pyebpf.declare import ContextDecl, MapDecl
 from pyebpf.layout import Layout
+from pyebpf.records import dataclass
 
 I64_MIN, I64_MAX, U64_MAX = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 

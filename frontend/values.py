@@ -8,7 +8,6 @@ object known at compile time (``Static``), the attribute of a run-time value tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from pyebpf.diagnostics import Span
@@ -27,6 +26,7 @@ from pyebpf.frontend.types import (
     Ref,
     Type,
 )
+from pyebpf.records import dataclass
 from pyebpf.uapi.contexts import ContextField
 
 if TYPE_CHECKING:

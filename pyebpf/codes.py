@@ -8,7 +8,8 @@ E09 functions, callbacks and tail calls, E10 objects and building, E11 refused b
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from pyebpf.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import enum
 import types
-from dataclasses import dataclass
 from typing import Any
 
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
+from pyebpf.records import dataclass
 from pyebpf.uapi.constants import MapType
 from pyebpf.uapi.contexts import Context
 from pyebpf.uapi.programs import ProgramKind

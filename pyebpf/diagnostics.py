@@ -9,10 +9,10 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.codes import Code
+from pyebpf.records import dataclass, field
 
 file_titles: list[Callable[[str], str | None]] = []
 """Functions that know better names for files, such as those that notebooks give to their cells; ``None``: no."""

@@ -12,7 +12,6 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from pyebpf import declare
@@ -21,6 +20,7 @@ from pyebpf.diagnostics import CompileError
 from pyebpf.frontend import tree
 from pyebpf.ir.ops import Module
 from pyebpf.object import ObjectSpec
+from pyebpf.records import dataclass, field
 from pyebpf.target import Isa, Target
 
 Placement = Callable[[tree.Unit], None]

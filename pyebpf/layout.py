@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from pyebpf.records import dataclass
 
 
 class Order(enum.Enum):

@@ -13,10 +13,10 @@ section. The numbers are in the ``Relocation`` alone.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 
 from pyebpf import btf
 from pyebpf.layout import Layout
+from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
 
 

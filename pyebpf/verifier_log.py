@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pyebpf.declare import ProgramDecl
 from pyebpf.object import LineInfo
+from pyebpf.records import dataclass
 
 _INSN: Final = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
 _JUMP: Final = re.compile(r"from \d+ to \d+")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,7 @@ from pyebpf.driver import Compiled, compile_programs, default_section, module_gl
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_data import map_spec
 from pyebpf.object import ObjectSpec
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.maps import Map
 
 if TYPE_CHECKING:

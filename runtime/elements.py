@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.attrs import MapBatch, MapElem
 from pyebpf.runtime.backing import NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pyebpf.records import dataclass
 from pyebpf.uapi.constants import MapType
 
 

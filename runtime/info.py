@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
 from pyebpf.runtime.errors import Phase
 from pyebpf.runtime.facts import MapFacts

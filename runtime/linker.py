@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from pyebpf import btf
@@ -23,6 +22,7 @@ from pyebpf.object import (
     Relocation,
     RelocKind,
 )
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
 
 _IMM: Final = 4

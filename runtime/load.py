@@ -13,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -21,6 +20,7 @@ from typing import Final, Self
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
 from pyebpf.object import MapSpec, ObjectSpec, Relocation, RelocKind
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
 from pyebpf.runtime.data import LoadedData, datasec, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject

@@ -14,10 +14,10 @@ import operator
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, cast
 
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
+from pyebpf.records import dataclass
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
 _INT_FORMATS: Final = {8: "b", 16: "h", 32: "i", 64: "q"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.layout import U32, Layout
+from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.events import RingBuf

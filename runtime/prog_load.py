@@ -10,12 +10,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from pyebpf.backend.insn import SLOT_BYTES
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
+from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd

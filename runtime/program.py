@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import ProgRun
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.fd import Fd

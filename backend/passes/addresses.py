@@ -4,11 +4,11 @@ memory."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Alloca, Const, Function, Value
 from pyebpf.ir.types import PtrTy, Space
+from pyebpf.records import dataclass
 
 
 def signed(constant: Const) -> int:

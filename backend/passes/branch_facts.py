@@ -21,7 +21,6 @@ to ``constant_folding``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from pyebpf.backend.passes.addresses import signed
@@ -30,6 +29,7 @@ from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Branch, Cmp, Const, Function, Op, Pred, Value, const
 from pyebpf.ir.types import I1, IntTy, PtrTy, Space
+from pyebpf.records import dataclass, field
 
 _WITHIN: Final = {Pred.ULE: True, Pred.UGT: False, Pred.ULT: True, Pred.UGE: False}
 """For ``pointer relation end``: whether it holds when the pointer is not behind the end."""

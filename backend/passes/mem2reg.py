@@ -26,14 +26,13 @@ again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pyebpf.backend.passes.slots import Access, Role, Slice, Slot, find_slots, partner
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators, iterated_frontier, uses
 from pyebpf.ir.edit import refine_pointers, remove_ops, remove_unreachable_blocks, substitute
 from pyebpf.ir.ops import Alloca, Block, Const, Function, Op, Phi, Value, const
 from pyebpf.ir.types import I32, I64, IRType, PtrTy
+from pyebpf.records import dataclass, field
 
 
 def run(function: Function, *, unaligned: bool = False) -> bool:

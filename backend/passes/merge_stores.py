@@ -24,7 +24,6 @@ Requires: ``expand_memory`` before. Invalidates: loads that were merged are left
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from pyebpf.backend.passes.addresses import Place, known_alignment, may_be_unaligned, place_of
@@ -34,6 +33,7 @@ from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.ops import Alloca, Block, Const, Function, Load, Module, Op, Store, Value, const
 from pyebpf.ir.types import I64, IntTy, PtrTy, Space
+from pyebpf.records import dataclass, field
 
 _WIDTHS: Final = (8, 4, 2)
 

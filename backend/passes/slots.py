@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pyebpf.backend.passes.addresses import alignment, known_alignment, may_be_unaligned, place_of, signed
@@ -17,6 +16,7 @@ from pyebpf.ir import ops
 from pyebpf.ir.ops import Alloca, Const, MemCopy, Value
 from pyebpf.ir.types import I64, IntTy, IRType, PtrTy
 from pyebpf.ir.verify import fits
+from pyebpf.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, order=True)

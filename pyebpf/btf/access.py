@@ -9,10 +9,10 @@ bpf_core_relo_kind`` in linux/bpf.h of Linux 6.18.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from pyebpf.btf.base import size_of, skip_modifiers
 from pyebpf.btf.types import Array, BtfError, Enum, Enum64, Int, Struct, Type, Union, describe
+from pyebpf.records import dataclass
 
 _MAX_STEPS = 64
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import assert_never
 
 from pyebpf.btf.base import ARRAY_INDEX
@@ -38,6 +37,7 @@ from pyebpf.btf.types import (
     Volatile,
 )
 from pyebpf.diagnostics import InternalError
+from pyebpf.records import dataclass, field
 
 MAX_VLEN = 0xFFFF
 _LOW = 0xFFFF_FFFF

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.header import MAGIC
 from pyebpf.btf.types import BtfError, Func, Type
+from pyebpf.records import dataclass, field
 
 _HEADER = "HBBIIIIIII"
 _HEADER_SIZE = 32

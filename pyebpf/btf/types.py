@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.records import dataclass
 
 
 class BtfError(PyebpfError):

@@ -8,9 +8,9 @@ stack.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from pyebpf.ir.ops import Block, Function, Phi, Value
+from pyebpf.records import dataclass, field
 
 
 def predecessors(function: Function) -> dict[Block, list[Block]]:

@@ -6,7 +6,6 @@ Each keeps phis in step with predecessors, so that no pass touches ``Phi.incomin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.cfg import reverse_postorder
@@ -24,6 +23,7 @@ from pyebpf.ir.ops import (
     Value,
 )
 from pyebpf.ir.types import PtrTy
+from pyebpf.records import replace
 
 
 def substitute(function: Function, mapping: Mapping[Value, Value]) -> None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import ClassVar, Final, final
 
 from pyebpf.diagnostics import Span
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.layout import Layout
 from pyebpf.object import DataSection, Extern, MapSpec
+from pyebpf.records import dataclass, field
 from pyebpf.uapi.programs import ProgramKind
 
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pyebpf.diagnostics import Span
@@ -53,6 +52,7 @@ from pyebpf.ir.ops import (
 )
 from pyebpf.ir.text_data import LineParser, StructTable, TextError
 from pyebpf.ir.types import VOID, IntTy, IRType, PtrTy, Space
+from pyebpf.records import dataclass
 from pyebpf.uapi.helpers import helper_by_id, helper_by_name
 from pyebpf.uapi.programs import ProgramKind, kind_by_name
 

@@ -8,7 +8,8 @@ A pointer carries its provenance, as the kernel's verifier tracks it.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from pyebpf.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

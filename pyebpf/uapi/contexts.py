@@ -10,8 +10,8 @@ A new context is a ``Context`` at the end of this file. Field names and offsets 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
+from pyebpf.records import dataclass
 from pyebpf.uapi.constants import AttachType, ProgType
 
 Types = frozenset[ProgType]

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, replace
 from functools import cache
 
+from pyebpf.records import dataclass, replace
 from pyebpf.uapi import releases
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
 from pyebpf.uapi.helper_table import TABLE

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import enum
 import errno
-from dataclasses import dataclass, replace
 
+from pyebpf.records import dataclass, replace
 from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
 from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, Context
 

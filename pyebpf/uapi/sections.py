@@ -7,9 +7,9 @@ A question mark in front (``?xdp``) means that the program is not loaded unless 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from pyebpf.records import dataclass
 from pyebpf.uapi.constants import AttachType as A
 from pyebpf.uapi.constants import ProgLoadFlag
 from pyebpf.uapi.constants import ProgType as P
