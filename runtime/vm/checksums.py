@@ -41,10 +41,10 @@ def fold(total: int) -> int:
 
 
 def partial(data: bytes, seed: int) -> int:
-    """csum_partial over whole 32-bit words: 0 only if all is 0."""
+    """csum_partial, of 32-bit words, the last one filled with zeros: 0 only if all is 0."""
     total = seed & _M32
     for at in range(0, len(data), 4):
-        total += int.from_bytes(data[at : at + 4], sys.byteorder)
+        total += int.from_bytes(data[at : at + 4].ljust(4, b"\0"), sys.byteorder)
     while total >> 32:
         total = (total & _M32) + (total >> 32)
     return total
