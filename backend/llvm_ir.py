@@ -31,7 +31,7 @@ _LINKAGE: Final = {
 
 
 def print_llvm(module: Module, target: Target) -> str:
-    """``module`` in LLVM's assembly, for the BPF target of LLVM 20 and later.
+    """``module`` in LLVM's assembly, for the BPF target of LLVM 22.
 
     Raises ``InternalError`` for SSA that is not correct.
     """

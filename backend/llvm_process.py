@@ -17,8 +17,8 @@ from pyebpf.diagnostics import PyebpfError
 from pyebpf.records import dataclass, field
 from pyebpf.target import Isa
 
-OLDEST: Final = 20
-"""The first release of LLVM whose BPF backend is known to take what is written for it."""
+OLDEST: Final = 22
+"""The first release of LLVM whose BPF backend is known to take what is written for it (llvmlite 0.50)."""
 _STACK_MESSAGE: Final = "BPF stack limit"
 
 
