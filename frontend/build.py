@@ -15,7 +15,7 @@ branches. The subjects:
 from __future__ import annotations
 
 from pyebpf.frontend import build_calls, build_control, build_expr, tree
-from pyebpf.frontend.build_data import DataBuilder, map_spec
+from pyebpf.frontend.build_data import DataBuilder
 from pyebpf.frontend.build_exits import Exits
 from pyebpf.frontend.build_facts import Facts, facts
 from pyebpf.frontend.build_frame import Calling, Frame, frames_of, reachable
@@ -24,6 +24,7 @@ from pyebpf.frontend.types import NoneT
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.edit import remove_unreachable_blocks
 from pyebpf.ir.ops import Function, Module, Param, Unreachable
+from pyebpf.object import map_spec
 from pyebpf.records import replace
 from pyebpf.target import Target
 

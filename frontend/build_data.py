@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
-from pyebpf.declare import GlobalDecl, MapDecl
+from pyebpf.declare import GlobalDecl
 from pyebpf.diagnostics import InternalError
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import GlobalRef, Module
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType, round_up
-from pyebpf.object import DataSection, MapSpec, Pinning, Variable
+from pyebpf.object import DataSection, Variable
 from pyebpf.target import Target
 
 PHASE = "building SSA"
@@ -58,23 +58,6 @@ def encode(value: Any, layout: Layout, target: Target) -> bytes:
 def variable_align(layout: Layout) -> int:
     """Where variables are placed: long ones at multiples of 8, so that they can be copied and compared so."""
     return 8 if layout.size >= 8 else layout.align
-
-
-def map_spec(decl: MapDecl) -> MapSpec:
-    """The map as it is to be created."""
-    if decl.name is None:
-        raise InternalError("a map without a name", phase=PHASE)
-    return MapSpec(
-        name=decl.name,
-        type=decl.type,
-        key_size=decl.key.size if decl.key else 0,
-        value_size=decl.value.size if decl.value else 0,
-        max_entries=decl.max_entries,
-        flags=decl.flags,
-        key=decl.key,
-        value=decl.value,
-        pinning=Pinning.BY_NAME if decl.pinned else Pinning.NONE,
-    )
 
 
 class DataBuilder:

@@ -8,23 +8,25 @@ Nothing here knows about a kernel but as a ``Target``; what is loaded is the bus
 from __future__ import annotations
 
 import enum
-import platform
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from pyebpf import declare
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError
-from pyebpf.frontend import tree
-from pyebpf.ir.ops import Module
-from pyebpf.object import ObjectSpec
 from pyebpf.records import dataclass, field
 from pyebpf.target import Isa, Target
 
-Placement = Callable[[tree.Unit], None]
-"""Gives every global of a unit its data section; may add further globals to share a section with."""
+if TYPE_CHECKING:
+    from pyebpf.frontend import tree
+    from pyebpf.ir.ops import Module
+    from pyebpf.object import ObjectSpec
+
+    Placement = Callable[[tree.Unit], None]
+    """Gives every global of a unit its data section; may add further globals to share a section with."""
 
 
 class Codegen(enum.Enum):
@@ -41,6 +43,11 @@ def choose_codegen(codegen: Codegen) -> None:
     """Set what compilations use from now on that do not name one: for a script that is run with ``--codegen``."""
     global _chosen
     _chosen = codegen
+
+
+def chosen_codegen() -> Codegen:
+    """What compilations use that do not name one."""
+    return _chosen
 
 
 @dataclass(slots=True)
@@ -78,7 +85,7 @@ def running_target() -> Target:
     """The running kernel, where this is Linux; else the oldest kernel that objects are built for by default."""
     if sys.platform != "linux":
         return Target()
-    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return Target(kernel=(int(found[1]), int(found[2]))) if found else Target()
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 import enum
 
 from pyebpf import btf
+from pyebpf.declare import MapDecl
+from pyebpf.diagnostics import InternalError
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
@@ -136,6 +138,23 @@ class MapSpec:
     inner: MapSpec | None = None
     slots: dict[int, str] = field(default_factory=dict)
     contents: bytes = b""
+
+
+def map_spec(decl: MapDecl) -> MapSpec:
+    """The declared map as it is to be created. It must have its name."""
+    if decl.name is None:
+        raise InternalError("a map without a name", phase="making an object")
+    return MapSpec(
+        name=decl.name,
+        type=decl.type,
+        key_size=decl.key.size if decl.key else 0,
+        value_size=decl.value.size if decl.value else 0,
+        max_entries=decl.max_entries,
+        flags=decl.flags,
+        key=decl.key,
+        value=decl.value,
+        pinning=Pinning.BY_NAME if decl.pinned else Pinning.NONE,
+    )
 
 
 @dataclass(slots=True)

@@ -13,15 +13,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
+from pyebpf import cache
+from pyebpf.cache import Ready
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
-from pyebpf.driver import Compiled, compile_programs, default_section, module_globals
-from pyebpf.frontend import tree
-from pyebpf.frontend.build_data import map_spec
-from pyebpf.object import ObjectSpec
+from pyebpf.driver import (
+    Codegen,
+    chosen_codegen,
+    compile_programs,
+    default_section,
+    module_globals,
+    running_target,
+)
+from pyebpf.object import ObjectSpec, map_spec
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.maps import Map
 
 if TYPE_CHECKING:
+    from pyebpf.frontend import tree
     from pyebpf.runtime.program import RunResult
 
 
@@ -213,17 +221,17 @@ class World(Generic[P, D]):
             placed += members
         unit.globals[:] = placed
 
-    def _live_sections(self, compiled: Compiled) -> dict[str, D]:
+    def _live_sections(self, ready: Ready) -> dict[str, D]:
         found: dict[str, D] = {}
-        for decl in compiled.unit.globals:
+        for decl in ready.globals:
             section = self._sections.get(decl)
             if section is not None and decl.section is not None and not decl.constant:
                 found[decl.section] = section.data
         return found
 
-    def _remember_sections(self, compiled: Compiled, loaded: LiveObject[P, D]) -> None:
+    def _remember_sections(self, ready: Ready, loaded: LiveObject[P, D]) -> None:
         by_section: dict[str, list[GlobalDecl]] = {}
-        for decl in compiled.unit.globals:
+        for decl in ready.globals:
             if decl.section is not None:
                 by_section.setdefault(decl.section, []).append(decl)
         for name, decls in by_section.items():
@@ -240,17 +248,17 @@ class World(Generic[P, D]):
         found = self._programs.get(decl)
         if found is not None and not log_level:
             return found.program
-        compiled = compile_programs([decl], place=self._place)
-        made = [m for m in compiled.unit.maps if m not in self._maps]
+        ready = self._compiled(decl)
+        made = [m for m in ready.maps if m not in self._maps]
         try:
-            maps = {str(m.name): self.map(m) for m in compiled.unit.maps}
-            sections = self._live_sections(compiled)
-            loaded = self._load(compiled.object, maps=maps, data=sections, log_level=log_level)
+            maps = {str(m.name): self.map(m) for m in ready.maps}
+            sections = self._live_sections(ready)
+            loaded = self._load(ready.object, maps=maps, data=sections, log_level=log_level)
         except BaseException:
             for declared in made:
                 self.close_map(declared)
             raise
-        self._remember_sections(compiled, loaded)
+        self._remember_sections(ready, loaded)
         if "IPython" in sys.modules:
             from pyebpf import cells
 
@@ -258,6 +266,22 @@ class World(Generic[P, D]):
         links = [] if found is None else found.links
         self._programs[decl] = _Loaded(loaded, loaded.programs[decl.name], links)
         return loaded.programs[decl.name]
+
+    def _compiled(self, decl: ProgramDecl) -> Ready:
+        """The object of a program: from the cache, where its variables are not in other sections already."""
+        target = running_target()
+        key = cache.key_of(decl, target) if chosen_codegen() is Codegen.PYEBPF else None
+        if key is not None and any(
+            isinstance(d, GlobalDecl) and d in self._sections for d in key.declarations
+        ):
+            key = None
+        found = None if key is None else cache.find(key)
+        if found is not None:
+            return found
+        compiled = compile_programs([decl], target, place=self._place)
+        if key is not None:
+            cache.store(key, compiled)
+        return Ready.of(compiled)
 
     def has_program(self, decl: ProgramDecl) -> bool:
         """Whether the program is loaded here."""

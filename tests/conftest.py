@@ -17,7 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hand ``--bless`` to the golden cases through the environment, which reaches parallel workers too."""
+    """Switch the cache of objects off. Hand ``--bless`` to the golden cases through the environment, which reaches
+    parallel workers too."""
+    os.environ.setdefault("PYEBPF_CACHE", "0")  # tests compile; those of the cache switch it on
     if config.getoption("--bless"):
         if os.environ.get("CI"):
             raise pytest.UsageError("--bless is for people: CI only compares")

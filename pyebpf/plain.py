@@ -1,0 +1,151 @@
+"""An ``ObjectSpec`` as plain data, and back: numbers, strings and tuples only, so that reading runs no code.
+
+Every record gets a number and stands in a table, so that shared and cyclic types stay so. Classes are named, and
+only those of the modules below are made. Structs of the user's module are given by their place in a list.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Sequence
+
+from pyebpf import layout, target
+from pyebpf import object as objects
+from pyebpf.btf import types as btf_types
+from pyebpf.layout import StructType
+from pyebpf.object import ObjectSpec
+from pyebpf.records import fields, is_dataclass
+from pyebpf.uapi import constants
+
+_MODULES: dict[str, types.ModuleType] = {
+    module.__name__: module for module in (objects, btf_types, layout, constants, target)
+}
+
+Plain = None | bool | int | float | str | bytes | tuple["Plain", ...]
+
+
+class NotPlain(Exception):
+    """The data is not what ``encode`` makes, or an object has something in it that it does not know."""
+
+
+def encode(spec: ObjectSpec, structs: Sequence[StructType]) -> Plain:
+    """``spec`` as plain data. Raises ``NotPlain`` for a class of a user that is not in ``structs``."""
+    return _Encoder(structs).table(spec)
+
+
+def decode(data: Plain, structs: Sequence[StructType]) -> ObjectSpec:
+    """The object of ``encode``, with ``structs`` in the same order. Raises ``NotPlain``."""
+    try:
+        found = _decode(data, structs)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        raise NotPlain(str(error)) from None
+    if not isinstance(found, ObjectSpec):
+        raise NotPlain("not an object")
+    return found
+
+
+class _Encoder:
+    def __init__(self, structs: Sequence[StructType]) -> None:
+        self._structs = {id(struct): number for number, struct in enumerate(structs)}
+        self._numbers: dict[int, int] = {}
+        self._rows: list[Plain] = []
+
+    def table(self, spec: ObjectSpec) -> Plain:
+        self._value(spec)
+        return tuple(self._rows)
+
+    def _value(self, value: object) -> Plain:
+        kind = type(value)
+        if value is None or (
+            isinstance(value, bool | int | float | str | bytes) and kind.__module__ == "builtins"
+        ):
+            return value
+        if isinstance(value, enum.Enum):
+            plain = self._value(value.value)
+            return ("enum", *self._class(kind), plain)
+        if isinstance(value, StructType) and id(value) in self._structs:
+            return ("struct", self._structs[id(value)])
+        if isinstance(value, bytearray):
+            return ("bytearray", bytes(value))
+        if isinstance(value, tuple | list):
+            return (kind.__name__, *[self._value(item) for item in value])
+        if isinstance(value, dict):
+            return ("dict", *[self._value(item) for pair in value.items() for item in pair])
+        return ("record", self._record(value))
+
+    def _record(self, value: object) -> int:
+        number = self._numbers.get(id(value))
+        if number is None:
+            kind = type(value)
+            named = self._class(kind)
+            if not is_dataclass(kind) or (isinstance(value, StructType) and value.python_class is not None):
+                raise NotPlain(f"{kind.__qualname__} cannot be written down")
+            number = self._numbers[id(value)] = len(self._rows)
+            self._rows.append(None)
+            members = [self._value(getattr(value, one.name)) for one in fields(kind)]
+            self._rows[number] = (*named, *members)
+        return number
+
+    def _class(self, kind: type) -> tuple[str, str]:
+        if _MODULES.get(kind.__module__) is None or "." in kind.__qualname__:
+            raise NotPlain(f"{kind.__module__}.{kind.__qualname__} cannot be written down")
+        return kind.__module__, kind.__qualname__
+
+
+def _decode(data: Plain, structs: Sequence[StructType]) -> object:
+    if not isinstance(data, tuple):
+        raise NotPlain("not a table")
+    made: list[object] = []
+    kinds: dict[tuple[Plain, Plain], tuple[type, tuple[str, ...]]] = {}
+    for row in data:
+        assert isinstance(row, tuple)
+        named = (row[0], row[1])
+        if named not in kinds:
+            kind = _named_class(*named)
+            kinds[named] = kind, tuple(one.name for one in fields(kind))
+        made.append(object.__new__(kinds[named][0]))
+    put = object.__setattr__
+
+    def value(item: Plain) -> object:
+        if not isinstance(item, tuple):
+            return item
+        match item[0]:
+            case "record":
+                assert isinstance(item[1], int)
+                return made[item[1]]
+            case "tuple":
+                return tuple([value(one) for one in item[1:]])
+            case "list":
+                return [value(one) for one in item[1:]]
+            case "dict":
+                found = [value(one) for one in item[1:]]
+                return dict(zip(found[::2], found[1::2], strict=True))
+            case "enum":
+                return _named_class(item[1], item[2])(value(item[3]))
+            case "struct":
+                assert isinstance(item[1], int)
+                return structs[item[1]]
+            case "bytearray":
+                assert isinstance(item[1], bytes)
+                return bytearray(item[1])
+            case _:
+                raise NotPlain(f"unknown tag {item[0]!r}")
+
+    for number, row in enumerate(data):
+        assert isinstance(row, tuple)
+        names = kinds[(row[0], row[1])][1]
+        for name, member in zip(names, row[2:], strict=True):
+            put(made[number], name, value(member))
+    return made[0]
+
+
+def _named_class(module: Plain, name: Plain) -> type:
+    if not isinstance(module, str) or not isinstance(name, str) or module not in _MODULES:
+        raise NotPlain(f"{module!r} is not a module of ours")
+    found = getattr(_MODULES[module], name)
+    if not isinstance(found, type) or found.__module__ != module:
+        raise NotPlain(f"{module}.{name} is not a class")
+    if not (is_dataclass(found) or issubclass(found, enum.Enum)):
+        raise NotPlain(f"{module}.{name} is not data")
+    return found
