@@ -49,7 +49,8 @@ class MachineElements:
             return NotSupported(code, phase, subject, detail=detail)
         return BpfError(code, phase, subject, detail=detail)
 
-    def _check_write(self, phase: Phase) -> None:
+    def check_writable(self, phase: Phase) -> None:
+        """Raise ``PermissionDenied`` where user space may not write."""
         if self.frozen or self.map.spec.flags & MapCreateFlag.RDONLY:
             raise self.failure(errno.EPERM, phase)
 
@@ -61,7 +62,7 @@ class MachineElements:
         """The value of ``key``, or ``None`` if there is none. Raises ``BpfError``."""
         self._check_read(Phase.MAP_LOOKUP)
         if delete:
-            self._check_write(Phase.MAP_LOOKUP)
+            self.check_writable(Phase.MAP_LOOKUP)
         if flags:
             # Only BPF_F_LOCK is a flag of lookups, and no value here has a lock.
             raise self.failure(errno.EINVAL, Phase.MAP_LOOKUP)
@@ -74,14 +75,14 @@ class MachineElements:
 
     def update(self, key: bytes | None, value: bytes, flags: int = 0) -> None:
         """Set an element. Raises ``BpfError``."""
-        self._check_write(Phase.MAP_UPDATE)
+        self.check_writable(Phase.MAP_UPDATE)
         result = self.map.write(key, value, flags)
         if result < 0:
             raise self.failure(-result, Phase.MAP_UPDATE)
 
     def delete(self, key: bytes) -> bool:
         """Take an element out; whether it was there. Raises ``BpfError``."""
-        self._check_write(Phase.MAP_DELETE)
+        self.check_writable(Phase.MAP_DELETE)
         result = self.map.remove(key)
         if result < 0 and result != -errno.ENOENT:
             raise self.failure(-result, Phase.MAP_DELETE)
@@ -104,6 +105,8 @@ class MachineElements:
 
     def batches(self, *, delete: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """Every key with its value; hash tables only, as arrays are walked just as fast here. Raises ``NoBatch``."""
+        if delete:
+            self.check_writable(Phase.MAP_ITERATE)
         if not isinstance(self.map, HashMap):
             raise NoBatch
         for key in self.walk():
@@ -114,7 +117,7 @@ class MachineElements:
     def update_many(self, pairs: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None:
         """Set many elements. Those before a failing one are set."""
         for done, (key, value) in enumerate(pairs):
-            self._check_write(Phase.MAP_UPDATE)
+            self.check_writable(Phase.MAP_UPDATE)
             result = self.map.write(key, value, flags)
             if result < 0:
                 detail = f"after {done} of {len(pairs)} elements"
@@ -169,7 +172,9 @@ class MachineBacking:
         self.closed = False
         spec = map_.spec
         size = map_.size if isinstance(map_, RingMap) else spec.max_entries
-        flags, extra = int(spec.flags), spec.map_extra
+        # The kernel forgets those that restrict a descriptor.
+        flags = int(spec.flags) & ~int(MapCreateFlag.RDONLY | MapCreateFlag.WRONLY)
+        extra = spec.map_extra
         name = spec.name[:_NAME_BYTES]
         self.facts = MapFacts(
             map_.address, spec.type, name, spec.key_size, spec.value_size, size, flags, extra, 0, 0, 0
@@ -201,7 +206,8 @@ class MachineBacking:
         return _Records(self.map)
 
     def freeze(self) -> None:
-        """Forbid user space to write."""
+        """Forbid user space to write. Raises ``PermissionDenied`` where it cannot anyhow."""
+        self.map.elements.check_writable(Phase.MAP_FREEZE)
         self.map.frozen = True
 
     def pin(self, path: str | os.PathLike[str]) -> None:
