@@ -140,7 +140,7 @@ def test_without_llvmlite_the_error_says_what_to_install(
 def test_an_old_llvm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (
         "llvm_version_info = (14, 0, 6)",
-        "initialize_all_targets = initialize_all_asmprinters = lambda: None",
+        "initialize_all_targets = initialize_all_asmprinters = set_option = lambda *_: None",
     )
     stub(tmp_path, "\n".join(lines), monkeypatch)
     with pytest.raises(LlvmMissing, match=r"its LLVM is 14\.0\.6"):
