@@ -83,8 +83,9 @@ class _Worker:
             return self.receive()
 
     def stop(self) -> None:
-        """Let it end, which it does when there can be no more requests."""
+        """End it. Closing the pipe would not do where a fork of this process holds the other end of it, too."""
         self.requests.close()
+        self.process.terminate()
         self.process.wait()
         self.answers.close()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -115,6 +118,31 @@ def test_a_fork_has_a_process_of_its_own() -> None:
         assert stream.read() == "child"
     os.waitpid(child, 0)
     assert mine == [[f"p{n}"] for n in range(10)]
+
+
+_LEAVES_A_CHILD = """
+import os, sys, time
+from pyebpf.backend.llvm_process import compile_text
+from pyebpf.target import Isa
+compile_text(sys.argv[1], Isa.V3)
+child = os.fork()
+if child == 0:
+    os.close(1)
+    time.sleep(60)
+    os._exit(0)
+print(child)
+"""
+
+
+def test_the_end_does_not_wait_for_forks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAVES_A_CHILD, named("f")],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p)),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=30,
+    )
+    os.kill(int(done.stdout), signal.SIGKILL)
 
 
 def stub(folder: Path, binding: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
