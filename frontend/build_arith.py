@@ -181,7 +181,7 @@ def swap(f: State, bits: int, operand: Value) -> Value:
 
 
 def log2(f: State, operand: Value) -> Value:
-    """The place of the highest one bit, 0 for 0, by halving: five steps without a branch.
+    """The place of the highest one bit, 0 for 0, by halving: six steps without a branch.
 
     With x below 2**32, (limit - x) >> 63 is 1 if x is above the limit.
     """
@@ -189,14 +189,16 @@ def log2(f: State, operand: Value) -> Value:
     rest: Value = operand
     found: Value | None = None
     above: Value = f.b.binary(BinOp.LSHR, f.negated(high), f.b.const(63))
-    for step in (5, 4, 3, 2, 1):
+    for step in (5, 4, 3, 2):
         shift = f.b.binary(BinOp.SHL, above, f.b.const(step))
         rest = f.b.binary(BinOp.LSHR, rest, shift)
         found = shift if found is None else f.b.binary(BinOp.OR, found, shift)
         limit = (1 << (1 << (step - 1))) - 1
         above = f.b.binary(BinOp.LSHR, f.b.binary(BinOp.SUB, f.b.const(limit), rest), f.b.const(63))
+    shift = f.b.binary(BinOp.SHL, above, f.b.const(1))
+    last = f.b.binary(BinOp.LSHR, f.b.binary(BinOp.LSHR, rest, shift), f.b.const(1))  # of 0 … 3
     assert found is not None
-    return f.b.binary(BinOp.OR, found, above)
+    return f.b.binary(BinOp.OR, f.b.binary(BinOp.OR, found, shift), last)
 
 
 def element_offset(f: State, index: Value, size: int) -> Value:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 from pyebpf.declare import MapDecl
 from pyebpf.frontend import build_memory as memory
@@ -14,7 +15,9 @@ from pyebpf.frontend.build_state import Place, State
 from pyebpf.ir.ops import MapRef, Pred, Value
 from pyebpf.ir.types import VOID, PtrTy, Space
 from pyebpf.layout import IntType, Layout
-from pyebpf.uapi.constants import MapUpdateFlag
+from pyebpf.uapi.constants import MapType, MapUpdateFlag
+
+_ARRAYS: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 
 
 def map_ref(f: State, decl: MapDecl) -> MapRef:
@@ -93,11 +96,33 @@ def raise_os_if_negative(f: State, result: Value) -> Value:
 
 def update(f: State, node: tree.MapUpdate) -> Value:
     """Store a value under a key."""
+    if _is_array_element(node):
+        return _store_element(f, node)
     key = _key(f, node.map, node.key)
     value = _value(f, node.map, node.value)
     flags = f.value(node.flags)
     result = f.helper("map_update_elem", map_ref(f, node.map), key(), value(), flags)
     return raise_os_if_negative(f, result) if node.checked else result
+
+
+def _is_array_element(node: tree.MapUpdate) -> bool:
+    """Whether this is ``m[i] = x`` with integers in an array."""
+    any_flags = isinstance(node.flags, tree.IntConst) and node.flags.value == MapUpdateFlag.ANY
+    return node.map.type in _ARRAYS and isinstance(node.map.value, IntType) and any_flags and node.checked
+
+
+def _store_element(f: State, node: tree.MapUpdate) -> Value:
+    """An integer of an array is stored through its address: the verifier turns the lookup into a few instructions, while
+    an update is a call. An index outside is E2BIG, as it is for the helper (kernel/bpf/arraymap.c)."""
+    layout = _value_layout(f, node.map)
+    assert isinstance(layout, IntType)
+    key = _key(f, node.map, node.key)
+    value = f.value(node.value)
+    type_ = PtrTy(Space.MAP_VALUE, layout.size, nullable=True)
+    found = f.helper("map_lookup_elem", map_ref(f, node.map), key(), type=type_)
+    f.fail_with_errno_if(f.b.cmp(Pred.EQ, found, f.b.null(type_)), lambda: f.b.const(errno.E2BIG))
+    memory.store_int(f, Place(f.b.nonnull(found), 0, 8), layout, value)
+    return f.b.const(0)
 
 
 def delete(f: State, node: tree.MapDelete) -> Value:

@@ -171,6 +171,8 @@ class _Simplifier:
             return x
         if c == 1 and kind in (BinOp.UREM, BinOp.SREM):
             return self.const(0, op)
+        if kind is BinOp.LSHR and possible_bits(x) >> c == 0:
+            return self.const(0, op)
         if c == full and kind is BinOp.OR:
             return self.const(full, op)
         if c == full and kind is BinOp.MUL:

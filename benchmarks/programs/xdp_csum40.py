@@ -23,6 +23,7 @@ class Words:
 csum_stats = bpf.ArrayMap[u32, u64](max_entries=2)
 
 
+@bpf.inline
 def checksum(header: Words, count: int) -> int:
     """The ones' complement of the ones' complement sum of the first words (RFC 1071)."""
     total: u32 = 0
