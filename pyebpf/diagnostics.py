@@ -6,13 +6,14 @@ This is the bottom of the floor: it imports nothing of pyebpf but the table of c
 
 from __future__ import annotations
 
-import linecache
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pyebpf.codes import Code
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from pyebpf.codes import Code
 
 file_titles: list[Callable[[str], str | None]] = []
 """Functions that know better names for files, such as those that notebooks give to their cells; ``None``: no."""
@@ -115,6 +116,8 @@ class Diagnostics:
 
 def source_line(span: Span) -> str:
     """The first source line of ``span`` without its newline; empty where the source is not available."""
+    import linecache
+
     return linecache.getline(span.file, span.line).rstrip("\n")
 
 

@@ -5,8 +5,8 @@ They are looked up by ``pyebpf.__getattr__``, so that ``import pyebpf`` builds n
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import os
 
 from pyebpf.declare import HelperDecl
 from pyebpf.lang import InProgramOnly
@@ -45,17 +45,21 @@ def find(name: str) -> object:
     """The value of ``pyebpf.NAME``. Raises AttributeError, with near misses, where there is none."""
     if name in _ELSEWHERE:
         return getattr(importlib.import_module(_ELSEWHERE[name]), name)
-    if name.startswith("__"):
+    if name.startswith("__") or _is_module(name):
         raise AttributeError(name)
-    from pyebpf.uapi import constants, helpers, programs
+    from pyebpf.uapi import constants, programs
 
     if name.isupper():
         for module in (constants, programs):
             value = getattr(module, name, None)
             if isinstance(value, int):
                 return value
+    from pyebpf.uapi import helpers
+
     if helpers.helper_by_name(name) is not None:
         return HelperFunction(name)
+    import difflib
+
     import pyebpf
 
     known = [
@@ -67,6 +71,12 @@ def find(name: str) -> object:
     near = difflib.get_close_matches(name, known, n=3)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     raise AttributeError(f"module 'pyebpf' has no attribute {name!r}{hint}", name=name, obj=pyebpf)
+
+
+def _is_module(name: str) -> bool:
+    """Whether a module of ours has the name: ``from pyebpf import btf`` asks for an attribute first."""
+    path = os.path.join(os.path.dirname(__file__), name)
+    return os.path.exists(path) or os.path.exists(f"{path}.py")
 
 
 def all_names() -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import socket as sockets
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,8 @@ from pyebpf.runtime.privilege import explain_denial, lacking, program_need
 from pyebpf.world import LiveData, LiveObject, LiveProgram, World
 
 if TYPE_CHECKING:
+    import socket as sockets
+
     from pyebpf.object import ObjectSpec
     from pyebpf.runtime.attach.link import Link
     from pyebpf.runtime.data import LoadedData
@@ -305,6 +306,8 @@ def load(
 
 def raw_socket(interface: str) -> sockets.socket:
     """A packet socket that receives every frame of ``interface``, Ethernet header first. Needs CAP_NET_RAW."""
+    import socket as sockets
+
     sock = sockets.socket(sockets.AF_PACKET, sockets.SOCK_RAW, 0)
     try:
         sock.bind((interface, 0x0003))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
-import platform
+import os
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -49,7 +49,7 @@ def _libc_syscall() -> tuple[int, Callable[..., int]]:
         raise BpfError(
             errno.ENOSYS, Phase.OBJECT_INFO, detail=f"bpf(2) exists on Linux only, this is {sys.platform}"
         )
-    machine = platform.machine()
+    machine = os.uname().machine
     number = _NUMBERS.get((machine, sys.maxsize > 2**32))
     if number is None:
         raise BpfError(

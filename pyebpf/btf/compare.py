@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from pyebpf.btf.base import ARRAY_INDEX
 from pyebpf.btf.types import KINDS, Array, Int, Type
+from pyebpf.records import fields, is_dataclass
 
 
 def equal(first: Type | None, second: Type | None) -> bool:
@@ -23,7 +23,7 @@ def equal(first: Type | None, second: Type | None) -> bool:
             work.extend(zip(a, b, strict=True))
         elif type(a) is not type(b):
             return False
-        elif dataclasses.is_dataclass(a):
+        elif is_dataclass(a):
             if type(a) in KINDS:
                 pair = id(a), id(b)
                 if pair in assumed:
@@ -43,5 +43,5 @@ def _parts(a: object, b: object) -> list[tuple[object, object]]:
     if isinstance(a, Array) and isinstance(b, Array):
         index = a.index or ARRAY_INDEX, b.index or ARRAY_INDEX
         return [(a.element, b.element), (a.length, b.length), index]
-    assert dataclasses.is_dataclass(a)
-    return [(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)]
+    assert is_dataclass(a)
+    return [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
