@@ -30,7 +30,7 @@ def fill(ctx: bpf.Xdp) -> int:
         signed[index] = -len(ctx)
         own[index] = wide[index] + 1
     except OSError as error:
-        return error.errno
+        return error.errno or 99
     return 0
 
 
