@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyebpf.backend.listing import Listed
     from pyebpf.declare import MapDecl, ProgramDecl
     from pyebpf.runtime.maps import MappingMap
-    from pyebpf.runtime.program import RunResult
+    from pyebpf.runtime.run_result import RunResult
 
 ROWS: Final = 50
 """How many elements of a map are shown."""
@@ -40,7 +40,7 @@ def install() -> None:
         return
     file_titles.append(_cell_title)
     html = running.display_formatter.formatters["text/html"]
-    html.for_type_by_name("pyebpf.runtime.program", "RunResult", result_html)
+    html.for_type_by_name("pyebpf.runtime.run_result", "RunResult", result_html)
 
 
 def _cell_title(file: str) -> str | None:

@@ -8,7 +8,6 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
-from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import ProgRun
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.fd import Fd
@@ -16,42 +15,15 @@ from pyebpf.runtime.info import ProgramFacts, program_facts, xlated_code
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.pin import pin
 from pyebpf.runtime.privilege import program_need
+from pyebpf.runtime.run_result import ON_PACKETS, RunResult, check_input
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+__all__ = ["LoadedProgram", "RunResult"]
 
 _HEADROOM: Final = 4096 + 512
 """How much more data than it got a program may give back: an XDP program can grow the frame by about a
 page."""
-
-_ETHERNET_HEADER: Final = 14
-_ON_PACKETS: Final = frozenset(
-    {
-        ProgType.SOCKET_FILTER,
-        ProgType.SCHED_CLS,
-        ProgType.SCHED_ACT,
-        ProgType.XDP,
-        ProgType.CGROUP_SKB,
-        ProgType.LWT_IN,
-        ProgType.LWT_OUT,
-        ProgType.LWT_XMIT,
-        ProgType.LWT_SEG6LOCAL,
-        ProgType.FLOW_DISSECTOR,
-        ProgType.NETFILTER,
-    }
-)
-_ON_CONTEXT: Final = frozenset({ProgType.RAW_TRACEPOINT, ProgType.SYSCALL, ProgType.SK_LOOKUP})
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a test run gave: the verdict as a signed number, the packet after the program, nanoseconds per
-    run, and the context after it (empty if none was passed). ``machine``: it was the built-in machine's."""
-
-    verdict: int
-    data: bytes
-    duration: int
-    ctx: bytes = b""
-    machine: bool = False
 
 
 class LoadedProgram:
@@ -118,13 +90,7 @@ class LoadedProgram:
         Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type
         does not take, ``BpfError`` otherwise.
         """
-        if self.type in _ON_PACKETS and len(data) < _ETHERNET_HEADER:
-            raise ValueError(
-                f"a {self.type.name} program runs on a frame of at least {_ETHERNET_HEADER} bytes, "
-                f"not {len(data)}"
-            )
-        if self.type in _ON_CONTEXT and (data or repeat != 1):
-            raise ValueError(f"a {self.type.name} program runs once, on a context (ctx=…), not on data")
+        check_input(self.type, data, repeat)
         attr = ProgRun(prog_fd=self.fd, flags=flags, cpu=cpu)
         packet = ctypes.create_string_buffer(data, max(len(data), 1))
         out = ctypes.create_string_buffer(len(data) + _HEADROOM)
@@ -136,7 +102,7 @@ class LoadedProgram:
             attr.data_out, attr.data_size_out = ctypes.addressof(out), len(out)
         if ctx is not None:
             attr.ctx_in, attr.ctx_size_in = ctypes.addressof(context), len(ctx)
-            if self.type in _ON_PACKETS or self.type is ProgType.SK_LOOKUP:
+            if self.type in ON_PACKETS or self.type is ProgType.SK_LOOKUP:
                 attr.ctx_out, attr.ctx_size_out = ctypes.addressof(context_out), len(ctx)
         result = call(BpfCmd.PROG_RUN, attr)
         if result < 0:
