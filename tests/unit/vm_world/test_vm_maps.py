@@ -97,7 +97,7 @@ def test_replacing_a_value_leaves_the_old_one_to_who_points_at_it() -> None:
 def test_a_map_that_programs_only_read() -> None:
     memory = Memory()
     made = make(MapType.ARRAY, flags=MapCreateFlag.RDONLY_PROG, memory=memory)
-    user_view(made)[0] = bytes(8)
+    made.elements.update(key(0), bytes(8))
     with pytest.raises(ReadOnly):
         memory.write(made.lookup(key(0)), b"1")
 
