@@ -7,7 +7,6 @@ program's store keeps the low bits, user space writing 300 into a ``u8`` is a mi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import keyword
 import operator
@@ -339,4 +338,6 @@ def _maker(layout: StructType) -> Callable[..., Any]:
     if layout.python_class is not None:
         return cast(_UserStruct, layout.python_class)._from_values
     names = _python_names(layout).values()
+    import dataclasses
+
     return dataclasses.make_dataclass(layout.name or "anonymous", list(names), frozen=True, slots=True)

@@ -11,7 +11,7 @@ import enum
 import functools
 import mmap
 import os
-import platform
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -131,7 +131,7 @@ def load_store_fence() -> Callable[[], None]:
     Machines with total store order need none, since the interpreter cannot reorder; elsewhere membarrier(2)
     makes the barrier, because Python has no atomic operations.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine in _TOTAL_STORE_ORDER:
         return _nothing
     syscall = ctypes.CDLL(None, use_errno=True).syscall
