@@ -11,7 +11,6 @@ import enum
 import functools
 import mmap
 import os
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
