@@ -9,11 +9,12 @@ out of LLVM's sight:
 - A pointer into the packet, and its sum with a variable offset, go through an empty ``asm``: the pointer that
   was compared with the packet's end is then the pointer that is used.
 - The length of a packet is computed on 64 bits of both bounds, in one place, by the same means.
-- So does an index into the stack: where it is known to be small, LLVM would ``or`` it to the aligned address.
+- So does an index into other memory: LLVM would compute the address before the index is checked, or ``or`` an index
+  that it knows to be small to an aligned address.
 - So does the result of a division: LLVM would leave out the check of an index that it knows to be small enough from
   the divisor, which the verifier does not.
-- So does a sign extension below ISA v4: LLVM would compute an index times a size by shifts of the number before it
-  was extended, where only the extended one is checked.
+- So does a sign extension: LLVM would compute an index times a size by shifts of the number before it was extended,
+  where only the extended one is checked.
 
 Where LLVM finds the number to be a constant, nothing is hidden (``llvm.is.constant``).
 """
@@ -193,9 +194,7 @@ def _extend(f: FunctionText, op: ops.Zext | ops.Sext, how: str) -> None:
 
 
 def _kept_extension(f: FunctionText, op: Value, text: str) -> str:
-    """The sign extension ``text`` as an operation of its own: below ISA v4 it is two shifts."""
-    if f.target.isa >= Isa.V4:
-        return text
+    """The sign extension ``text`` as an operation that is not merged with others."""
     extended, ty = f.let(text), type_text(op.type)
     return _unless_constant(f, extended, ty, extended, ty)
 
@@ -246,13 +245,24 @@ def _unless_constant(f: FunctionText, value: str, type_: str, decides: str, its_
 
 
 def _pointer_add(f: FunctionText, op: ops.PtrAdd) -> None:
-    offset, constant = f.use(op.offset), isinstance(op.offset, ops.Const)
-    if _space(op) is Space.STACK and not constant:
-        offset = f.let(_unless_constant(f, offset, "i64", offset, "i64"))
-    text = f"getelementptr i8, {f.typed(op.base)}, i64 {offset}"
-    if _space(op) in _PACKET and not constant:
-        text = _unless_constant(f, f.let(text), "ptr", offset, "i64")
-    f.define(op, text)
+    base, offset = f.typed(op.base), op.offset
+    if isinstance(offset, ops.Const):
+        f.define(op, f"getelementptr i8, {base}, i64 {f.use(offset)}")
+    elif _space(op) in _PACKET:
+        pointer = f.let(f"getelementptr i8, {base}, i64 {f.use(offset)}")
+        f.define(op, _unless_constant(f, pointer, "ptr", f.use(offset), "i64"))
+    else:
+        f.define(op, f"getelementptr i8, {base}, i64 {_kept_index(f, offset)}")
+
+
+def _kept_index(f: FunctionText, offset: Value) -> str:
+    """The number ``offset``, computed of its index at this place and no earlier."""
+    match offset:
+        case ops.Binary(op=BinOp.MUL | BinOp.SHL, left=index, right=ops.Const()):
+            kept = f.let(_unless_constant(f, f.use(index), "i64", f.use(index), "i64"))
+            return f.let(f"{offset.op.value} i64 {kept}, {f.use(offset.right)}")
+        case _:
+            return f.let(_unless_constant(f, f.use(offset), "i64", f.use(offset), "i64"))
 
 
 def _load(f: FunctionText, op: ops.Load) -> None:
