@@ -1,7 +1,7 @@
 """What an object costs: its size, the verifier's work, and nanoseconds per run.
 
-Run times are taken as the wall time of one test run with many repetitions, divided by them: the kernel's own average
-is in whole nanoseconds. Three things would falsify it:
+Run times are taken as the CPU time of one test run with many repetitions, divided by them: the kernel's own average
+is in whole nanoseconds of wall time, in which other processes may have run. Three things would falsify it:
 
 - Where the JIT puts the code moves a loop by up to a third, so every variant is loaded anew several times; the
   loads of the variants take turns, so that a slow moment of the machine meets all of them.
@@ -51,8 +51,8 @@ class Effort:
     """How long to measure: fresh loads of each variant, test runs for each load, repetitions in each test run."""
 
     loads: int = 9
-    rounds: int = 3
-    repeat: int = 300_000
+    rounds: int = 5
+    repeat: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ def times_of(case: Case, variants: Mapping[str, ObjectSpec], effort: Effort) -> 
 
 
 def _timed(program: LoadedProgram, packet: bytes, repeat: int) -> float:
-    start = time.perf_counter_ns()
+    start = time.thread_time_ns()
     program.run(packet, repeat=repeat)
-    return (time.perf_counter_ns() - start) / repeat
+    return (time.thread_time_ns() - start) / repeat
 
 
 @contextlib.contextmanager
