@@ -13,13 +13,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.privilege import explain_denial, lacking, program_need
-from pyebpf.world import LiveData, LiveObject, LiveProgram, World
+from pyebpf.world import LiveProgram, World
 
 if TYPE_CHECKING:
     import socket as sockets
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from pyebpf.runtime.load import LoadedObject, LoadedProgram
     from pyebpf.runtime.maps import Map
     from pyebpf.runtime.program import RunResult
+    from pyebpf.runtime.vm.data import MachineData
     from pyebpf.runtime.vm.environment import Environment
+    from pyebpf.runtime.vm.load import MachineObject, MachineProgram
     from pyebpf.uapi.constants import AttachType, ProgType
+
+    Machine: TypeAlias = World[MachineProgram, MachineData]
+    AnyWorld: TypeAlias = World[LoadedProgram, LoadedData] | Machine
 
 __all__ = ["load", "machine", "raw_socket"]
 
@@ -65,10 +70,10 @@ def _load_into_kernel(
     return load_spec(spec, maps=maps, data=data, log_level=log_level)
 
 
-def _new_machine(environment: Environment | None = None) -> World[LiveProgram, LiveData]:
+def _new_machine(environment: Environment | None = None) -> Machine:
     def load_into_machine(
-        spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, LiveData], log_level: int
-    ) -> LiveObject[LiveProgram, LiveData]:
+        spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, MachineData], log_level: int
+    ) -> MachineObject:
         from pyebpf.runtime.vm.load import load as load_spec
 
         return load_spec(spec, maps=maps, data=data, environment=environment)
@@ -77,8 +82,8 @@ def _new_machine(environment: Environment | None = None) -> World[LiveProgram, L
 
 
 _kernel: World[LoadedProgram, LoadedData] = World(_load_into_kernel)
-_fallback: World[LiveProgram, LiveData] | None = None
-_opened: list[World[LiveProgram, LiveData]] = []
+_fallback: Machine | None = None
+_opened: list[Machine] = []
 _importing: list[Path] = []
 
 
@@ -93,23 +98,28 @@ def importing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def machine(environment: Environment | None = None) -> Iterator[None]:
+def machine(environment: Environment | None = None) -> Iterator[Environment]:
     """Inside the block every program, map and variable lives in a fresh built-in machine, whoever runs it.
 
     Maps are empty and variables have their initial values at its start, and everything is as it was before at its
     end. Nothing can be loaded or attached inside. ``environment``: the clock, chance, CPU and task that programs
-    see, instead of the process' own. Blocks nest; the innermost counts, for all threads.
+    see, instead of the process' own; the block gets it and may change it. Blocks nest; the innermost counts, for all
+    threads.
     """
+    if environment is None:
+        from pyebpf.runtime.vm.environment import Environment
+
+        environment = Environment()
     world = _new_machine(environment)
     _opened.append(world)
     try:
-        yield
+        yield environment
     finally:
         _opened.remove(world)
         world.close()
 
 
-def _world() -> World[Any, Any]:
+def _world() -> AnyWorld:
     return _opened[-1] if _opened else _fallback or _kernel
 
 
@@ -130,7 +140,7 @@ def _refuses_us(error: BpfError) -> bool:
     return isinstance(error, PermissionDenied) or error.errno == errno.ENOSYS
 
 
-def _here(use: Callable[[World[Any, Any]], T], what: str) -> T:
+def _here(use: Callable[[AnyWorld], T], what: str) -> T:
     """Do something in the current world; where the kernel refuses the process, in the machine from now on."""
     global _fallback
     if _importing:

@@ -154,6 +154,14 @@ def test_an_environment_of_the_users() -> None:
         assert (counts[1], counts[2]) == (1234, 3)
 
 
+def test_the_environment_of_a_block_can_be_changed_between_runs() -> None:
+    with bpf.machine() as environment:
+        for now in (5, 6):
+            environment.clock = lambda now=now: now
+            when.run(FRAME)
+            assert counts[1] == now
+
+
 def test_nothing_is_loaded_or_attached_inside() -> None:
     with bpf.machine():
         with pytest.raises(bpf.InMachine, match=r"program first is loaded inside `with bpf\.machine\(\):`"):
