@@ -8,6 +8,7 @@ verifier refuses (updating a queue by key, say) raises ``BadArgument``.
 from __future__ import annotations
 
 import errno
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,10 @@ class MachineMap:
         self.spec = spec
         self.memory = memory
         self.environment = environment
-        self.address = memory.map(bytearray(), f"the map {spec.name!r}", writable=False).address
+        place = memory.map(bytearray(), f"the map {spec.name!r}", writable=False)
+        self.address = place.address
+        self._owned: dict[int, Region] = {place.address: place}
+        weakref.finalize(self, _release, memory, self._owned).atexit = False
         self.copies = environment.cpus if spec.type in PER_CPU else 1
         self.frozen = False
 
@@ -138,7 +142,10 @@ class MachineMap:
         """Memory for an element, zeroed."""
         size, name = self.spec.value_size, f"a value of the map {self.spec.name!r}"
         writable = not self.spec.flags & MapCreateFlag.RDONLY_PROG
-        return tuple(self.memory.map(bytearray(size), name, writable=writable) for _ in range(self.copies))
+        made = tuple(self.memory.map(bytearray(size), name, writable=writable) for _ in range(self.copies))
+        for region in made:
+            self._owned[region.address] = region
+        return made
 
     def here(self, values: Values) -> int:
         """The address of the value on the CPU that runs."""
@@ -165,7 +172,15 @@ class MachineMap:
     def bury(self, values: Values) -> None:
         """Take an element's memory away at the end of the run: programs may still hold pointers to it."""
         for region in values:
+            del self._owned[region.address]
             self.memory.bury(region)
+
+
+def _release(memory: Memory, owned: dict[int, Region]) -> None:
+    """Give the memory of a map back that nobody refers to any more. A run may be going on, so not at once."""
+    for region in owned.values():
+        memory.bury(region)
+    owned.clear()
 
 
 def check_flags(flags: int, exists: bool) -> int:

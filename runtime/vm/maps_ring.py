@@ -73,6 +73,7 @@ class RingMap(MachineMap):
         if length is None:
             return 0
         region = self.memory.map(bytearray(size), f"a record of the ring buffer {self.spec.name!r}")
+        self._owned[region.address] = region
         record = _Record(length, region)
         self._append(record)
         self._reserved[region.address] = record
@@ -86,6 +87,7 @@ class RingMap(MachineMap):
         with self._changed:
             record.data = bytes(record.region.data)
             record.discarded = discard
+            del self._owned[address]
             self.memory.unmap(record.region)
             record.region = None
             self._changed.notify_all()
@@ -148,6 +150,7 @@ class RingMap(MachineMap):
         with self._changed:
             for record in self._reserved.values():
                 if record.region is not None:
+                    del self._owned[record.region.address]
                     self.memory.unmap(record.region)
             self._reserved.clear()
             self._records.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import struct
 import threading
 
@@ -19,7 +20,7 @@ from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.errors import BadArgument, OutOfBounds, ReadOnly
 from pyebpf.runtime.vm.maps import MachineMap, make_map, user_view
 from pyebpf.runtime.vm.maps_ring import RingMap
-from pyebpf.runtime.vm.memory import Memory
+from pyebpf.runtime.vm.memory import PAGE_BITS, Memory
 from pyebpf.uapi.constants import MapCreateFlag, MapType, MapUpdateFlag
 
 
@@ -267,12 +268,26 @@ def test_what_there_is_not_is_said() -> None:
         make(MapType.HASH).pop()
 
 
-def test_closing_a_map_gives_its_memory_back() -> None:
+def test_a_map_that_nobody_refers_to_gives_its_memory_back() -> None:
     memory = Memory()
     for map_type in (MapType.ARRAY, MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH):
         made = make(map_type, memory=memory)
-        before = len(memory.pages)
+        made.update(key(1), bytes(8), 0)
+        view = user_view(made)
+        assert len(memory.pages) > 1
+        del made
+        assert len(memory.pages) > 1
+        del view
+        gc.collect()
+        memory.sweep()
+        assert not memory.pages
+
+
+def test_closing_a_map_gives_its_memory_back() -> None:
+    for map_type in (MapType.ARRAY, MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH):
+        memory = Memory()
+        made = make(map_type, memory=memory)
         made.update(key(1), bytes(8), 0)
         made.close()
         memory.sweep()
-        assert len(memory.pages) == before
+        assert list(memory.regions.values()) == [memory.regions[made.address >> PAGE_BITS]]
