@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_an_environment_of_the_users() -> None:
 def test_the_environment_of_a_block_can_be_changed_between_runs() -> None:
     with bpf.machine() as environment:
         for now in (5, 6):
-            environment.clock = lambda now=now: now
+            environment.clock = functools.partial(int, now)
             when.run(FRAME)
             assert counts[1] == now
 
