@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from pyebpf.declare import GlobalDecl, MapDecl
+from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.tree import ArithOp, CompareOp, Exc, Missing
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref
@@ -68,6 +69,15 @@ class _Return(Exception):
 class _TailCalled(Exception):
     def __init__(self, program: tree.Function) -> None:
         self.program = program
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Where a run leaves what Python's integers do. ``kept``: the type whose low bits were kept of a value, and none where
+    64 bits were exceeded or another update came between the reading and the writing of one."""
+
+    span: Span
+    kept: str = ""
 
 
 class OutOfScope(Exception):
@@ -253,6 +263,7 @@ class Evaluator:
         self.globals: dict[int, bytearray] = {}
         self.printed: list[tuple[bytes, tuple[Any, ...]]] = []
         self.tail_calls = 0
+        self.departures: set[Departure] = set()
 
     def map(self, decl: MapDecl) -> MapState:
         """The contents of a map."""
@@ -394,13 +405,28 @@ class Evaluator:
 
     def _update(self, statement: tree.UpdateTo, act: _Activation) -> None:
         place = self._value(statement.ref, act)
-        value = self._value(statement.value, act)
         layout = _layout(statement.ref)
+        before = self._bytes(place, layout.size)
+        value = self._value(statement.value, act)
         old = decode(self._bytes(place, layout.size), layout)
+        if self._bytes(place, layout.size) != before or not self._holds(statement.ref, place):
+            self.departures.add(Departure(statement.span))
         if statement.op in (ArithOp.FLOORDIV, ArithOp.MOD) and value == 0:
             raise Raised(Exc.ZERO_DIVISION)
         new = in_range(_ARITHMETIC[statement.op](old, value), statement.compute)
         self._store(place, statement.ref, new)
+
+    def _holds(self, ref: tree.Expr, place: Reference) -> bool:
+        """Whether what was looked up in a map is still there."""
+        if not isinstance(ref, tree.MapLookup):
+            return True
+        return any(value is place.memory for value in self.map(ref.map).values.values())
+
+    def _in_range(self, value: int, of: Int, span: Span, kept: str = "") -> int:
+        held = in_range(value, of)
+        if held != value:
+            self.departures.add(Departure(span, kept))
+        return held
 
     def _store(self, place: Reference, ref: tree.Expr, value: int) -> None:
         layout = _layout(ref)
@@ -427,11 +453,11 @@ class Evaluator:
                 if op in (ArithOp.FLOORDIV, ArithOp.MOD) and b == 0:
                     assert node.may_be_zero, "the tree says that the divisor is never zero"
                     raise Raised(Exc.ZERO_DIVISION)
-                return in_range(_ARITHMETIC[op](a, b), of)
+                return self._in_range(_ARITHMETIC[op](a, b), of, node.span)
             case tree.Negate(operand=operand, type=of):
-                return in_range(-self._value(operand, act), of)
+                return self._in_range(-self._value(operand, act), of, node.span)
             case tree.Invert(operand=operand, type=of):
-                return in_range(~self._value(operand, act), of)
+                return self._in_range(~self._value(operand, act), of, node.span)
             case tree.Compare(op=op, left=left, right=right):
                 return _COMPARISONS[op](self._value(left, act), self._value(right, act))
             case tree.IsNone(operand=operand, negated=negated):
@@ -448,9 +474,16 @@ class Evaluator:
             case tree.ToInt(operand=operand):
                 return int(self._value(operand, act))
             case tree.Reinterpret(operand=operand, type=of):
-                return in_range(self._value(operand, act), of)
+                return self._in_range(
+                    self._value(operand, act), of, node.span, "u64" if of.unsigned else "i64"
+                )
             case tree.Wrap(layout=layout, operand=operand):
-                return wrap(self._value(operand, act), layout)
+                whole = self._value(operand, act)
+                low = wrap(whole, layout)
+                if low != whole:
+                    sign = "i" if layout.signed else "u"
+                    self.departures.add(Departure(node.span, f"{sign}{layout.bits}"))
+                return low
             case tree.SwapBytes(bits=bits, operand=operand):
                 low = self._value(operand, act) & ((1 << bits) - 1)
                 return int.from_bytes(low.to_bytes(bits // 8, "little"), "big")

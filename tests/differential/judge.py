@@ -1,5 +1,5 @@
-"""Judge one program: compile its source, load it, run it on packets, and compare everything that it leaves behind with
-what the reference evaluator says.
+"""Judge one program: compile its source, run it on packets on every machine, and compare everything that it leaves
+behind with what the reference evaluator says.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ import signal
 import sys
 import traceback
 import types
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from pyebpf.declare import ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError
-from pyebpf.driver import Compiled, compile_programs
+from pyebpf.driver import Codegen, Compiled, compile_programs
+from pyebpf.frontend import tree
 from pyebpf.runtime.errors import BpfError, VerifierError
-from pyebpf.runtime.load import LoadedObject, load
-from pyebpf.uapi.constants import MapType, ProgType
-from tests.differential.evaluator import Context, Evaluator
+from pyebpf.runtime.load import load
+from pyebpf.runtime.vm.load import load as load_in_machine
+from pyebpf.uapi.constants import ProgType
+from tests.differential import machines
+from tests.differential.coverage import constructs_of
+from tests.differential.cpython.contexts import SkBuff, Xdp
+from tests.differential.cpython.maps import Unpredictable
+from tests.differential.cpython.run import PythonModule
+from tests.differential.departures import folds_as_python, is_python
+from tests.differential.evaluator import Context, Departure, Evaluator
+from tests.differential.machines import Absence, Loaded, Machine, Outcome, difference, run_loaded, seen
+from tests.differential.nodes import all_nodes
 
-ETH_HLEN = 14
 TIME_LIMIT = 20
 """Seconds that one program may take from source to result."""
 
@@ -49,31 +57,34 @@ class Verdict(enum.Enum):
     MISMATCH = "mismatch"
     REJECTED = "rejected by the kernel"
     REFUSED = "refused by pyebpf"
-    CRASHED = "crash of the compiler or the evaluator"
+    CRASHED = "crash of the compiler or a machine"
     SLOW = f"took more than {TIME_LIMIT} s"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a program, what explains it, and the number of instructions."""
+    """The verdict on a program, what explains it, the number of instructions, the machines that agreed with the
+    evaluator, why others did not run it, and the constructs that it contains."""
 
     verdict: Verdict
     text: str = ""
     instructions: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run left: the verdict, the packet, and the raw contents of maps and variables."""
-
-    verdict: int
-    packet: bytes
-    maps: dict[str, Any]
-    globals: dict[str, bytes]
+    agreed: frozenset[Machine] = frozenset()
+    absent: tuple[tuple[Machine, Absence], ...] = ()
+    constructs: frozenset[str] = frozenset()
 
 
 class _Slow(BaseException):
     """The time limit has passed."""
+
+
+class _Failed(Exception):
+    """The end of a judgement that is no agreement."""
+
+    def __init__(self, verdict: Verdict, text: str) -> None:
+        super().__init__(text)
+        self.verdict = verdict
+        self.text = text
 
 
 @contextlib.contextmanager
@@ -91,7 +102,7 @@ def _time_limit(seconds: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def module_of(source: str, name: str) -> Iterator[types.ModuleType]:
+def module_of(source: str, name: str, code: types.CodeType | None = None) -> Iterator[types.ModuleType]:
     """``source`` as an imported module, with its lines known to ``inspect``, while the block runs."""
     filename = f"<{name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -99,7 +110,7 @@ def module_of(source: str, name: str) -> Iterator[types.ModuleType]:
     module.__file__ = filename
     sys.modules[name] = module
     try:
-        exec(compile(source, filename, "exec"), module.__dict__)
+        exec(code or compile(source, filename, "exec"), module.__dict__)
         yield module
     finally:
         sys.modules.pop(name, None)
@@ -122,161 +133,196 @@ def packets(seed: int) -> list[bytes]:
     return [bytes(frame) for frame in frames]
 
 
-def _my_part(decl_type: MapType, raw: bytes, size: int, cpu: int) -> bytes:
-    """Of the values of all CPUs, that of ours; the kernel rounds each up to 8 bytes."""
-    if decl_type not in (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH):
-        return raw
-    step = (size + 7) & ~7
-    others = raw[: cpu * step] + raw[(cpu + 1) * step :]
-    assert not any(others), "another CPU has values of this map"
-    return raw[cpu * step : cpu * step + size]
+# ---------------------------------------------------------------- what each machine says
 
 
-def raw_maps(compiled: Compiled, loaded: LoadedObject, cpu: int) -> dict[str, Any]:
-    """The contents of all maps as bytes. Queues, stacks and ring buffers are emptied."""
-    found: dict[str, Any] = {}
-    for decl in compiled.unit.maps:
-        name = str(decl.name)
-        live: Any = loaded.maps[name]
-        match decl.type:
-            case MapType.QUEUE | MapType.STACK:
-                found[name] = [int(v) for v in live.drain()]
-            case MapType.RINGBUF:
-                records: list[bytes] = []
-                live.consume(lambda record, into=records: into.append(bytes(record)))
-                found[name] = records
-            case MapType.PROG_ARRAY:
-                pass
-            case _:
-                assert decl.value is not None
-                size = decl.value.size
-                found[name] = {
-                    bytes(k): _my_part(decl.type, bytes(v), size, cpu) for k, v in live._raw_pairs()
-                }
-    return found
-
-
-def modelled_maps(compiled: Compiled, evaluator: Evaluator) -> dict[str, Any]:
-    """The same of the evaluator."""
-    found: dict[str, Any] = {}
-    for decl in compiled.unit.maps:
-        state, name = evaluator.map(decl), str(decl.name)
-        match decl.type:
-            case MapType.QUEUE | MapType.STACK:
-                items = [int.from_bytes(b, "little") for b in state.sequence]
-                found[name] = items[::-1] if decl.type is MapType.STACK else items
-                state.sequence.clear()
-            case MapType.RINGBUF:
-                found[name] = [bytes(record) for record in state.records]
-                state.records.clear()
-            case MapType.PROG_ARRAY:
-                pass
-            case _:
-                found[name] = {k: bytes(v) for k, v in state.values.items()}
-    return found
-
-
-def raw_globals(compiled: Compiled, loaded: LoadedObject) -> dict[str, bytes]:
-    """The contents of all variables that can change."""
-    found: dict[str, bytes] = {}
-    for section in loaded.data.values():
-        for variable in section.section.variables:
-            if any(d.name == variable.name and not d.constant for d in compiled.unit.globals):
-                found[variable.name] = section._memory.read(variable.offset, variable.size)
-    return found
-
-
-def fill_program_arrays(compiled: Compiled, loaded: LoadedObject, evaluator: Evaluator) -> None:
-    """Slot 0, 1, … of every program array hold all programs but the last, on both sides."""
-    targets = compiled.unit.programs[:-1]
-    for decl in compiled.unit.maps:
-        if decl.type is MapType.PROG_ARRAY:
-            live: Any = loaded.maps[str(decl.name)]
-            for index, function in enumerate(targets):
-                live[index] = loaded.programs[function.name]
-                evaluator.map(decl).programs[index] = function
-
-
-def disagreement(compiled: Compiled, loaded: LoadedObject, frames: list[bytes], cpu: int) -> str | None:
-    """Run the last program on every frame on both sides; what differs after the first where something does."""
-    function = compiled.unit.programs[-1]
+def evaluate(compiled: Compiled, frames: Sequence[bytes]) -> tuple[list[Outcome], set[Departure]]:
+    """What the evaluator says of every frame, and where that is not what Python says."""
     evaluator = Evaluator(compiled.unit)
-    fill_program_arrays(compiled, loaded, evaluator)
-    is_filter = compiled.object.programs[function.name].prog_type is ProgType.SOCKET_FILTER
+    machines.fill_modelled_arrays(compiled, evaluator)
+    outcomes = []
     for frame in frames:
-        result = loaded.programs[function.name].run(frame)
-        context = Context(bytearray(frame[ETH_HLEN:] if is_filter else frame), dict(CONTEXT_FIELDS))
-        verdict = evaluator.run(function, context)
-        data = result.data[ETH_HLEN:] if is_filter and len(result.data) == len(frame) else result.data
-        variables = {
-            str(d.name): bytes(evaluator.memory_of(d)) for d in compiled.unit.globals if not d.constant
-        }
-        ours = Outcome(verdict, bytes(context.packet), modelled_maps(compiled, evaluator), variables)
-        theirs = Outcome(
-            result.verdict, bytes(data), raw_maps(compiled, loaded, cpu), raw_globals(compiled, loaded)
+        context = Context(bytearray(seen(frame, compiled)), dict(CONTEXT_FIELDS))
+        verdict = evaluator.run(compiled.unit.programs[-1], context)
+        left = machines.modelled_maps(compiled, evaluator), machines.modelled_variables(compiled, evaluator)
+        outcomes.append(Outcome(verdict, bytes(context.packet), *left))
+    return outcomes, evaluator.departures
+
+
+def _run_in_cpython(compiled: Compiled, code: types.CodeType, frames: Sequence[bytes]) -> Iterator[Outcome]:
+    module = PythonModule(code, "undecorated")
+    last = compiled.unit.programs[-1].name
+    kind = Xdp if compiled.object.programs[last].prog_type is ProgType.XDP else SkBuff
+    known = {str(decl.name) for decl in compiled.unit.maps} | {
+        str(decl.name) for decl in compiled.unit.globals
+    }
+    for frame in frames:
+        context = kind(seen(frame, compiled))
+        verdict = module.run(context)
+        left, variables = module.maps_left(), module.variables_left()
+        yield Outcome(
+            verdict,
+            bytes(context.packet),
+            {name: value for name, value in left.items() if name in known},
+            {n: v for n, v in variables.items() if n in known and not _is_constant(compiled, n)},
         )
-        if ours != theirs:
-            return f"packet {frame.hex()}\n{_difference(ours, theirs)}"
+
+
+def _is_constant(compiled: Compiled, name: str) -> bool:
+    return any(decl.constant for decl in compiled.unit.globals if decl.name == name)
+
+
+def _run_loaded(compiled: Compiled, loaded: Loaded, frames: Sequence[bytes]) -> Iterator[Outcome]:
+    machines.fill_program_arrays(compiled, loaded)
+    cpu = machines.this_cpu()
+    for frame in frames:
+        yield run_loaded(compiled, loaded, frame, cpu)
+
+
+def _compare(
+    expected: Sequence[Outcome], found: Iterator[Outcome], frames: Sequence[bytes], machine: Machine
+) -> str | None:
+    """What differs after the first frame where something does."""
+    for frame, one, other in zip(frames, expected, found, strict=True):
+        if one != other:
+            return f"packet {frame.hex()}\n{difference(one, other, machine)}"
     return None
 
 
-def _difference(ours: Outcome, theirs: Outcome) -> str:
-    lines = []
-    for name in ("verdict", "packet", "maps", "globals"):
-        a, b = getattr(ours, name), getattr(theirs, name)
-        if isinstance(a, dict):
-            for key in sorted(a.keys() | b.keys()):
-                lines += _entry_difference(f"{name} {key}", a.get(key), b.get(key))
-        else:
-            lines += _entry_difference(name, a, b)
-    return "\n".join(lines)
+def disagreement(compiled: Compiled, loaded: Loaded, frames: list[bytes], cpu: int) -> str | None:
+    """Run the last program on every frame on both sides; what differs after the first where something does."""
+    del cpu
+    return _compare(
+        evaluate(compiled, frames)[0], _run_loaded(compiled, loaded, frames), frames, Machine.KERNEL
+    )
 
 
-def _entry_difference(where: str, ours: Any, theirs: Any) -> list[str]:
-    if ours == theirs:
-        return []
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = sorted(ours.keys() | theirs.keys())
-        parts = [_entry_difference(f"{where}[{key.hex()}]", ours.get(key), theirs.get(key)) for key in keys]
-        return [line for part in parts for line in part]
-    show = [v.hex() if isinstance(v, bytes) else repr(v) for v in (ours, theirs)]
-    return [f"{where}: evaluator {show[0]}, kernel {show[1]}"]
+# ---------------------------------------------------------------- judging
 
 
-def _size(compiled: Compiled) -> int:
-    parts = [*compiled.object.programs.values(), *compiled.object.functions.values()]
-    return sum(len(part.code) // 8 for part in parts)
+@dataclass(slots=True)
+class _Trial:
+    """A program on its way through the machines."""
 
+    source: str
+    code: types.CodeType
+    frames: Sequence[bytes]
+    check: bool
+    decls: list[ProgramDecl]
+    expected: list[Outcome] = field(default_factory=list)
+    departures: set[Departure] = field(default_factory=set)
+    agreed: set[Machine] = field(default_factory=set)
+    absent: dict[Machine, Absence] = field(default_factory=dict)
+    constructs: frozenset[str] = frozenset()
+    nodes: list[tree.Node] = field(default_factory=list)
+    instructions: int = 0
+    _llvm: Compiled | None = None
 
-def _judge(source: str, name: str, frames: list[bytes], check: bool) -> Judgement:
-    with module_of(source, name) as module:
+    def compile(self) -> Compiled:
+        """Compile with our code generator, and ask the evaluator."""
         try:
-            compiled = compile_programs(programs_of(module), check=check)
+            compiled = compile_programs(self.decls, check=self.check, codegen=Codegen.PYEBPF)
         except CompileError as error:
-            return Judgement(Verdict.REFUSED, str(error))
-        size = _size(compiled)
+            raise _Failed(Verdict.REFUSED, str(error)) from error
+        parts = [*compiled.object.programs.values(), *compiled.object.functions.values()]
+        self.instructions = sum(len(part.code) // 8 for part in parts)
+        self.nodes = list(all_nodes(compiled.unit))
+        self.constructs = constructs_of(self.source, self.nodes)
+        return compiled
+
+    def try_machine(self, machine: Machine, compiled: Compiled) -> None:
+        """Run the program there and compare."""
+        match machine:
+            case Machine.EVALUATOR:
+                self.expected, self.departures = evaluate(compiled, self.frames)
+                return
+            case Machine.CPYTHON:
+                if is_python(self.departures, self.source) and folds_as_python(self.nodes, self.source):
+                    self._compare(machine, _run_in_cpython(compiled, self.code, self.frames))
+                else:
+                    self.absent[machine] = Absence.DEPARTS
+                return
+            case _:
+                made = self._through_llvm() if machine.through_llvm else compiled
+                self._load_and_compare(machine, made)
+
+    def _through_llvm(self) -> Compiled:
+        if self._llvm is None:
+            self._llvm = compile_programs(self.decls, codegen=Codegen.LLVM)
+        return self._llvm
+
+    def _load_and_compare(self, machine: Machine, compiled: Compiled) -> None:
         try:
-            loaded = load(compiled.object)
-        except (VerifierError, BpfError) as error:
-            return Judgement(Verdict.REJECTED, str(error), size)
-        cpu = min(os.sched_getaffinity(0))
-        with loaded:
-            different = disagreement(compiled, loaded, frames, cpu)
-    return Judgement(Verdict.AGREED if different is None else Verdict.MISMATCH, different or "", size)
+            loaded = load(compiled.object) if machine.in_kernel else load_in_machine(compiled.object)
+        except VerifierError as error:
+            if machine is Machine.LLVM_KERNEL:
+                self.absent[machine] = Absence.UNPROVEN
+                return
+            raise _Failed(Verdict.REJECTED, str(error)) from error
+        except BpfError as error:
+            raise _Failed(Verdict.REJECTED, str(error)) from error
+        with loaded as live:
+            self._compare(machine, _run_loaded(compiled, live, self.frames))
+
+    def _compare(self, machine: Machine, found: Iterator[Outcome]) -> None:
+        try:
+            different = _compare(self.expected, found, self.frames, machine)
+        except Unpredictable:
+            self.absent[machine] = Absence.UNPREDICTABLE
+            return
+        if different is not None:
+            raise _Failed(Verdict.MISMATCH, f"{machine.value}: {different}")
+        self.agreed.add(machine)
+
+    def judgement(self, verdict: Verdict, text: str = "") -> Judgement:
+        """What it came to."""
+        return Judgement(
+            verdict,
+            text,
+            self.instructions,
+            frozenset(self.agreed),
+            tuple(self.absent.items()),
+            self.constructs,
+        )
 
 
-def judge(source: str, name: str, frames: list[bytes], *, check: bool = False) -> Judgement:
-    """Judge the module ``source``. ``check``: verify the SSA after every pass.
+PRIVILEGED = sys.platform == "linux" and os.geteuid() == 0
+DEFAULT_MACHINES = tuple(
+    machine for machine in Machine if not machine.through_llvm and (PRIVILEGED or not machine.in_kernel)
+)
+"""Everything but what goes through LLVM; without privilege not the kernel."""
+
+
+def judge(
+    source: str,
+    name: str,
+    frames: Sequence[bytes],
+    *,
+    check: bool = False,
+    on: Collection[Machine] = DEFAULT_MACHINES,
+) -> Judgement:
+    """Judge the module ``source`` on the machines ``on``; the evaluator always runs. ``check``: verify the SSA after
+    every pass.
 
     The process must be pinned to one CPU (``pinned``) where the program has per-CPU maps.
     """
+    code = compile(source, f"<{name}>", "exec")
+    trial: _Trial | None = None
+    verdict, text = Verdict.AGREED, ""
     try:
-        with _time_limit(TIME_LIMIT):
-            return _judge(source, name, frames, check)
+        with _time_limit(TIME_LIMIT), module_of(source, name, code) as module:
+            trial = _Trial(source, code, frames, check, programs_of(module))
+            compiled = trial.compile()
+            for machine in Machine:
+                if machine is Machine.EVALUATOR or machine in on:
+                    trial.try_machine(machine, compiled)
+    except _Failed as failed:
+        verdict, text = failed.verdict, failed.text
     except _Slow:
-        return Judgement(Verdict.SLOW, f"more than {TIME_LIMIT} s")
+        verdict, text = Verdict.SLOW, f"more than {TIME_LIMIT} s"
     except Exception:
-        return Judgement(Verdict.CRASHED, traceback.format_exc())
+        verdict, text = Verdict.CRASHED, traceback.format_exc()
+    return Judgement(verdict, text) if trial is None else trial.judgement(verdict, text)
 
 
 def pin(number: int = 0) -> None:

@@ -1,0 +1,88 @@
+"""Whether CPython must agree with the evaluator on a run.
+
+It must, unless the run left what Python's integers do. A conversion that the program spells (``u8(x)``) is no
+such departure: the stand-ins of CPython convert as well. What the front end folds (``h: u8 = 1000``) never happens in
+a run: constants are compared with what their text means.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Sequence
+
+from pyebpf.diagnostics import Span
+from pyebpf.frontend import tree
+from tests.differential.cpython.vocabulary import INTEGERS
+from tests.differential.evaluator import Departure
+
+_FOLDED = {name: getattr(builtins, name) for name in ("min", "max", "abs", "int", "bool")} | INTEGERS
+_PLAIN = (
+    ast.Constant,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.operator,
+    ast.unaryop,
+    ast.expr_context,
+    ast.Call,
+    ast.IfExp,
+)
+_LOGIC = (ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.Tuple)
+
+
+def _text(span: Span, lines: Sequence[str]) -> str:
+    if span.line != span.end_line or span.line > len(lines):
+        return ""
+    return lines[span.line - 1][span.column - 1 : span.end_column - 1]
+
+
+def _spelled(departure: Departure, lines: Sequence[str]) -> bool:
+    text = _text(departure.span, lines)
+    if not departure.kept or not text.startswith(f"{departure.kept}("):
+        return False
+    try:
+        node = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return False
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == departure.kept
+
+
+def is_python(departures: Iterable[Departure], source: str) -> bool:
+    """Whether everything that a run did is what Python does."""
+    lines = source.splitlines()
+    return all(_spelled(departure, lines) for departure in departures)
+
+
+def _meaning(text: str) -> int | None:
+    """What Python makes of a constant expression; ``None`` for any other text."""
+    try:
+        parsed = ast.parse(text, mode="eval")
+        for node in ast.walk(parsed.body):
+            if isinstance(node, ast.Name) and node.id in _FOLDED:
+                continue
+            if not isinstance(node, _PLAIN + _LOGIC):
+                return None
+        value = eval(compile(parsed, "<constant>", "eval"), dict(_FOLDED))
+    except (SyntaxError, ArithmeticError, TypeError, ValueError):
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _kept(value: int, folded: int) -> bool:
+    """Whether ``folded`` are low bits of ``value``; anything else belongs to the code around the constant."""
+    return any(kind(value) == folded for kind in INTEGERS.values())
+
+
+def folds_as_python(nodes: Iterable[tree.Node], source: str) -> bool:
+    """Whether every constant of a typed tree is what Python makes of its text."""
+    lines = source.splitlines()
+    known: dict[Span, int | None] = {}
+    for node in nodes:
+        if isinstance(node, tree.IntConst):
+            if node.span not in known:
+                text = _text(node.span, lines)
+                known[node.span] = int(text) if text.isdecimal() else _meaning(text)
+            value = known[node.span]
+            if value is not None and value != node.value and _kept(value, node.value):
+                return False
+    return True
