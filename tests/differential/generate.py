@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.differential.generator import calls, control, guards, integers, objects, packets, tables
+from tests.differential.generator import calls, control, corners, guards, integers, objects, packets, tables
 from tests.differential.generator.core import EFFORT, Generator, Scope
 
-SUBJECTS = (calls, control, guards, integers, objects, packets, tables)
+SUBJECTS = (calls, control, corners, guards, integers, objects, packets, tables)
 """The modules whose productions are in the tables once they are imported."""
 
 HEADER = """\

@@ -227,11 +227,11 @@ FAULTS = (
         "a sign-extended load is taken for narrow",
     ),
     _selection(
-        "swapped_comparison",
+        "truth_exchanged",
         "select_control",
-        "left, right, pred = right, left, _SWAPPED.get(pred, pred)",
-        "left, right = right, left",
-        "a comparison with its operands exchanged keeps its direction",
+        "for block, truth in ((true, 1), (false, 0)):",
+        "for block, truth in ((true, 0), (false, 1)):",
+        "a comparison that is used as a number has the opposite value",
     ),
     _selection(
         "narrow_comparison",
