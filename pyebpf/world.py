@@ -29,6 +29,7 @@ from pyebpf.records import dataclass, field
 from pyebpf.runtime.maps import Map
 
 if TYPE_CHECKING:
+    from pyebpf.fingerprint import Fingerprint
     from pyebpf.frontend import tree
     from pyebpf.runtime.program import RunResult
 
@@ -268,12 +269,10 @@ class World(Generic[P, D]):
         return loaded.programs[decl.name]
 
     def _compiled(self, decl: ProgramDecl) -> Ready:
-        """The object of a program: from the cache, where its variables are not in other sections already."""
+        """The object of a program: from the cache if it is there, else compiled."""
         target = running_target()
         key = cache.key_of(decl, target) if chosen_codegen() is Codegen.PYEBPF else None
-        if key is not None and any(
-            isinstance(d, GlobalDecl) and d in self._sections for d in key.declarations
-        ):
+        if key is not None and not self._add_sections(key):
             key = None
         found = None if key is None else cache.find(key)
         if found is not None:
@@ -282,6 +281,20 @@ class World(Generic[P, D]):
         if key is not None:
             cache.store(key, compiled)
         return Ready.of(compiled)
+
+    def _add_sections(self, key: Fingerprint) -> bool:
+        """Add to a key which of its variables live already and in what company, which decides where all are placed.
+
+        False where one shares its section with a variable that the key does not know.
+        """
+        numbers = {decl: number for number, decl in enumerate(key.declarations)}
+        for decl in key.declarations:
+            section = self._sections.get(decl) if isinstance(decl, GlobalDecl) else None
+            if section is not None:
+                if not numbers.keys() >= set(section.decls):
+                    return False
+                key.text += f"\nlives {numbers[decl]} {[numbers[other] for other in section.decls]}"
+        return True
 
     def has_program(self, decl: ProgramDecl) -> bool:
         """Whether the program is loaded here."""

@@ -1,0 +1,265 @@
+"""Never stale: whatever a compilation depends on gives another key when it changes, and the same when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pyebpf import cache
+from pyebpf.cache import Ready
+from pyebpf.declare import GlobalDecl, ProgramDecl
+from pyebpf.driver import compile_programs
+from pyebpf.fingerprint import Uncacheable, fingerprint
+from pyebpf.target import Isa, Target
+from tests.unit.cache.conftest import Import
+
+TARGET = Target(kernel=(6, 1))
+
+PROGRAM = """from __future__ import annotations
+import enum
+import pyebpf as bpf
+from pyebpf import u8, u32, u64
+import helper
+from helper import OTHER, added
+
+bpf.license("GPL")
+LIMIT = 100
+PAIR = (3, 4)
+UNUSED = 5
+
+class Kind(enum.IntEnum):
+    FIRST = 11
+
+@bpf.struct
+class Record:
+    count: u64
+    last: u32
+
+packets = bpf.HashMap[u32, Record](max_entries=64)
+hits = bpf.Global[u64](7)
+fixed = bpf.Const[u32](9)
+
+def outer(captured):
+    @bpf.socket_filter(on_error=bpf.KEEP)
+    def program(skb: bpf.SkBuff) -> int:
+        # the program
+        value = added(LIMIT) + helper.DEPTH + captured + PAIR[1] + Kind.FIRST + OTHER + fixed.value
+        length: u32 = u32(len(skb))
+        record = packets.get(length)
+        if record is not None:
+            record.count += value
+        hits.value += 1
+        return 0
+    return program
+
+program = outer(21)
+"""
+
+HELPER = """from __future__ import annotations
+DEPTH = 2
+OTHER = 6
+STEP = 1
+
+def added(x: int) -> int:
+    return x + STEP + deeper(x)
+
+def deeper(x: int) -> int:
+    return x ^ 5
+"""
+
+
+def program_of(module: ModuleType) -> ProgramDecl:
+    """The declaration of its program."""
+    found: ProgramDecl = module.program.__bpf__
+    return found
+
+
+def ready(module: ModuleType, target: Target = TARGET) -> tuple[Ready | None, bytes]:
+    """What the cache has for the program now, and what compiling gives, which is stored."""
+    decl = program_of(module)
+    key = cache.key_of(decl, target)
+    assert key is not None
+    found = cache.find(key)
+    compiled = compile_programs([decl], target)
+    cache.store(key, compiled)
+    return found, compiled.object.programs[decl.name].code
+
+
+def test_the_same_again(user_module: Import, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    assert ready(user_module(PROGRAM))[0] is None
+    found, code = ready(user_module(PROGRAM))
+    assert found is not None and found.object.programs["program"].code == code
+    assert [m.name for m in found.maps] == ["packets"]
+    assert {g.name: g.section for g in found.globals} == {"hits": ".data", "fixed": ".rodata"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LIMIT = 100", "LIMIT = 101"),
+        ("LIMIT = 100", "LIMIT = True"),
+        ("PAIR = (3, 4)", "PAIR = (3, 5)"),
+        ("FIRST = 11", "FIRST = 12"),
+        ("outer(21)", "outer(22)"),
+        ("count: u64", "count: bpf.i64"),
+        ("last: u32", "last: u64"),
+        ("max_entries=64", "max_entries=65"),
+        ("HashMap[u32", "HashMap[u64"),
+        ("bpf.HashMap", "bpf.LruHashMap"),
+        ("Global[u64](7)", "Global[u64](8)"),
+        ("Global[u64](7)", "Global[u32](7)"),
+        ("Const[u32](9)", "Const[u32](10)"),
+        ('license("GPL")', 'license("MIT")'),
+        ("on_error=bpf.KEEP", "on_error=bpf.DROP"),
+        ("hits.value += 1", "hits.value += 2"),
+        ("bpf.socket_filter(on_error=bpf.KEEP)", "bpf.tc_ingress"),
+        (
+            "packets = bpf.HashMap[u32, Record](max_entries=64)",
+            'packets = bpf.HashMap[u32, Record](max_entries=64, name="n")',
+        ),
+        ("hits = bpf", "extra = bpf.Global[u64](3)\nhits = bpf"),
+        ("# the program", "# the same program"),
+    ],
+)
+def test_a_change_of_the_module(old: str, new: str, user_module: Import, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    assert PROGRAM.count(old) >= 1
+    ready(user_module(PROGRAM))
+    found, _ = ready(user_module(PROGRAM.replace(old, new)))
+    assert found is None
+    assert ready(user_module(PROGRAM.replace(old, new)))[0] is not None
+    assert ready(user_module(PROGRAM))[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("DEPTH = 2", "DEPTH = 3"), ("OTHER = 6", "OTHER = 7"), ("STEP = 1", "STEP = 2"), ("x ^ 5", "x ^ 6")],
+)
+def test_a_change_of_another_module(old: str, new: str, user_module: Import, tmp_path: Path) -> None:
+    import sys
+
+    (tmp_path / "helper.py").write_text(HELPER)
+    _, code = ready(user_module(PROGRAM))
+    del sys.modules["helper"]
+    (tmp_path / "helper.py").write_text(
+        HELPER.replace(old, new) + "# longer, so that no stale bytecode is used\n"
+    )
+    found, changed = ready(user_module(PROGRAM))
+    assert found is None and changed != code
+
+
+def test_values_that_change_while_the_process_runs(user_module: Import, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    module = user_module(PROGRAM)
+    ready(module)
+    ready(module)  # named now
+    assert ready(module)[0] is not None
+    changes: list[Callable[[], object]] = [
+        lambda: setattr(module, "LIMIT", 55),
+        lambda: setattr(module.fixed, "value", 56),
+        lambda: setattr(module.hits, "value", 57),
+        lambda: setattr(module.helper, "DEPTH", 58),
+        lambda: setattr(module.helper, "STEP", 59),
+        lambda: setattr(module.packets.__bpf__, "max_entries", 60),
+    ]
+    for change in changes:
+        change()
+        assert ready(module)[0] is None
+        assert ready(module)[0] is not None
+
+
+def test_other_targets_and_another_compiler(
+    user_module: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    ready(user_module(PROGRAM))
+    assert ready(user_module(PROGRAM), replace(TARGET, kernel=(6, 6)))[0] is None
+    assert ready(user_module(PROGRAM), replace(TARGET, isa=Isa.V4))[0] is None
+    assert ready(user_module(PROGRAM))[0] is not None
+    monkeypatch.setattr("pyebpf.fingerprint._package", lambda: "another version")
+    assert ready(user_module(PROGRAM))[0] is None
+
+
+def test_a_local_annotation_is_a_dependency(user_module: Import, tmp_path: Path) -> None:
+    """Annotations of local variables are in no code object, only in the text."""
+    text = """from __future__ import annotations
+import pyebpf as bpf
+from pyebpf import u8, u16
+Width = u8
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    low: Width = Width(len(skb))
+    return low
+"""
+    ready(user_module(text))
+    assert ready(user_module(text))[0] is not None
+    module = user_module(text)
+    vars(module)["Width"] = module.u16
+    assert ready(module)[0] is None
+
+
+@pytest.mark.parametrize(
+    "captured",
+    [
+        "object()",
+        "iter([])",
+        "helper.Lazy",
+        "open(__file__)",
+        "{object()}",
+        "type('C', (), {'value': property(len)})",
+    ],
+)
+def test_what_cannot_be_written_down_is_not_cached(
+    captured: str, user_module: Import, tmp_path: Path
+) -> None:
+    (tmp_path / "helper.py").write_text("class Meta:\n    pass\nLazy = Meta()\n")
+    module = user_module(
+        f"""from __future__ import annotations
+import helper
+import pyebpf as bpf
+strange = {captured}
+value = 1
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    return strange.value
+"""
+    )
+    with pytest.raises(Uncacheable):
+        fingerprint(program_of(module), TARGET)
+    assert cache.key_of(program_of(module), TARGET) is None
+
+
+def test_no_source_no_key(user_module: Import, tmp_path: Path) -> None:
+    module = user_module("import pyebpf as bpf\n@bpf.socket_filter\ndef program(skb):\n    return 0\n")
+    assert cache.key_of(program_of(module), TARGET) is not None
+    (tmp_path / "program.py").unlink()
+    assert cache.key_of(program_of(module), TARGET) is None
+
+
+def test_a_function_that_the_walk_did_not_see_is_not_stored(user_module: Import, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    module = user_module(PROGRAM)
+    key = cache.key_of(program_of(module), TARGET)
+    assert key is not None
+    key.functions[:] = [one for one in key.functions if not one[0].endswith("helper.py")]
+    compiled = compile_programs([program_of(module)], TARGET)
+    if compiled.unit.functions:
+        cache.store(key, compiled)
+        assert cache.find(key) is None
+
+
+def test_a_variable_that_the_walk_did_not_see_is_not_stored(user_module: Import, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text(HELPER)
+    module = user_module(PROGRAM)
+    key = cache.key_of(program_of(module), TARGET)
+    assert key is not None
+    key.declarations[:] = [one for one in key.declarations if not isinstance(one, GlobalDecl)]
+    cache.store(key, compile_programs([program_of(module)], TARGET))
+    assert cache.find(key) is None
