@@ -20,6 +20,17 @@ def upper_part(g: Generator, scope: Scope, depth: int) -> str:
     return f"{g.pick('u8', 'u16', 'u32')}({text} >> {shift})"
 
 
+@expression("n")
+def signed_place(g: Generator, scope: Scope, depth: int) -> str:
+    """A signed place, read as an unsigned number that is wider than the place or as wide."""
+    g.note("signed place as an unsigned number")
+    places = [
+        "narrow.value",
+        *(f"{n}[0]" for n, (of, _) in scope.arrays.items() if of[0] == "i" and of != "i64"),
+    ]
+    return f"(u32({g.rng.choice(places)}) >> {g.rng.choice((1, 3, 7, 15))})"
+
+
 @expression("u")
 def narrow_by_wide(g: Generator, scope: Scope, depth: int) -> str:
     """A division of a narrow number by one of more than 32 bits, or the other way round."""
