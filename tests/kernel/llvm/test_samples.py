@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.samples.test_samples import EXPECTED, SAMPLES
+from tests.samples.expected import EXPECTED, SAMPLES
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="loading and attaching needs root")
