@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyebpf import btf
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Insn
 from pyebpf.object import DataSection, FunctionSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind, Variable
@@ -124,6 +125,12 @@ class Code:
         return isa.encode(self.insns)
 
 
+def _type(name: str, count: int, linkage: btf.FuncLinkage = btf.FuncLinkage.STATIC) -> btf.Func:
+    """The kernel takes the address only of functions that have a type."""
+    params = tuple(btf.Param(f"p{n}", btf.Ptr(None)) for n in range(count))
+    return btf.Func(name, btf.FuncProto(btf.INT, params), linkage)
+
+
 def spec(
     code: Code,
     results: int = 8,
@@ -134,12 +141,17 @@ def spec(
     variables = [Variable("input", 0, INPUT), Variable("output", INPUT, results)]
     section = DataSection(".data", bytearray(INPUT + results), variables)
     program = ProgramSpec(
-        "main", code.bytes(), relocations=tuple(code.relocations), section="socket", prog_type=prog_type
+        "main",
+        code.bytes(),
+        relocations=tuple(code.relocations),
+        section="socket",
+        prog_type=prog_type,
+        type=_type("main", 1, btf.FuncLinkage.GLOBAL) if functions else None,
     )
     return ObjectSpec(
         programs={"main": program},
         functions={
-            name: FunctionSpec(name, f.bytes(), relocations=tuple(f.relocations))
+            name: FunctionSpec(name, f.bytes(), relocations=tuple(f.relocations), type=_type(name, 2))
             for name, f in (functions or {}).items()
         },
         data={".data": section},
