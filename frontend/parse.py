@@ -2,9 +2,7 @@
 
 ``parse_function`` finds the source as Python itself keeps it (files, IPython and notebook cells, anything in
 ``linecache``), parses the whole file, so that lines and columns are the file's own, and rebuilds just the wanted
-function as an astroid node. astroid's ``TreeRebuilder`` is used directly: ``astroid.parse`` would first bootstrap
-astroid's model of the builtins, which costs more than all the rest (internal API: the dependency's version is
-bounded, and a test compares the result with ``astroid.parse``).
+function as an astroid node (``astroid_tree``).
 
 ``Source.span`` turns a node into a ``Span``: Python counts columns in UTF-8 bytes, people in characters.
 """
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import CompileError, Diagnostic, Span
+from pyebpf.frontend.astroid_tree import rebuild
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _parse_code(lines: tuple[str, ...], file: str, header: _Header, name: str) -
         raise CompileError([_changed(place, name)])
     source = Source(file, tuple(text.rstrip("\n") for text in lines))
     if isinstance(definition, ast.AsyncFunctionDef) or header.flags & _NOT_PLAIN:
-        at = source.name_span(_rebuild(definition, lines))
+        at = source.name_span(rebuild(definition, "".join(lines)))
         raise CompileError(
             [
                 _not_plain(
@@ -125,7 +124,7 @@ def _parse_code(lines: tuple[str, ...], file: str, header: _Header, name: str) -
                 )
             ]
         )
-    return Parsed(source, _rebuild(definition, lines))
+    return Parsed(source, rebuild(definition, "".join(lines)))
 
 
 _NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -152,15 +151,6 @@ def _find(tree: ast.Module, header: _Header) -> ast.FunctionDef | ast.AsyncFunct
             if first == header.line:
                 return node
     return None
-
-
-def _rebuild(definition: ast.FunctionDef | ast.AsyncFunctionDef, lines: tuple[str, ...]) -> Any:
-    from astroid.manager import AstroidManager
-    from astroid.rebuilder import TreeRebuilder
-
-    module = ast.Module(body=[definition], type_ignores=[])
-    rebuilder = TreeRebuilder(AstroidManager(), "".join(lines))
-    return rebuilder.visit_module(module, "program", "program", False).body[0]
 
 
 def _no_source(place: Span, name: str, file: str) -> Diagnostic:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from pyebpf import declare
+from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError
 from pyebpf.records import dataclass, field
@@ -136,6 +137,7 @@ def license_of(programs: Sequence[ProgramDecl]) -> str | None:
     return None
 
 
+@paused()
 def compile_programs(
     programs: Sequence[ProgramDecl],
     target: Target | None = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyebpf.collecting import paused
 from pyebpf.declare import ProgramDecl
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Program:
 
     # ------------------------------------------------------------ the kernel
 
+    @paused()
     def load(self, *, log_level: int = 0) -> LoadedProgram:
         """Load into the kernel, once: later calls give the same. ``log_level``: the verifier's bits 1, 2 and 4.
 

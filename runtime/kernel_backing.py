@@ -13,7 +13,6 @@ from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import map_facts
 from pyebpf.runtime.pin import pin
-from pyebpf.runtime.ring_memory import RingMemory
 from pyebpf.runtime.syscall import bpf
 from pyebpf.uapi.constants import BpfCmd
 
@@ -45,6 +44,8 @@ class KernelBacking:
 
     def records(self) -> RecordSource:
         """The memory shared with the kernel, mapped at the first use."""
+        from pyebpf.runtime.ring_memory import RingMemory
+
         return RingMemory(self.handle, self.facts.name, self.facts.max_entries)
 
     def freeze(self) -> None:

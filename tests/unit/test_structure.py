@@ -11,7 +11,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("frontend", "backend", "runtime")
 
-FLOOR = ("records", "codes", "diagnostics", "layout", "target", "uapi", "btf", "declare", "object", "ir")
+FLOOR = (
+    "records",
+    "collecting",
+    "codes",
+    "diagnostics",
+    "layout",
+    "target",
+    "uapi",
+    "btf",
+    "declare",
+    "object",
+    "ir",
+)
 """Lowest first; each imports only those before it (and itself)."""
 
 VOCABULARY = ("lang", "maps", "program", "contexts", "decorators", "names")

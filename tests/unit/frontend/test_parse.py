@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import linecache
+import subprocess
+import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import pytest
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import CompileError
+from pyebpf.frontend.astroid_tree import UnsupportedParser, rebuild
 from pyebpf.frontend.parse import parse_function
 
 
@@ -154,6 +157,21 @@ def test_rebuilt_as_astroid_does() -> None:
         assert list(_shape(ours)) == list(_shape(theirs)), source
 
 
+ROOT = Path(__file__).resolve().parents[3]
+CORPUS = sorted([*(ROOT / "samples").glob("*.py"), *(ROOT / "frontend").glob("b*.py")])
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
+def test_functions_of_whole_files_are_rebuilt_as_astroid_does(path: Path) -> None:
+    text = path.read_text()
+    theirs = [node for node in astroid.parse(text).body if type(node).__name__ == "FunctionDef"]
+    ours = [rebuild(node, text) for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert list(_shape(one)) == list(_shape(other)), one.name
+        assert one.position == other.position
+
+
 def _shape(node: Any) -> Iterator[tuple[Any, ...]]:
     place = (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
     names = [getattr(node, field, None) for field in ("name", "attrname", "op")]
@@ -177,3 +195,26 @@ def test_decorators_of_other_modules() -> None:
     assert node.name == "decorated"
     text = Path(__file__).read_text().splitlines()
     assert ast.parse(textwrap.dedent("\n".join(text[node.lineno - 1 : node.end_lineno])))
+
+
+def test_an_astroid_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(astroid, "__version__", "5.0.1")
+    (definition,) = ast.parse("def f(): pass").body
+    assert isinstance(definition, ast.FunctionDef)
+    with pytest.raises(UnsupportedParser, match=r"astroid 4, and this is astroid 5\.0\.1.*pip install"):
+        rebuild(definition, "def f(): pass")
+
+
+def test_nothing_is_bootstrapped() -> None:
+    """A compilation leaves astroid's model of the builtins unbuilt."""
+    script = (
+        "import sys, astroid\n"
+        "from pyebpf.cli import import_file, programs_of\n"
+        "from pathlib import Path\n"
+        "from pyebpf.driver import compile_programs\n"
+        "compile_programs(programs_of(import_file(Path(sys.argv[1]))))\n"
+        "print(sorted(astroid.manager.AstroidManager().astroid_cache))\n"
+    )
+    sample = ROOT / "samples" / "protocol_count.py"
+    done = subprocess.run([sys.executable, "-c", script, sample], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
