@@ -1,4 +1,4 @@
-"""The command ``pyebpf``: build, check, run, dump, log, doctor, explain.
+"""The command ``pyebpf``: build, check, run, dump, log, doctor, explain, cache.
 
 Files are imported under their own name, never as ``__main__``, and may not load or attach while that happens.
 """
@@ -145,6 +145,20 @@ def _log(args: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
+def _cache(args: argparse.Namespace) -> int:
+    from pyebpf import cache
+
+    if args.action == "clear":
+        print(f"removed {cache.clear()} entries")
+        return 0
+    found = cache.usage()
+    if found.folder is None:
+        print("the cache is switched off")
+    else:
+        print(f"{found.folder}: {found.entries} entries, {found.bytes // 1024} KiB")
+    return 0
+
+
 def _doctor(args: argparse.Namespace) -> int:
     from pyebpf.doctor import examine
 
@@ -236,6 +250,9 @@ def _parser() -> argparse.ArgumentParser:
         default=2,
         help="1 only what is refused, 2 every instruction, 4 statistics (2)",
     )
+
+    cache = command("cache", _cache, "Show or remove the compiled objects that are kept.")
+    cache.add_argument("action", choices=("info", "clear"), nargs="?", default="info")
 
     doctor = command(
         "doctor", _doctor, "Say what this machine and process allow, and how to mend what is missing."
