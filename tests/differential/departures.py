@@ -37,7 +37,12 @@ def _text(span: Span, lines: Sequence[str]) -> str:
 
 
 def _spelled(departure: Departure, lines: Sequence[str]) -> bool:
-    text = _text(departure.span, lines)
+    span = departure.span
+    text = _text(span, lines)
+    if departure.kept and text:  # of `u64(x)` the span may be that of `x`
+        before, after = lines[span.line - 1][: span.column - 1], lines[span.line - 1][span.end_column - 1 :]
+        if before.rstrip("(").endswith(departure.kept) and after.startswith(")"):
+            return True
     if not departure.kept or not text.startswith(f"{departure.kept}("):
         return False
     try:

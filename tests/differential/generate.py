@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.differential.generator import calls, control, corners, guards, integers, objects, packets, tables
+from tests.differential.generator import (
+    calls,
+    control,
+    corners,
+    guards,
+    idioms,
+    integers,
+    objects,
+    packets,
+    tables,
+)
 from tests.differential.generator.core import EFFORT, Generator, Scope
 
-SUBJECTS = (calls, control, corners, guards, integers, objects, packets, tables)
+SUBJECTS = (calls, control, corners, guards, idioms, integers, objects, packets, tables)
 """The modules whose productions are in the tables once they are imported."""
 
 HEADER = """\
@@ -35,6 +45,19 @@ class Color(enum.IntEnum):
 class Inner:
     p: u16
     q: i32
+
+
+@bpf.struct
+class Label:
+    text: bytes = bpf.chars(8)
+    count: u8
+
+
+@bpf.union
+class Either:
+    whole: u64
+    halves: list[int] = bpf.array(u32, 2)
+    signed: i16
 
 
 @bpf.struct(packed=True)
@@ -128,11 +151,13 @@ def generate(seed: int) -> tuple[str, Counter[str]]:
         narrow=g.rng.randrange(-99, 99),
         limit=g.rng.randrange(1000),
     ).splitlines()
-    for _ in range(g.rng.randint(0, 3)):
+    for _ in range(g.rng.choice((0, 1, 1, 2, 3))):
         calls.make_function(g)
+    if g.chance(12):
+        idioms.make_factory(g)
     if g.chance(25):
-        _program(g, "target", 4)
+        _program(g, "target", 3)
         g.targets = 1
-    _program(g, "program", 12)
+    _program(g, "program", g.rng.choice((6, 8, 10, 14)))
     g.note(g.kind)
     return "\n".join(g.lines) + "\n", g.features

@@ -18,7 +18,7 @@ from tests.differential.generator.core import (
 
 def _argument(g: Generator, of: str, scope: Scope, depth: int) -> str | None:
     if of in LOCAL_TYPES:
-        return g.any(scope, depth)
+        return g.value(of, scope, depth)
     found = [n for n, s in scope.structs.items() if s == of]
     return g.rng.choice(found) if found else None
 
@@ -158,7 +158,7 @@ def callback(g: Generator, indent: int, scope: Scope) -> bool:
         inner.fixed.add(other)
     g.block(indent + 1, inner, g.rng.randint(1, 2))
     for target in shared:
-        g.emit(indent + 1, f"{target} = {g.any(inner, 2)}")
+        g.emit(indent + 1, f"{target} = {g.value(scope.ints[target], inner, 2)}")
     if raises:
         g.note("callback that may raise")
     stop = g.condition(inner, 1).replace(":=", "<")

@@ -27,10 +27,11 @@ def tuple_assignment(g: Generator, indent: int, scope: Scope) -> bool:
         return False
     g.note("tuple assignment")
     one, two = g.rng.sample(names, 2)
-    if g.chance(40):
+    if g.chance(40) and not (g.tame and scope.ints[one] != scope.ints[two]):
         g.emit(indent, f"{one}, {two} = {two}, {one}")
     else:
-        g.emit(indent, f"{one}, {two} = {g.any(scope, 2)}, {g.any(scope, 2)}")
+        values = [g.value(scope.ints[name], scope, 2) for name in (one, two)]
+        g.emit(indent, f"{one}, {two} = {', '.join(values)}")
     return True
 
 

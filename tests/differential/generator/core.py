@@ -138,7 +138,9 @@ class Generator:
         self.functions: list[Callable_] = []
         self.targets = 0  # programs that can be tail-called
         self.room = 240  # bytes of the stack that are left for objects
-        self.kind = self.rng.choice(("xdp", "xdp", "tc", "socket_filter"))
+        self.kind = self.rng.choice(("xdp", "xdp", "tc", "tc", "socket_filter"))
+        self.tame = self.chance(65)  # values stay where Python's integers and ours are the same
+        self.favoured: list[Statement] = []
         self.effort = 0  # what may still be spent on the function: statements, as often as they are verified
         self._names = 0
 
@@ -195,6 +197,16 @@ class Generator:
             if text is not None:
                 return text
         return self.leaf(kind, scope)
+
+    def small(self, kind: str, scope: Scope, depth: int) -> str:
+        """An expression of ``kind``, small where the program is tame, so that what is computed with it does not wrap."""
+        text = self.expr(kind, scope, depth)
+        return text if not self.tame else f"({text} & {self.pick('1', '15', '255', '4095')})"
+
+    def value(self, of: str, scope: Scope, depth: int) -> str:
+        """A value for a variable of type ``of``, which keeps its low bits; tame programs say that they do."""
+        text = self.any(scope, depth)
+        return f"{of}({text})" if self.tame else text
 
     def any(self, scope: Scope, depth: int) -> str:
         """An integer of any kind."""
@@ -260,10 +272,16 @@ class Generator:
         """Add a statement of any sort; only assignments once the program is large or deep."""
         self.effort -= scope.times if scope.times == 1 else 2 * scope.times
         if self.effort > 0 and indent <= 5:
-            while not self.rng.choice(STATEMENTS)(self, indent, scope):
+            while not self.production()(self, indent, scope):
                 pass
         else:
             self.assign(indent, scope)
+
+    def production(self) -> Statement:
+        """A production of statements; every program has some that it favours, so that none stays rare."""
+        if not self.favoured:
+            self.favoured = self.rng.sample(list(dict.fromkeys(STATEMENTS)), 5)
+        return self.rng.choice(self.favoured if self.chance(35) else STATEMENTS)
 
     def block(self, indent: int, scope: Scope, count: int) -> None:
         """Add ``count`` statements."""
@@ -275,7 +293,7 @@ class Generator:
         name = self.fresh("v")
         if self.chance(75):
             of = self.pick(*LOCAL_TYPES)
-            self.emit(indent, f"{name}: {of} = {self.any(scope, 2)}")
+            self.emit(indent, f"{name}: {of} = {self.value(of, scope, 2)}")
         else:
             of = self.pick("u64", "i64", "u32")
             self.note("variable without annotation")
@@ -291,7 +309,13 @@ class Generator:
             return
         name = self.rng.choice(names)
         kind = kind_of(scope.ints[name])
-        if self.chance(50):
+        if self.tame and self.chance(50):
+            op = self.pick("&=", "|=", "^=", *(("-=", "*=", "+=") if kind == "i" else ("+=",)))
+            value = {"&=": self.expr("n", scope, 2), "*=": self.pick("1", "-1", "0")}
+            self.emit(indent, f"{name} {op} {value.get(op, f'({self.expr(chr(110), scope, 2)} & 1)')}")
+        elif self.tame:
+            self.emit(indent, f"{name} = {self.value(scope.ints[name], scope, 3)}")
+        elif self.chance(50):
             op = (
                 self.pick("+=", "-=", "^=", "|=", "&=", "*=")
                 if kind != "n"

@@ -26,7 +26,7 @@ def bounded_index(g: Generator, indent: int, scope: Scope) -> bool:
     arrays = [(name, length) for name, (_, length) in scope.arrays.items()]
     array, length = g.rng.choice([*arrays, ("TABLE", TABLE_LENGTH)])
     g.note("index behind a comparison")
-    kind = g.pick("n", "n", "i")
+    kind = g.pick("n", "n", "i") if scope.raises else "n"
     name = _variable(g, indent, kind)
     limit = length + (g.rng.choice((-1, 0, 0, 1)) if scope.raises else g.rng.choice((-1, 0)))
     low = f"{g.rng.choice((0, 0, -1, 1)) if scope.raises else 0} <= "

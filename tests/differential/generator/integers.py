@@ -8,22 +8,21 @@ from tests.differential.generator.core import Expression, Generator, Scope, expr
 @expression("i", weight=3)
 def signed_sum(g: Generator, scope: Scope, depth: int) -> str:
     """Sums and differences, which wrap at 2**63."""
-    return f"({g.expr(g.pick('i', 'n'), scope, depth)} {g.pick('+', '-')} {g.expr('i', scope, depth)})"
+    left = g.small(g.pick("i", "n"), scope, depth)
+    return f"({left} {g.pick('+', '-')} {g.small('i', scope, depth)})"
 
 
 @expression("i")
 def signed_product(g: Generator, scope: Scope, depth: int) -> str:
     """Products; one of values that are never negative is u64, so it is converted."""
     kind = g.pick("i", "n")
-    return f"i64({g.expr(kind, scope, depth)} * {g.expr(kind, scope, depth)})"
+    return f"i64({g.small(kind, scope, depth)} * {g.small(kind, scope, depth)})"
 
 
 @expression("n")
 def small_sum(g: Generator, scope: Scope, depth: int) -> str:
     """A sum or product cut to a narrow type."""
-    return (
-        f"{g.pick('u16', 'u32')}({g.expr('n', scope, depth)} {g.pick('+', '*')} {g.expr('n', scope, depth)})"
-    )
+    return f"{g.pick('u16', 'u32')}({g.small('n', scope, depth)} {g.pick('+', '*')} {g.small('n', scope, depth)})"
 
 
 @expression("n")
@@ -36,6 +35,9 @@ def bare_sum(g: Generator, scope: Scope, depth: int) -> str:
 def unsigned_arithmetic(g: Generator, scope: Scope, depth: int) -> str:
     """Arithmetic modulo 2**64."""
     op = g.pick("+", "-", "*", "&", "|", "^")
+    if g.tame and op in "+-*":
+        left = g.small("u", scope, depth) + (" + 8192" if op == "-" else "")
+        return f"(({left}) {op} {g.small(g.pick('u', 'n'), scope, depth)})"
     return f"({g.expr('u', scope, depth)} {op} {g.expr(g.pick('u', 'n'), scope, depth)})"
 
 
@@ -46,6 +48,8 @@ def product_of_narrow(g: Generator, scope: Scope, depth: int) -> str | None:
     if len(names) < 2:
         return None
     one, two = g.rng.sample(names, 2)
+    if g.tame:
+        return f"u64(({one} & 0xffff) * {two})"
     return f"u64({one} * {two})"
 
 
@@ -90,6 +94,8 @@ def _shift(kind: str) -> Expression:
         value = g.expr(kind, scope, depth)
         if g.chance(50):
             return f"({value} >> {count})"
+        if g.tame:
+            value, count = f"({value} & 255)", f"({count} & {g.pick('7', '15', '31')})"
         return {
             "u": f"({value} << {count})",
             "i": f"i64({value} << {count})",
@@ -114,7 +120,8 @@ def _walrus(kind: str, of: str) -> Expression:
         if not names:
             return None
         g.note("walrus")
-        return f"({g.rng.choice(names)} := {g.expr(kind, scope, depth)})"
+        text = g.expr(kind, scope, depth)
+        return f"({g.rng.choice(names)} := {f'{of}({text})' if g.tame else text})"
 
     return production
 
@@ -151,6 +158,8 @@ def negation(g: Generator, scope: Scope, depth: int) -> str:
 @expression("i")
 def signed_corner(g: Generator, scope: Scope, depth: int) -> str:
     """Near the ends of i64, where it wraps; not of constants alone, which may not leave 64 bits."""
+    if g.tame:
+        return f"(({g.opaque('i')} & 255) - {g.pick('9223372036854775807', '0x7fffffffffffff00')})"
     end = g.pick("9223372036854775807", "(-9223372036854775808)", "0x7fffffffffffff00")
     return f"(({g.opaque('i')} | {g.expr('n', scope, depth)}) {g.pick('+', '-', '^')} {end})"
 
