@@ -16,11 +16,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.differential.plant import ROOT, Finding, Machine
+from tests.differential.plant import NO_FAULT, ROOT, Finding, Machine
 from tests.differential.planted import FAULTS, Area, Fault
 
 SECONDS = 900
@@ -47,8 +46,9 @@ def fault_of(name: str) -> Fault:
     return {fault.name: fault for fault in FAULTS}[name]
 
 
-def _run(name: str, options: Sequence[str]) -> Finding:
-    command = [sys.executable, "-m", "tests.differential.plant", name, *options]
+def _run(name: str, seed: int, limit: int, *options: str) -> Finding:
+    numbers = ["--seed", str(seed), "--limit", str(limit)]
+    command = [sys.executable, "-m", "tests.differential.plant", name, *numbers, *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
     try:
         done = subprocess.run(
@@ -65,11 +65,26 @@ def _run(name: str, options: Sequence[str]) -> Finding:
 
 def try_fault(fault: Fault, seed: int, limit: int) -> Report:
     """Plant ``fault`` and judge up to ``limit`` programs from number ``seed`` on."""
-    options = ["--seed", str(seed), "--limit", str(limit)]
-    findings = [_run(fault.name, options)]
+    findings = [_judge_programs(fault, seed, limit)]
     if fault.area is Area.ALLOCATION:
-        findings.append(_run(fault.name, [*options, "--checker"]))
+        findings.append(_run(fault.name, seed, limit, "--checker"))
     return Report(fault, tuple(findings))
+
+
+def _judge_programs(fault: Fault, seed: int, limit: int) -> Finding:
+    """The first program that shows the fault, and is all right without it."""
+    first = seed
+    while first < seed + limit:
+        finding = _run(fault.name, first, seed + limit - first)
+        if finding.machine is Machine.NONE:
+            break
+        first += finding.programs
+        sound = _run(NO_FAULT, max(seed, first - 1), 1)
+        if sound.machine is Machine.NONE:
+            return Finding(finding.machine, first - seed, finding.detail)
+        if sound.programs == 0:
+            raise RuntimeError(f"nothing runs without a fault either: {sound.detail}")
+    return Finding(Machine.NONE, limit)
 
 
 def _line(report: Report) -> str:
@@ -88,10 +103,6 @@ def main() -> int:
     args = parser.parse_args()
     faults = [fault_of(name) for name in args.only] if args.only else list(FAULTS)
     start = time.monotonic()
-    sound = _run("none", ["--seed", str(args.seed), "--limit", "20"])
-    if sound.machine is not Machine.NONE:
-        print(f"without any fault: {sound.machine.value} after {sound.programs}: {sound.detail}")
-        return 1
     with ThreadPoolExecutor(args.jobs) as pool:
         reports = []
         for report in pool.map(lambda fault: try_fault(fault, args.seed, args.limit), faults):

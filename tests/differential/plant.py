@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pyebpf.runtime.load import LoadedObject
 
 ROOT = Path(__file__).parents[2]
+NO_FAULT = "none"
+"""The name of a run without any fault."""
 
 
 class Machine(enum.Enum):
@@ -156,7 +158,7 @@ def judge_functions(seeds: range) -> Finding:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", help="of the fault, or `none`")
+    parser.add_argument("name", help=f"of the fault, or `{NO_FAULT}`")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=300)
     parser.add_argument("--checker", action="store_true")
