@@ -89,6 +89,8 @@ from pyebpf.maps import (
 from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
 
 if TYPE_CHECKING:
+    from pyebpf.foreign import load as load
+    from pyebpf.foreign import raw_socket as raw_socket
     from pyebpf.runtime.errors import BpfError as BpfError
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
@@ -97,9 +99,7 @@ if TYPE_CHECKING:
     from pyebpf.runtime.vm.environment import Environment as Environment
     from pyebpf.session import InMachine as InMachine
     from pyebpf.session import MachineWarning as MachineWarning
-    from pyebpf.session import load as load
     from pyebpf.session import machine as machine
-    from pyebpf.session import raw_socket as raw_socket
     from pyebpf.uapi.constants import *  # noqa: F403
     from pyebpf.uapi.helper_functions import *  # noqa: F403
     from pyebpf.uapi.programs import DROP as DROP

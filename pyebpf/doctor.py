@@ -14,10 +14,10 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pyebpf.records import dataclass
 from pyebpf.runtime import privilege
 from pyebpf.runtime.privilege import Capability
 
@@ -115,7 +115,11 @@ def _kernel() -> Iterator[Finding]:
 _WANTED: Final = (
     (Capability.BPF, State.MISSING, "loads programs and makes maps"),
     (Capability.NET_ADMIN, State.WARNING, "loads and attaches XDP, tc and sk_skb programs"),
-    (Capability.PERFMON, State.WARNING, "lets programs move packet pointers by variables, and read the kernel"),
+    (
+        Capability.PERFMON,
+        State.WARNING,
+        "lets programs move packet pointers by variables, and read the kernel",
+    ),
     (Capability.NET_RAW, State.WARNING, "opens packet sockets (bpf.raw_socket)"),
 )
 

@@ -12,9 +12,9 @@ from pyebpf.declare import HelperDecl
 from pyebpf.lang import InProgramOnly
 
 _ELSEWHERE = {
-    "load": "pyebpf.session",
+    "load": "pyebpf.foreign",
     "machine": "pyebpf.session",
-    "raw_socket": "pyebpf.session",
+    "raw_socket": "pyebpf.foreign",
     "InMachine": "pyebpf.session",
     "MachineWarning": "pyebpf.session",
     "Environment": "pyebpf.runtime.vm.environment",

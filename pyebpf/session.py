@@ -19,11 +19,10 @@ from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.privilege import explain_denial, lacking, program_need
-from pyebpf.world import LiveProgram, World
+from pyebpf.world import World
 
 if TYPE_CHECKING:
-    import socket as sockets
-
+    from pyebpf.live import LiveProgram
     from pyebpf.object import ObjectSpec
     from pyebpf.runtime.attach.link import Link
     from pyebpf.runtime.data import LoadedData
@@ -33,12 +32,9 @@ if TYPE_CHECKING:
     from pyebpf.runtime.vm.data import MachineData
     from pyebpf.runtime.vm.environment import Environment
     from pyebpf.runtime.vm.load import MachineObject, MachineProgram
-    from pyebpf.uapi.constants import AttachType, ProgType
 
     Machine: TypeAlias = World[MachineProgram, MachineData]
     AnyWorld: TypeAlias = World[LoadedProgram, LoadedData] | Machine
-
-__all__ = ["load", "machine", "raw_socket"]
 
 T = TypeVar("T")
 L = TypeVar("L", bound="Link")
@@ -281,47 +277,3 @@ def withdraw(decl: ProgramDecl) -> None:
     for world in (_kernel, _fallback, *_opened):
         if world is not None:
             world.close_program(decl)
-
-
-# ---------------------------------------------------------------- objects of others, sockets
-
-
-def load(
-    path: str | Path | bytes,
-    *,
-    types: Mapping[str, tuple[ProgType, AttachType | None]] | None = None,
-    log_level: int = 0,
-) -> LoadedObject:
-    """Load an object file: ours, clang's, anybody's.
-
-    ``types``: program types and attach types by program name, instead of what the section names say. Raises
-    ``ElfError`` for a file that cannot be read and ``BpfError`` for what the kernel refuses.
-    """
-    from pyebpf.backend.elf import read_object
-    from pyebpf.runtime.load import load as load_spec
-    from pyebpf.runtime.load import load_object
-
-    if not types:
-        return load_object(path, log_level=log_level)
-
-    data = path if isinstance(path, bytes) else Path(path).read_bytes()
-    spec = read_object(data, "object" if isinstance(path, bytes) else Path(path).name)
-    for name, (prog_type, attach_type) in types.items():
-        if name not in spec.programs:
-            raise KeyError(f"the object has no program {name!r}; it has {', '.join(spec.programs)}")
-        spec.programs[name].prog_type = prog_type
-        spec.programs[name].attach_type = attach_type
-    return load_spec(spec, log_level=log_level)
-
-
-def raw_socket(interface: str) -> sockets.socket:
-    """A packet socket that receives every frame of ``interface``, Ethernet header first. Needs CAP_NET_RAW."""
-    import socket as sockets
-
-    sock = sockets.socket(sockets.AF_PACKET, sockets.SOCK_RAW, 0)
-    try:
-        sock.bind((interface, 0x0003))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -163,7 +163,9 @@ def _failure(code: int, linked: Linked, log: str) -> BpfError:
         refused = VerifierError(code, program.name, log)
         if "!root" in log and (missing := lacking(Need.PERFMON)):
             command = setcap_command(missing)
-            refused.detail = f"the verifier allows this with CAP_PERFMON, which this process lacks; `{command}`"
+            refused.detail = (
+                f"the verifier allows this with CAP_PERFMON, which this process lacks; `{command}`"
+            )
         return refused
     found = error(code, Phase.PROG_LOAD, repr(program.name), need=program_need(program.prog_type))
     attach = program.attach_type.name if program.attach_type is not None else "none"
