@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ MOST_TAIL_CALLS: Final = 33
 DEFAULT_BUDGET: Final = 1 << 26
 """Instructions of one run. The verifier follows a million, but loops by callbacks and ``may_goto`` may take 8 million
 rounds."""
+
+_REGISTER: Final = re.compile(r"'(r\d+)'")
 
 Frame = tuple[memoryview, memoryview, memoryview, memoryview, int]
 """The bytes of a frame, the same as 64-, 32- and 16-bit numbers, and the address of its end."""
@@ -257,7 +260,11 @@ def _explain(error: Exception) -> MachineError | None:
     program, slot, registers = spot
     where = place(program, slot)
     if isinstance(error, NameError):
-        return Uninitialised(f"{error.name} is read here, but nothing was written to it", where)
+        # ``error.name`` is not set for a local variable that was deleted.
+        register = _REGISTER.search(str(error))
+        if register is None:
+            return None
+        return Uninitialised(f"{register[1]} is read here, but nothing was written to it", where)
     insn = program.insn(slot)
     if isinstance(error, IndexError) and "r10" not in registers:
         return BadCode(f"calls are nested deeper than {MOST_FRAMES}", _caller(error, where))
