@@ -11,6 +11,7 @@ import errno
 import sys
 from typing import Final
 
+from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import ProgType
@@ -112,19 +113,27 @@ class SkbContext:
         self.address = self.fields.region.address
         self.before = b""
         self.mac_at = self.network_at = _HEADROOM
+        self._socket = memory.map(bytearray(), "the socket of the test run", writable=False)
+        self.fields.set("sk", self._socket.address)
+        try:
+            self._begin(data, given)
+        except BpfError:
+            self.close()
+            raise
+
+    def _begin(self, data: bytes, given: bytes | None) -> None:
+        """Take the packet and the user's context in, or refuse them as the kernel does, in its order."""
         if given is not None:
             self._check_interface(given)
-        if stream:
+        if self.prog_type is ProgType.SK_SKB:
             self._place(bytearray(data))
         else:
             check_header(data)
             self._receive(data)
             self.fields.set("ifindex", _LOOPBACK)
-        self._socket = memory.map(bytearray(), "the socket of the test run", writable=False)
-        self.fields.set("sk", self._socket.address)
-        if given is not None and ctx is not None:
+        if given is not None:
             self._take(given)
-            check_room(ctx, SK_BUFF.size)
+            check_room(self._given or b"", SK_BUFF.size)
 
     def _receive(self, data: bytes) -> None:
         """What eth_type_trans() finds out, and the socket's addresses."""

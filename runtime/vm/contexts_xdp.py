@@ -6,6 +6,7 @@ import errno
 import sys
 from typing import Final
 
+from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import AttachType
@@ -37,6 +38,15 @@ class XdpContext:
         self.fields = Fields(memory, XDP_MD)
         self.address = self.fields.region.address
         self._given = ctx
+        self._frame: Region | None = None
+        try:
+            self._begin(data, ctx)
+        except BpfError:
+            self.close()
+            raise
+
+    def _begin(self, data: bytes, ctx: bytes | None) -> None:
+        """Take the frame and the user's context in, or refuse them as the kernel does."""
         metadata, linear = 0, len(data)
         if ctx is not None:
             metadata, linear = self._check(whole_context(ctx, XDP_MD.size), len(data))
@@ -53,7 +63,6 @@ class XdpContext:
         self.meta = _HEADROOM - metadata
         self.end = self.meta + len(data)
         self.page[self.meta : self.end] = data
-        self._frame: Region | None = None
         self.fields.set("ingress_ifindex", _LOOPBACK)
         self._place()
 

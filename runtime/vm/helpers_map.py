@@ -41,8 +41,9 @@ def map_lookup_elem(run: Run, map_: int, key: int, r3: int, r4: int, r5: int) ->
     """The address of the value, or 0."""
     found = map_at(run, map_)
     address = found.lookup(_bytes_at(run, key, found.spec.key_size))
-    inner = found.inner(address) if address else None
-    if inner is not None:
+    if found.HOLDS_MAPS and address:
+        inner = found.inner(address)
+        assert inner is not None
         run.maps[address] = inner
     return address
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyebpf.object import MapSpec
 from pyebpf.runtime.errors import BpfError, Phase, UnsupportedObject
@@ -33,9 +33,12 @@ class MachineMap:
     """A map of the machine. ``address`` is what ``ld_imm64`` of the map gives programs: a page where nothing can be
     read.
 
-    ``lookup`` … ``peek`` are what helpers do; ``read`` … ``next_key`` what system calls of user space do, where keys
-    are ``None`` for queues and stacks and values of per-CPU maps are those of all CPUs.
+    ``HOLDS_MAPS``: a lookup gives the address of a map. ``lookup`` … ``peek`` are what helpers do; ``read`` …
+    ``next_key`` what system calls of user space do, where keys are ``None`` for queues and stacks and values of per-CPU
+    maps are those of all CPUs.
     """
+
+    HOLDS_MAPS: ClassVar[bool] = False
 
     def __init__(self, spec: MapSpec, memory: Memory, environment: Environment) -> None:
         self.spec = spec

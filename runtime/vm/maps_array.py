@@ -33,6 +33,7 @@ class ArrayMap(MachineMap):
         check_array(spec)
         super().__init__(spec, memory, environment)
         self._used: dict[bytes, Values] = {}
+        self._addresses: dict[bytes, int] = {}
 
     def _values(self, key: bytes) -> Values | None:
         values = self._used.get(key)
@@ -42,8 +43,16 @@ class ArrayMap(MachineMap):
 
     def lookup(self, key: bytes) -> int:
         """The address of the value at an index; 0 outside."""
-        values = self._used.get(key) or self._values(key)
-        return self.here(values) if values is not None else 0
+        address = self._addresses.get(key)
+        if address is not None:
+            return address
+        values = self._values(key)
+        if values is None:
+            return 0
+        address = self.here(values)
+        if self.copies == 1:
+            self._addresses[key] = address
+        return address
 
     def lookup_on(self, key: bytes, cpu: int) -> int:
         """The address of the value of ``cpu``; 0 outside."""
@@ -114,6 +123,7 @@ class ArrayMap(MachineMap):
         for values in self._used.values():
             self.bury(values)
         self._used.clear()
+        self._addresses.clear()
 
 
 class ObjectArray(MachineMap):
@@ -193,6 +203,8 @@ class SockArray(ObjectArray):
 
 class MapArray(ObjectArray):
     """ARRAY_OF_MAPS: a lookup gives the inner map's address."""
+
+    HOLDS_MAPS = True
 
     def lookup(self, key: bytes) -> int:
         """The address of the inner map; 0 for an empty slot."""

@@ -148,6 +148,8 @@ class LruHashMap(HashMap):
 class HashOfMaps(MachineMap):
     """HASH_OF_MAPS: a lookup gives the inner map's address."""
 
+    HOLDS_MAPS = True
+
     def __init__(self, spec: MapSpec, memory: Memory, environment: Environment) -> None:
         check_hash(spec)
         super().__init__(spec, memory, environment)

@@ -22,6 +22,7 @@ from pyebpf.runtime.maps import ArrayMap, LpmTrie, Map, MappingMap
 from pyebpf.runtime.vm.contexts import make_context
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.helpers import HELPERS
+from pyebpf.runtime.vm.load import load as machine_load
 from pyebpf.runtime.vm.maps import make_map, user_view
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.runtime.vm.run import M64, Run
@@ -300,6 +301,17 @@ def in_machine(script: Script, environment: Environment) -> Outcome:
     context.close()
     seen = {name: contents(user_view(m)) for name, m in maps.items()}
     return Outcome(_results(script, scratch.data), buffers(script.steps, scratch.data), packet, ctx, seen)
+
+
+def in_machine_code(script: Script) -> Outcome:
+    """Run the same object as in the kernel in the machine, translated."""
+    with machine_load(program(script), environment=Environment(cpus=possible_cpus())) as loaded:
+        loaded.maps[SCRATCH].elements.update(bytes(4), initial(script.steps))
+        result = loaded.programs["script"].run(script.data, ctx=script.ctx)
+        memory = loaded.maps[SCRATCH].elements.lookup(bytes(4))
+        assert memory is not None
+        seen = {spec.name: contents(loaded.maps[spec.name]) for spec in script.maps}
+        return Outcome(_results(script, memory), buffers(script.steps, memory), result.data, result.ctx, seen)
 
 
 def _no_call(*args: int) -> int:

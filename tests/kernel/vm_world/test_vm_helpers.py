@@ -8,8 +8,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pyebpf.runtime.cpus import possible_cpus
+from pyebpf.runtime.errors import BpfError
+from pyebpf.runtime.vm.environment import Environment
 from pyebpf.uapi.constants import ProgType
-from tests.kernel.vm_world.scripts import Buffer, Call, Constant, Field, Outcome, Script, Step, same
+from tests.kernel.vm_world.scripts import (
+    Buffer,
+    Call,
+    Constant,
+    Field,
+    Outcome,
+    Script,
+    Step,
+    in_machine,
+    in_machine_code,
+    same,
+)
 from tests.kernel.vm_world.steps import CTX, MAPS, Steps, seen, tc_script
 
 SCRIPTS = 60
@@ -72,6 +86,18 @@ def test_random_scripts_have_the_same_outcome(make: Callable[[Steps], Script]) -
             same(script)
         except AssertionError as error:
             raise AssertionError(f"{make.__name__} {seed} on {script.data.hex()}: {error}") from None
+
+
+@pytest.mark.parametrize("make", [tc_script, socket_filter, xdp, maps])
+def test_translated_code_reaches_the_same_helpers(make: Callable[[Steps], Script]) -> None:
+    environment = Environment(cpus=possible_cpus())
+    for seed in range(20):
+        script = make(Steps(random.Random(f"{make.__name__} {seed}")))
+        try:
+            expected = in_machine(script, environment)
+        except BpfError:
+            continue
+        assert in_machine_code(script) == expected
 
 
 def outcome(script: Script) -> Outcome:

@@ -9,10 +9,13 @@ import struct
 import pytest
 
 from pyebpf.object import MapSpec
+from pyebpf.runtime.errors import BpfError
+from pyebpf.runtime.vm.contexts import make_context
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.errors import BadArgument, MissingHelper, OutOfBounds
 from pyebpf.runtime.vm.helpers import HELPERS
 from pyebpf.runtime.vm.maps_array import MapArray, SockArray
+from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import MapType, ProgType
 from pyebpf.uapi.helpers import helper_by_name
 from tests.unit.vm_world.worlds import World
@@ -222,3 +225,20 @@ def test_a_stream_program_gets_all_of_its_data() -> None:
     sockets.elements.update(struct.pack("=I", 1), struct.pack("=I", number))
     assert world.help("sk_redirect_map", (ctx, sockets, 1, 0)) == 1
     assert world.help("sk_redirect_map", (ctx, sockets, 1, 2)) == 0
+
+
+def test_runs_that_are_refused_leave_nothing_behind() -> None:
+    memory = Memory()
+    frame = bytes(12) + b"\x08\x00" + bytes(50)
+    wrong = bytes(24) + b"\1" + bytes(167)
+    for _ in range(300):
+        for prog_type, data, ctx in (
+            (ProgType.SCHED_CLS, frame, wrong),
+            (ProgType.SOCKET_FILTER, frame[:20], None),
+            (ProgType.XDP, frame, bytes(8) + b"\1" + bytes(15)),
+            (ProgType.XDP, frame[:5], None),
+        ):
+            with pytest.raises(BpfError) as refused:
+                make_context(memory, prog_type, None, data, ctx)
+            assert refused.value.errno == errno.EINVAL
+    assert not memory.pages
