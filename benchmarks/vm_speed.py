@@ -35,7 +35,8 @@ def arithmetic(ctx: bpf.Xdp) -> int:
     for step in range(10_000):
         number = (number * 1_103_515_245 + 12_345) & 0xFFFF_FFFF
         if number & 0x10000:
-            found = (found ^ (number >> 3) ^ step) & 0xFFFF_FFFF
+            found ^= number >> 3
+            found ^= step
         else:
             found = (found + 7) & 0xFFFF_FFFF
     return found & 1

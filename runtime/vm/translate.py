@@ -131,13 +131,15 @@ class _Translator:
         for start, insns in self.functions.items():
             for slot, insn in insns:
                 self._refer(slot, insn, names[start].name, slot - start, calls)
-        arguments = dict.fromkeys(flows, ()) | {0: (1,)}
+        arguments: dict[int, tuple[int, ...]] = {start: () for start in flows if start}
+        arguments[0] = (1,)
         changed = True
         while changed:
             # What a function reads depends on what the functions that it calls read.
             for slot, target in calls.items():
                 self.calls.arguments[slot] = arguments[target]
-            found = {start: live_arguments(flow, self.calls) for start, flow in flows.items()} | {0: (1,)}
+            found = {start: live_arguments(flow, self.calls) for start, flow in flows.items()}
+            found[0] = (1,)
             changed = found != arguments
             arguments = found
         direct = Direct({name: self.sections[section] for name, section in self.section_names.items()}, True)

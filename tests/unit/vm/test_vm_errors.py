@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import pytest
 
@@ -53,7 +54,7 @@ def copy(dst: int, src: int) -> Insn:
 
 def build(
     *insns: Insn,
-    functions: dict[str, tuple[Insn, ...]] | None = None,
+    functions: Mapping[str, tuple[Insn, ...]] | None = None,
     relocations: tuple[Relocation, ...] = (),
     prog_type: ProgType = ProgType.XDP,
     section: str = ".rodata",
