@@ -155,8 +155,8 @@ def generate(seed: int) -> tuple[str, Counter[str]]:
         calls.make_function(g)
     if g.chance(12):
         idioms.make_factory(g)
-    if g.chance(25):
-        _program(g, "target", 3)
+    if g.chance(50):
+        _program(g, "target", 2)
         g.targets = 1
     _program(g, "program", g.rng.choice((6, 8, 10, 14)))
     g.note(g.kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +22,6 @@ def one_cpu() -> Iterator[None]:
         yield
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
 @pytest.mark.parametrize("series", range(SERIES))
 def test_generated_programs_mean_the_same_everywhere(series: int, one_cpu: None) -> None:
     for number in range(LENGTH):

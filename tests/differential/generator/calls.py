@@ -30,7 +30,7 @@ def call_text(g: Generator, function: Callable_, scope: Scope, depth: int) -> st
     if not g.take(function.room):
         return None
     parts: list[str] = []
-    by_name = g.chance(20)
+    by_name = g.chance(40)
     given = len(function.params) - g.rng.randint(0, function.defaults)
     for position, (name, of) in enumerate(function.params[:given]):
         text = _argument(g, of, scope, depth)
@@ -185,7 +185,7 @@ def callback_with_state(g: Generator, indent: int, scope: Scope) -> bool:
 # ---------------------------------------------------------------- tail calls
 
 
-@statement()
+@statement(weight=4)
 def tail_call(g: Generator, indent: int, scope: Scope) -> bool:
     """To another program, or to an empty slot, which raises."""
     if not (g.targets and scope.packet and scope.plain and scope.raises and scope.result == "i32"):

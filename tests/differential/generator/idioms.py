@@ -89,6 +89,21 @@ def function_of_number(g: Generator, indent: int, scope: Scope) -> bool:
 
 
 @statement()
+def checked_update(g: Generator, indent: int, scope: Scope) -> bool:
+    """``bpf.checked`` makes an exception of an error number."""
+    g.emit(indent, "try:")
+    flags = g.pick("", ", bpf.BPF_NOEXIST", ", bpf.BPF_EXIST")
+    g.emit(
+        indent + 1,
+        f"bpf.checked(words.update({g.expr('n', scope, 1)} & 7, {g.stored('u32', scope, 1)}{flags}))",
+    )
+    name = g.fresh("e")
+    g.emit(indent, f"except OSError as {name}:")
+    g.emit(indent + 1, f"total.value += u8({name}.errno)")
+    return True
+
+
+@statement()
 def nothing(g: Generator, indent: int, scope: Scope) -> bool:
     """``pass``."""
     g.emit(indent, f"if {g.condition(scope, 1)}:")

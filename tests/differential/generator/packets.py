@@ -140,7 +140,7 @@ def packet_store(g: Generator, indent: int, scope: Scope) -> bool:
     return True
 
 
-@statement()
+@statement(weight=4)
 def move_ends(g: Generator, indent: int, scope: Scope) -> bool:
     """XDP: cut the frame or let it grow at either end, then read it anew."""
     if not scope.packet or g.kind != "xdp" or scope.in_loop:

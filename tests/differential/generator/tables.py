@@ -208,11 +208,11 @@ def optional_integer(g: Generator, indent: int, scope: Scope) -> bool:
 # ---------------------------------------------------------------- queues and ring buffers
 
 
-@statement()
+@statement(weight=2)
 def sequence(g: Generator, indent: int, scope: Scope) -> bool:
     """Queues and stacks."""
     g.note("queue")
-    if scope.raises and g.chance(40):
+    if scope.raises and g.chance(60):
         text = g.pick("table[1] += queue.pop()", "table[2] += stack.pop()", "table[3] += stack.peek()")
         g.emit(indent, text)
     else:
