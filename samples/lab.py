@@ -16,7 +16,6 @@ from collections.abc import Iterator
 import pyebpf as bpf
 
 CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def may_load(*programs: bpf.Program) -> bool:
@@ -53,7 +52,7 @@ def _ip(*words: str) -> None:
 
 
 def _enter(fd: int) -> None:
-    if _libc.setns(fd, CLONE_NEWNET):
+    if ctypes.CDLL(None, use_errno=True).setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
 
 

@@ -12,6 +12,7 @@ from pyebpf import be16, u8, u16, u32, u64
 
 bpf.license("GPL")
 
+PACKET_OUTGOING = 4  # linux/if_packet.h; Python has it on Linux only
 WORDS = (b"good morning", b"good day", b"good night")
 
 
@@ -33,7 +34,7 @@ lost = bpf.Global[u64](0)
 @bpf.socket_filter(on_error=0)
 def packet_events(skb: bpf.SkBuff) -> int:
     """Report UDP packets; the packet socket itself receives nothing."""
-    if skb.pkt_type == socket.PACKET_OUTGOING or skb.load(be16, 12) != bpf.ETH_P_IP:
+    if skb.pkt_type == PACKET_OUTGOING or skb.load(be16, 12) != bpf.ETH_P_IP:
         return 0  # lo shows each packet twice: as it goes out and as it comes in
     if skb.load(u8, 23) != socket.IPPROTO_UDP:
         return 0

@@ -264,6 +264,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.xdist_group("xdp on lo")
 def test_pinned_things_go_on_after_their_process(tmp_path: Path) -> None:
     if not os.path.ismount("/sys/fs/bpf"):
         subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)

@@ -15,7 +15,10 @@ import pytest
 from tests.samples.expected import SAMPLES
 from tests.samples.unprivileged import run
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="attaching, and giving up capabilities, needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="attaching, and giving up capabilities, needs root"),
+    pytest.mark.xdist_group("xdp on lo"),
+]
 
 NOTEBOOK = SAMPLES / "experiments.ipynb"
 EXECUTE = """

@@ -6,12 +6,15 @@ Another Python process takes them away from itself before it imports pyebpf.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.samples.expected import EXPECTED, SAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +29,7 @@ platform.system = lambda: "Darwin"
 platform.release = lambda: "24.1.0"
 platform.machine = lambda: "arm64"
 os.uname = lambda: (_ for _ in ()).throw(AssertionError("os.uname"))
-for module, names in ((socket, ("AF_PACKET", "AF_NETLINK", "SO_ATTACH_BPF")), (select, ("epoll",)), (os, ("setns",))):
+for module, names in ((socket, ("AF_PACKET", "AF_NETLINK", "PACKET_OUTGOING")), (select, ("epoll",)), (os, ("setns",))):
     for name in names:
         if hasattr(module, name):
             delattr(module, name)
@@ -177,6 +180,14 @@ def test_a_machine_that_is_asked_for(tmp_path: Path) -> None:
     code = "from user import *\nprint(refuse.run(b'x' * 20, machine=True).verdict)"
     done = _elsewhere(tmp_path, code)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_samples(tmp_path: Path, name: str) -> None:
+    code = f"import sys; sys.path.insert(0, {str(SAMPLES)!r})\nfrom {name} import main\nmain()"
+    done = _elsewhere(tmp_path, code)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(EXPECTED[name], done.stdout), done.stdout
 
 
 def test_doctor(tmp_path: Path) -> None:
