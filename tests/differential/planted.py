@@ -192,11 +192,11 @@ FAULTS = (
         "stores to all but the first 8 bytes of a key or value are removed",
     ),
     _passes(
-        "helper_changes_nothing",
+        "call_changes_nothing",
         "memory",
-        "changed: set[Region] = set(SHARED - {Space.PACKET})",
-        "changed: set[Region] = set()",
-        "a value of a map is not loaded again after a helper that may have changed it",
+        "changed: set[Region] = {*SHARED, *self.shown}",
+        "changed: set[Region] = set(self.shown)",
+        "a global variable is not loaded again after a call that may have changed it",
     ),
     _passes(
         "fold_arithmetic_shift",
@@ -285,9 +285,9 @@ FAULTS = (
     _allocation(
         "move_cycle",
         "moves",
-        "self._redirect(victim, aside)",
-        "self._redirect(aside, victim)",
-        "the move that closes a cycle reads the register and not what was put aside",
+        "aside: Place = next((r for r in self.free if r not in read and r not in self.pending), -1)",
+        "aside: Place = next((r for r in self.free if r not in read), -1)",
+        "a value is put aside in a register that another move writes",
     ),
     _allocation(
         "spill_slot_shared",

@@ -36,9 +36,9 @@ def narrow_by_wide(g: Generator, scope: Scope, depth: int) -> str:
     """A division of a narrow number by one of more than 32 bits, or the other way round."""
     g.note("division of different widths")
     wide = g.pick("0x500000003", "0x100000001", "0xffffffff00000000", "0x100000000")
-    narrow = f"u32({g.expr('n', scope, depth)})"
-    if g.chance(50):
-        return f"(u64({narrow}) {g.pick('//', '%')} {wide})"
+    narrow = f"u32({g.pick('', '~')}{g.expr('n', scope, depth)})"
+    if scope.raises and g.chance(60):  # for all that the types say it may be zero
+        return f"(u64({narrow}) {g.pick('//', '%')} ({g.opaque('u')} | {wide}))"
     return f"(({g.opaque('u')} | {wide}) {g.pick('//', '%')} {g.pick('3', '7', '255', '65537')})"
 
 
