@@ -12,7 +12,6 @@ import errno
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
@@ -22,6 +21,7 @@ from pyebpf.runtime.privilege import explain_denial, lacking, program_need
 from pyebpf.world import World
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from pyebpf.live import LiveProgram
     from pyebpf.object import ObjectSpec
     from pyebpf.runtime.attach.link import Link
@@ -209,6 +209,9 @@ def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
         raise _import_only(what)
     if _opened:
         raise InMachine(
+            f"program {decl.name} cannot be loaded inside `with bpf.machine():`, where nothing reaches the kernel; "
+            "run it on data, or load it outside"
+        )
             f"{what} inside `with bpf.machine():`, where nothing reaches the kernel; run it on data"
         )
     try:

@@ -165,7 +165,9 @@ def test_the_environment_of_a_block_can_be_changed_between_runs() -> None:
 
 def test_nothing_is_loaded_or_attached_inside() -> None:
     with bpf.machine():
-        with pytest.raises(bpf.InMachine, match=r"program first is loaded inside `with bpf\.machine\(\):`"):
+        with pytest.raises(
+            bpf.InMachine, match=r"program first cannot be loaded inside `with bpf\.machine\(\):`"
+        ):
             first.load()
         with pytest.raises(bpf.InMachine):
             first.attach("lo")
