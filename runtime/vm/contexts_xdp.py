@@ -78,7 +78,7 @@ class XdpContext:
             raise refused(f"there cannot be {given['data']} bytes of metadata")
         if given["egress_ifindex"] or (given["rx_queue_index"] and not given["ingress_ifindex"]):
             raise refused("egress_ifindex must not be set, rx_queue_index only with ingress_ifindex")
-        if given["ingress_ifindex"] > _LOOPBACK:
+        if size - given["data"] >= ETHERNET and given["ingress_ifindex"] > _LOOPBACK:
             raise refused(f"there is no interface {given['ingress_ifindex']} here", errno.ENODEV)
         if given["rx_queue_index"]:
             raise refused("the loopback interface has one queue")
