@@ -14,7 +14,6 @@ import re
 import sys
 import types
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyebpf import declare
@@ -232,7 +231,8 @@ class _Walk:
         text = self.found.files.get(name)
         if text is None:
             try:
-                text = Path(name).read_text(encoding="utf-8")
+                with open(name, encoding="utf-8") as opened:
+                    text = opened.read()
             except (OSError, ValueError):
                 raise Uncacheable(f"the source of {name} cannot be read") from None
             self.found.files[name] = text

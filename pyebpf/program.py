@@ -6,7 +6,6 @@ values of that moment.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyebpf.collecting import paused
@@ -14,6 +13,7 @@ from pyebpf.declare import ProgramDecl
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from pyebpf.driver import Compiled
     from pyebpf.maps import SockMap

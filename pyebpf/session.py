@@ -22,6 +22,7 @@ from pyebpf.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from pyebpf.live import LiveProgram
     from pyebpf.object import ObjectSpec
     from pyebpf.runtime.attach.link import Link
@@ -211,8 +212,6 @@ def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
         raise InMachine(
             f"program {decl.name} cannot be loaded inside `with bpf.machine():`, where nothing reaches the kernel; "
             "run it on data, or load it outside"
-        )
-            f"{what} inside `with bpf.machine():`, where nothing reaches the kernel; run it on data"
         )
     try:
         return _kernel.program(decl, log_level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 
 def parse_cpu_list(text: str) -> list[int]:
@@ -19,4 +18,5 @@ def parse_cpu_list(text: str) -> list[int]:
 @functools.cache
 def possible_cpus() -> int:
     """How many CPUs this machine can ever have: what the kernel sizes per-CPU values by."""
-    return max(parse_cpu_list(Path("/sys/devices/system/cpu/possible").read_text())) + 1
+    with open("/sys/devices/system/cpu/possible") as opened:
+        return max(parse_cpu_list(opened.read())) + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 from typing import TypeVar
 
 from pyebpf.records import dataclass
@@ -129,9 +128,8 @@ def btf_bytes(btf_id: int) -> bytes:
 
 def fdinfo(fd: Fd) -> dict[str, str]:
     """``/proc/self/fdinfo`` of a descriptor: name → text."""
-    pairs = (
-        line.partition(":") for line in Path(f"/proc/self/fdinfo/{fd.fileno()}").read_text().splitlines()
-    )
+    with open(f"/proc/self/fdinfo/{fd.fileno()}") as opened:
+        pairs = [line.partition(":") for line in opened.read().splitlines()]
     return {name: text.strip() for name, _, text in pairs}
 
 

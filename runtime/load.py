@@ -13,9 +13,8 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
@@ -25,13 +24,15 @@ from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
 from pyebpf.runtime.data import LoadedData, datasec, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.kernel_btf import kernel_function
 from pyebpf.runtime.linker import Linked, MapAddress, link
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create, wants_btf
 from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.prog_load import DebugInfo, debug_info, load_btf, load_program
 from pyebpf.runtime.program import LoadedProgram, RunResult
 from pyebpf.uapi.constants import MapType, ProgType
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
 
@@ -114,6 +115,8 @@ def load_object(
 ) -> LoadedObject:
     """Read an ELF object, from a file or from bytes, and ``load`` it. To change it before, use
     ``pyebpf.backend.elf.read_object``."""
+    from pathlib import Path
+
     from pyebpf.backend.elf import read_object
 
     contents = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -299,6 +302,8 @@ class _Loading:
         extern = self.spec.externs.get(symbol)
         if extern is None:
             raise ObjectError(f"code refers to {symbol!r}, which the object does not declare as external")
+        from pyebpf.runtime.kernel_btf import kernel_function
+
         found = kernel_function(symbol, extern.type)
         if found is None and not extern.weak:
             raise ObjectError(f"this kernel has no function {symbol!r} that programs could call")

@@ -7,8 +7,7 @@ import errno
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyebpf import btf
 from pyebpf.btf.layouts import layout_of
@@ -25,6 +24,9 @@ from pyebpf.runtime.pin import BPFFS, open_fd, pin
 from pyebpf.runtime.privilege import map_need
 from pyebpf.runtime.syscall import bpf_fd
 from pyebpf.uapi.constants import BpfCmd, MapCreateFlag, MapType
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WITHOUT_BTF: Final = frozenset(
     {
@@ -178,6 +180,8 @@ def check_same(spec: MapSpec, existing: Map) -> None:
 
 def pin_path(spec: MapSpec, directory: str | os.PathLike[str] | None) -> Path:
     """Where a map with ``pinning: by name`` is pinned; bpffs allows no dot."""
+    from pathlib import Path
+
     return Path(directory or BPFFS) / spec.name.replace(".", "_")
 
 

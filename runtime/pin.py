@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyebpf.runtime.attrs import ObjPin
 from pyebpf.runtime.errors import BpfError, Phase
@@ -14,14 +13,19 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.syscall import bpf, bpf_fd, error
 from pyebpf.uapi.constants import BpfCmd
 
-BPFFS: Final = Path("/sys/fs/bpf")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BPFFS: Final = "/sys/fs/bpf"
 
 
-def _filesystem(path: Path) -> str:
+def _filesystem(path: str | Path) -> str:
     """The type of the file system that ``path`` is on, by the longest mount point that leads to it."""
     best, kind = "", ""
     real = os.path.realpath(path)
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    with open("/proc/self/mounts") as opened:
+        lines = opened.read().splitlines()
+    for line in lines:
         mount_point, filesystem = line.split()[1:3]
         inside = real == mount_point or real.startswith(mount_point.rstrip("/") + "/")
         if inside and len(mount_point) >= len(best):
@@ -44,7 +48,7 @@ def _prepare(path: Path) -> None:
             errno.EPERM, Phase.PIN, subject, detail="bpffs allows no `.` in names; use `_` instead"
         )
     if path.is_relative_to(BPFFS) and _filesystem(BPFFS) != "bpf":
-        code = mount("bpf", str(BPFFS), "bpf")
+        code = mount("bpf", BPFFS, "bpf")
         if code:
             raise error(code, Phase.PIN, f"{subject}: bpffs is not mounted there, and mounting it failed")
     if _filesystem(path.parent) == "bpf":
@@ -61,6 +65,8 @@ def pin(fd: Fd, path: str | os.PathLike[str]) -> None:
     bpffs is mounted at /sys/fs/bpf if ``path`` is there and it is not. Raises ``BpfError``: EEXIST if the
     name is taken, EPERM outside bpffs or for a name with a dot.
     """
+    from pathlib import Path
+
     absolute = Path(path).absolute()
     _prepare(absolute)
     name = ctypes.create_string_buffer(os.fsencode(absolute))

@@ -11,7 +11,6 @@ import enum
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from pyebpf.uapi.constants import MapType, ProgType
@@ -76,7 +75,8 @@ def map_need(map_type: MapType) -> Need:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text()
+        with open(path) as opened:
+            return opened.read()
     except OSError:
         return ""
 
