@@ -22,6 +22,10 @@ SHARED_INFO: Final = 320
 """Bytes of ``struct skb_shared_info``, rounded up, that end every buffer of a test run."""
 
 
+_places: dict[str, dict[str, tuple[int, int]]] = {}
+"""Where the fields of each struct start and end: found once, as it is needed for every packet."""
+
+
 class Fields:
     """A context struct in memory, with its fields by name."""
 
@@ -29,7 +33,12 @@ class Fields:
         self.memory = memory
         self.layout = layout
         self.region: Region = memory.map(bytearray(layout.size), f"the context (struct {layout.name})")
-        self.places = {f.name: (f.offset, f.offset + f.total_size) for f in layout.fields}
+        places = _places.get(layout.name)
+        if places is None:
+            places = _places[layout.name] = {
+                f.name: (f.offset, f.offset + f.total_size) for f in layout.fields
+            }
+        self.places = places
 
     def get(self, name: str) -> int:
         """A field as an unsigned number; one in network order as the packet has it in memory."""
