@@ -16,7 +16,8 @@ from tests.differential.cpython.vocabulary import INTEGERS, Vocabulary
 from tests.differential.departures import is_python
 from tests.differential.evaluator import Departure
 from tests.differential.generate import generate
-from tests.differential.judge import Machine, Verdict, judge, module_of, packets
+from tests.differential.judge import Verdict, judge, module_of, packets
+from tests.differential.machines import Machine
 
 SOURCE = generate(0)[0]
 
