@@ -20,6 +20,9 @@ from pyebpf.ir.types import I32, PtrTy, Space
 from pyebpf.records import dataclass
 from pyebpf.target import Isa
 
+_WITHOUT_FRAME: Final = frozenset({Space.PACKET, Space.MAP_VALUE, Space.GLOBAL})
+"""Memory that is never in a stack frame."""
+
 _ATOMIC: Final = {
     AtomicOp.ADD: AtomicImm.ADD,
     AtomicOp.AND: AtomicImm.AND,
@@ -157,5 +160,8 @@ def pointer_add(sel: Selection, op: ops.PtrAdd) -> VReg:
         case base, ops.Const(value=offset) if fits_imm(offset):
             return sel.alu_imm(Alu.ADD, sel.reg(base), as_imm(offset)) if offset else sel.reg(base)
         case base, offset_value:
-            # The pointer stays on the left: the verifier's message then names it first.
-            return sel.alu(Alu.ADD, sel.reg(base), sel.reg(offset_value), commutes=False)
+            # ``offset + pointer`` saves a copy of a pointer that is needed further. Not for pointers that may be into
+            # a frame, whose number the verifier would forget (``stack_indexed``).
+            assert isinstance(base.type, PtrTy)
+            commutes = base.type.space in _WITHOUT_FRAME
+            return sel.alu(Alu.ADD, sel.reg(base), sel.reg(offset_value), commutes=commutes)
