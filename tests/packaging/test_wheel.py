@@ -55,7 +55,9 @@ def test_it_installs_and_works_alone(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True, timeout=300)
     added = {p.name for p in (tmp_path / "env").rglob("site-packages/*")} - before
     ours = {
-        n for n in added if n.startswith(("pyebpf", "frontend", "backend", "runtime", "tests", "samples"))
+        n
+        for n in added
+        if n.startswith(("pyebpf", "frontend", "backend", "runtime", "tests", "samples", "benchmarks"))
     }
     assert {n.split("-")[0] for n in ours} == {"pyebpf"}
     sample = ROOT / "samples" / "protocol_count.py"
