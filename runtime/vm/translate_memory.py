@@ -20,6 +20,11 @@ OFFSET: Final = "{} & 16777215"
 _VIEWS: Final = {1: "S", 2: "H", 4: "I", 8: "Q"}
 _WIDTHS: Final = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 
+_QUEUE_MAPPING: Final = "12"
+_NARROW: Final = frozenset({_QUEUE_MAPPING, "44", "72"})
+"""The offsets of ``queue_mapping``, ``tc_index`` and ``tc_classid`` in ``__sk_buff``: bpf_convert_ctx_access() makes
+stores of 16 bits of them. No other context has fields to write there."""
+
 
 def width_of(insn: Insn) -> int:
     """How many bytes a memory instruction accesses."""
@@ -85,12 +90,26 @@ def memory(state: State, insn: Insn, direct: Direct) -> list[str]:
             value = f"({value} ^ {sign}) - {sign} & {M64}"
         return [*before, f"r{insn.dst} = {value}"]
     before, place = _place(state, insn.dst, insn.offset, width, direct)
+    if place.buffer == "C" and width == 4 and place.index in _NARROW:
+        return _store_narrow(place, insn)
     if insn.cls is Class.ST:
         return [*before, place.store(width, str(insn.imm & (1 << width * 8) - 1))]
     value = _cut(state, insn.src, width)
     if mode != Mode.ATOMIC or insn.imm == AtomicImm.STORE_RELEASE:
         return [*before, place.store(width, value)]
     return [*before, *_atomic(state, insn, place, width, value)]
+
+
+def _store_narrow(place: _Bytes, insn: Insn) -> list[str]:
+    """A store to a field that the kernel keeps in 16 bits; a queue too large for it is left out. The kernel compares a
+    constant as a signed number."""
+    queue = place.index == _QUEUE_MAPPING
+    if insn.cls is Class.ST:
+        return ["pass"] if queue and insn.imm >= 65535 else [place.store(4, str(insn.imm & 65535))]
+    lines = [f"x = r{insn.src} & 4294967295"]
+    if queue:
+        return [*lines, f"if x < 65535: {place.store(4, 'x')}"]
+    return [*lines, place.store(4, "x & 65535")]
 
 
 def _place(state: State, base: int, distance: int, width: int, direct: Direct) -> tuple[list[str], _Bytes]:
