@@ -205,6 +205,7 @@ class Program:
             raise found from None
         finally:
             self.instructions = self.budget - execution.left
+            del execution.run  # the run refers to it: without that cycle both go at once
             self.machine.memory.sweep()
 
     def _where(self, trace: TracebackType | None) -> Where | None:
