@@ -69,6 +69,8 @@ def program(ctx):
     ("body", "verdict"),
     [
         ("return small[1]", 77),
+        ("try: bpf.checked(small.delete(1))\n    except OSError as e: return e.errno", errno.ENOENT),
+        ("try: raise OSError(7)\n    except OSError as e: return e.errno", 7),
         ("small[1] = 70000; return small[1]", 70000 - 65536),
         ("return small.delete(1)", -errno.ENOENT),
         ("small[1] = 1; small[2] = 1; return 0", 77),

@@ -6,7 +6,6 @@ Values lie in memory of their own, so that a struct in a map is changed in place
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,16 @@ class Unpredictable(Exception):
     """CPython cannot know what the kernel does here."""
 
 
+class OSErrorWithNumber(OSError):
+    """What programs know as ``OSError``: the only argument of ``OSError(7)`` is the number, which in CPython it is not."""
+
+    def __init__(self, number: int = 0, *rest: object) -> None:
+        super().__init__(number, *(rest or ("",)))
+
+
 def _raise(number: int) -> None:
     if number < 0:
-        raise OSError(-number, os.strerror(-number))
+        raise OSErrorWithNumber(-number)
 
 
 class _Typed:

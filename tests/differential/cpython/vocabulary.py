@@ -21,13 +21,6 @@ ORDERED = {
 _MASK = (1 << 64) - 1
 
 
-class OSErrorWithNumber(OSError):
-    """``OSError(7)`` has the error number 7 in programs; in CPython a single argument is none."""
-
-    def __init__(self, number: int = 0, *rest: object) -> None:
-        super().__init__(number, *(rest or ("",)))
-
-
 def _swapped(bits: int) -> Callable[[int], int]:
     def swap(value: int) -> int:
         return int.from_bytes((value & ((1 << bits) - 1)).to_bytes(bits // 8, "little"), "big")
@@ -50,7 +43,7 @@ def _checked(value: Any) -> Any:
     if value is None:
         raise ReferenceError
     if isinstance(value, int) and value < 0:
-        raise OSError(-value, "")
+        raise maps.OSErrorWithNumber(-value)
     return value
 
 
@@ -148,7 +141,7 @@ class Vocabulary(types.ModuleType):
         return vars(builtins) | {
             "__import__": load,
             "print": lambda text: None,
-            "OSError": OSErrorWithNumber,
+            "OSError": maps.OSErrorWithNumber,
         }
 
 
