@@ -192,11 +192,11 @@ FAULTS = (
         "stores to all but the first 8 bytes of a key or value are removed",
     ),
     _passes(
-        "call_changes_nothing",
-        "memory",
-        "changed: set[Region] = {*SHARED, *self.shown}",
-        "changed: set[Region] = set(self.shown)",
-        "a global variable is not loaded again after a call that may have changed it",
+        "merged_without_width",
+        "gvn",
+        "return (type(op), op.bits, self.id(op.operand))",
+        "return (type(op), self.id(op.operand))",
+        "`u8(x)` and `u16(x)` are taken for the same",
     ),
     _passes(
         "fold_arithmetic_shift",
@@ -283,11 +283,11 @@ FAULTS = (
         "parallel moves overwrite what later ones read",
     ),
     _allocation(
-        "move_cycle",
+        "scratch_in_use",
         "moves",
-        "aside: Place = next((r for r in self.free if r not in read and r not in self.pending), -1)",
-        "aside: Place = next((r for r in self.free if r not in read), -1)",
-        "a value is put aside in a register that another move writes",
+        "if isinstance(target, int) and target not in read:",
+        "if isinstance(target, int):",
+        "a move between slots goes through a register that another move still reads",
     ),
     _allocation(
         "spill_slot_shared",
@@ -304,11 +304,11 @@ FAULTS = (
         "a slot larger than its alignment lies over the next one",
     ),
     _allocation(
-        "peephole_clobbers",
+        "peephole_liveness",
         "peephole",
-        "for number in insn.clobbers:",
-        "for number in insn.clobbers - {1, 2, 3, 4, 5}:",
-        "after allocation calls are thought to keep their arguments' registers",
+        "out |= live[edge.target]",
+        "out = live[edge.target]",
+        "after allocation, what only one way out of a block reads is removed",
     ),
     _encoding(
         "jump_over_wide",
@@ -320,9 +320,9 @@ FAULTS = (
     _encoding(
         "inverse_jump",
         "backend/emit",
-        "Jmp.JSGT: Jmp.JSLE",
-        "Jmp.JSGT: Jmp.JSLT",
-        "where control does not fall through, `s>` becomes `s<`",
+        "Jmp.JSLT: Jmp.JSGE",
+        "Jmp.JSLT: Jmp.JGE",
+        "where the other way is next, `s<` becomes `>=` without sign",
     ),
     _encoding(
         "wide_constant_cut",
