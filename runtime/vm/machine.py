@@ -217,10 +217,9 @@ class Program:
         wide = self.linked.code[slot * SLOT_BYTES] == LD_IMM64
         return decode(bytes(self.linked.code[slot * SLOT_BYTES : (slot + 1 + wide) * SLOT_BYTES]))[0]
 
-    def close(self) -> None:
-        """Take the addresses of functions away."""
-        while self.regions:
-            self.machine.memory.unmap(self.regions.pop())
+    def __del__(self) -> None:
+        for region in getattr(self, "regions", ()):
+            self.machine.memory.bury(region)
 
 
 Spot = tuple[Program, int, Mapping[str, Any]]

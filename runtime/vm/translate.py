@@ -123,6 +123,13 @@ class _Translator:
     targets: dict[str, Target] = field(default_factory=dict)
     section_names: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, int] = field(default_factory=dict)
+    kernel_functions: dict[int, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Their calls have the form of those of functions until somebody knows the kernel's number.
+        self.kernel_functions = {
+            r.slot: r.relocation.symbol for r in self.linked.open if r.relocation.kind is RelocKind.KFUNC
+        }
 
     def run(self) -> Translation:
         names = dict(self.linked.functions)
@@ -169,6 +176,9 @@ class _Translator:
         where = Where(function, own_slot)
         if insn.opcode == LD_IMM64:
             self._refer_number(slot, insn, where)
+        elif insn.opcode == CALL and slot in self.kernel_functions:
+            self.calls.arguments[slot] = ()
+            self.names.missing[slot] = f"the kernel function {self.kernel_functions[slot]}"
         elif insn.opcode == CALL and insn.src == CallKind.SUBPROGRAM:
             target = slot + 1 + insn.imm
             if target not in self.functions:
@@ -179,11 +189,7 @@ class _Translator:
             self._refer_helper(slot, insn)
 
     def _refer_helper(self, slot: int, insn: Insn) -> None:
-        kernel_function = next((r for r in self.linked.open if r.slot == slot), None)
         self.calls.arguments[slot] = ()
-        if kernel_function is not None:
-            self.names.missing[slot] = f"the kernel function {kernel_function.relocation.symbol}"
-            return
         helper = helper_by_id(insn.imm)
         if insn.imm == TAIL_CALL:
             self.calls.arguments[slot] = (1, 2, 3)
