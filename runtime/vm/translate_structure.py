@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from pyebpf.runtime.vm.translate_flow import Flow
-from pyebpf.runtime.vm.translate_text import Line, Text
+from pyebpf.runtime.vm.translate_text import Line, Text, TooDeep
 
 _SHORT: Final = 6
 """How many instructions an end of the function has at most that is written again at each jump to it."""
+
+_DEEPEST: Final = 100
+"""How deep blocks may stand inside each other, as Python's own stack is limited."""
 
 Ways = dict[int, list[Line]]
 """Where control goes on, each with the lines that note it in ``t``."""
@@ -56,6 +59,7 @@ class Structured:
     meets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     after: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     breaks: list[Ways] = field(default_factory=list)
+    depth: int = 0
 
     def write(self) -> None:
         """Write it. Raises ``TooDeep``."""
@@ -80,6 +84,9 @@ class Structured:
 
     def _emit(self, number: int, pending: int, loop: int | None) -> Ways:
         """Write a block with all that stands inside it; where control goes on after that."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise TooDeep
         gone: Ways = {}
         following: int | None = number
         while following is not None:
@@ -91,6 +98,7 @@ class Structured:
             pending = 0
             ways, following = self._continue(ways, queue, loop)
             _join(gone, ways)
+        self.depth -= 1
         return gone
 
     def _continue(self, ways: Ways, queue: list[int], loop: int | None) -> tuple[Ways, int | None]:
@@ -182,8 +190,11 @@ class Structured:
                     text.dedent()
                     return ways, queue
                 target = other
-            if not self._inside(target, number) or target in flow.loops:
+            if not self._inside(target, number):
                 return self._jump(number, target, pending, loop), queue
+            if target in flow.loops:
+                writer.count(pending)
+                return {target: [text.add(f"t = {target}", wanted=False)]}, [target, *queue]
             number = target
 
     def _inside(self, target: int, source: int) -> bool:
