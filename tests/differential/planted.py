@@ -283,11 +283,11 @@ FAULTS = (
         "parallel moves overwrite what later ones read",
     ),
     _allocation(
-        "scratch_in_use",
-        "moves",
-        "if isinstance(target, int) and target not in read:",
-        "if isinstance(target, int):",
-        "a move between slots goes through a register that another move still reads",
+        "early_definition",
+        "pieces",
+        "self._define(value, read if early else after)",
+        "self._define(value, after)",
+        "a result that is written before all operands are read gets the register of one",
     ),
     _allocation(
         "spill_slot_shared",
