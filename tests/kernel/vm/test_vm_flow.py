@@ -25,10 +25,18 @@ _OPS = (Alu.ADD, Alu.SUB, Alu.MUL, Alu.XOR, Alu.OR, Alu.AND, Alu.RSH)
 _TESTS = (Jmp.JEQ, Jmp.JGT, Jmp.JSLT, Jmp.JSET, Jmp.JLE)
 
 
-def _random_flow(rng: random.Random) -> Code:
-    """Blocks of arithmetic whose jumps lead to any other block. r8 counts down at every one of them, so the program
-    ends; all blocks are reached, as the verifier demands."""
+def _target(rng: random.Random, headers: list[int], source: int, count: int) -> int:
+    """Where a jump leads: backward to a header, forward at most to the next one, so that loops have one entry."""
+    if rng.random() < 0.4:
+        return rng.choice([header for header in headers if header <= source])
+    return rng.randint(source + 1, min(header for header in [*headers, count] if header > source))
+
+
+def _random_flow(rng: random.Random, *, loops: bool = False) -> Code:
+    """Blocks of arithmetic whose jumps lead to any other block; with ``loops`` the program has loops and branches only.
+    r8 counts down at every block, so the program ends; all blocks are reached, as the verifier demands."""
     count = rng.randrange(3, 14)
+    headers = [0, *sorted(rng.sample(range(1, count), 2))]
     blocks: list[list[Insn]] = []
     for number in range(count):
         body = [Insn(isa.alu(Alu.SUB, Source.K), 8, imm=1), Insn(isa.alu(Alu.XOR, Source.K), 0, imm=number)]
@@ -57,6 +65,8 @@ def _random_flow(rng: random.Random) -> Code:
         here = starts[number] + len(body)
         code.add(Insn(isa.jump(Jmp.JSLT, Source.K), 8, imm=1, offset=starts[count] - here - 1))
         target = starts[rng.randrange(count)]
+        if loops:
+            target = starts[_target(rng, headers, number, count)]
         if rng.random() < 0.5:
             test = Insn(isa.jump(rng.choice(_TESTS), Source.X), 0, 1, target - here - 2)
         else:
@@ -73,6 +83,16 @@ def _random_flow(rng: random.Random) -> Code:
 def test_random_flow(seed: int) -> None:
     rng = random.Random(seed)
     with both(spec(_random_flow(rng), 72)) as pair:
+        for _ in range(ROUNDS):
+            pair.run(struct.pack("<QQQ", operand(rng), operand(rng), operand(rng)))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_random_loops(seed: int) -> None:
+    rng = random.Random(seed)
+    built = spec(_random_flow(rng, loops=True), 72)
+    with both(built) as pair:
+        assert "if t < " not in pair.worlds[1].programs["main"].code.translation.text, "a dispatch loop"
         for _ in range(ROUNDS):
             pair.run(struct.pack("<QQQ", operand(rng), operand(rng), operand(rng)))
 

@@ -108,7 +108,8 @@ def test_loads_and_stores(width: int) -> None:
         code.store(9, 80 + at * 32, 1, width)
         code.add(Insn(isa.st(width), 9, 0, 88 + at * 32, -2 - at))
         # the same on the frame
-        code.store(10, -32 + at, 1, 8) if at % 8 == 0 else None
+        if at % 8 == 0:
+            code.store(10, -32 + at, 1, 8)
     for at in range(0, 8, width):
         code.load(2, 10, -32 + at, width)
         code.store(10, -8, 2, 8)
@@ -132,9 +133,10 @@ def test_atomics(imm: AtomicImm, width: int, place: str) -> None:
     code = Code()
     code.data(9)
     code.load(3, 9, 0)
-    code.add(copy(8, 9)) if place == "data" else code.add(
-        copy(8, 10), Insn(isa.alu(Alu.ADD, Source.K), 8, imm=-16)
-    )
+    if place == "data":
+        code.add(copy(8, 9))
+    else:
+        code.add(copy(8, 10), Insn(isa.alu(Alu.ADD, Source.K), 8, imm=-16))
     offset = 64 if place == "data" else 0
     code.store(8, offset, 3)
     code.load(1, 9, 8)
