@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from pyebpf import btf
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Insn, Source
 from pyebpf.object import (
@@ -21,6 +22,7 @@ from pyebpf.object import (
     Variable,
 )
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
+from pyebpf.runtime.maps import MappingMap
 from pyebpf.runtime.vm.errors import EndlessLoop, MissingHelper, OutOfBounds
 from pyebpf.runtime.vm.load import load
 from pyebpf.uapi.constants import MapType, ProgType
@@ -106,7 +108,9 @@ def test_objects_share_maps_and_data() -> None:
         first.programs["main"].run(FRAME)
         second.programs["main"].run(FRAME, repeat=3)
         second.close()
-        assert first.maps["found"][0] == struct.pack("<Q", 4)  # type: ignore[index]
+        found = first.maps["found"]
+        assert isinstance(found, MappingMap)
+        assert found[0] == struct.pack("<Q", 4)
         assert first.data[".data"].read("x") == struct.pack("<Q", 4)
 
 
@@ -155,8 +159,6 @@ def test_more_packets_than_there_are_low_addresses() -> None:
 
 
 def _kernel_function(kind: RelocKind, weak: bool) -> ObjectSpec:
-    from pyebpf import btf
-
     first = Insn(isa.LD_IMM64, 0) if kind is RelocKind.EXTERN else Insn(isa.CALL, src=1, imm=-1)
     program = ProgramSpec(
         "main",
