@@ -175,6 +175,8 @@ def step(state: State, slot: int, insn: Insn, calls: Calls) -> None:
             state.put(0, 64)
             if insn.src == CallKind.HELPER and insn.imm == TAIL_CALL:
                 state.unset |= 1  # it is void
+            elif insn.src == CallKind.SUBPROGRAM:
+                state.unset |= 1  # it may be void
         case _:
             pass
 
