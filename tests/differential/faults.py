@@ -97,7 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", metavar="NAME", help="this fault (may be repeated)")
     parser.add_argument("--seed", type=int, default=0, help="the number of the first program")
-    parser.add_argument("--limit", type=int, default=400, help="how many programs to try at most")
+    parser.add_argument("--limit", type=int, default=1500, help="how many programs to try at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     parser.add_argument("--details", action="store_true", help="print what the machines said")
     args = parser.parse_args()

@@ -69,7 +69,14 @@ def value_beside_zero(g: Generator, indent: int, scope: Scope) -> bool:
         g.emit(indent, f"{target(g, scope)}{name}[{place}] {g.pick('+', '^')} {g.leaf('n', scope)}")
         if g.chance(50):
             break
-    g.emit(indent, f"total.value ^= {name}[total.value & 3]")
+    if g.chance(60):  # read on one way only
+        g.emit(indent, f"if {g.opaque('n')} {g.pick('<', '>', '!=')} {g.pick('3', '100')}:")
+        g.emit(indent + 1, f"total.value ^= {name}[total.value & 3]")
+        if g.chance(50):
+            g.emit(indent, "else:")
+            g.emit(indent + 1, f"narrow.value ^= {g.pick('1', '7')}")
+    else:
+        g.emit(indent, f"total.value ^= {name}[total.value & 3]")
     record = g.fresh("s")
     g.emit(
         indent, f"{record} = Packed(s={g.pick('1', 'u8(total.value)')}, t={g.pick('0', 'u32(total.value)')})"
