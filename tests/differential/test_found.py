@@ -47,6 +47,25 @@ TABLE = (3, 70000, 5, 926)
 """
 
 FOUND = {
+    "a function that fills its caller's struct has no result in a register": """
+        @bpf.noinline
+        def f(p: u8) -> Inner:
+            return Inner(p=p, q=1)
+
+        @bpf.xdp(on_error=104)
+        def program(ctx: bpf.Xdp) -> int:
+            made = f(ctx.read(u8, 1))
+            return made.p + made.q
+    """,
+    "an error number that `bpf.checked` raises is handled": """
+        @bpf.xdp(on_error=9)
+        def program(ctx: bpf.Xdp) -> int:
+            try:
+                bpf.checked(words.update(1, 5, bpf.BPF_EXIST))
+            except OSError as e:
+                return e.errno
+            return 0
+    """,
     "an annotated parameter keeps the low bits of an argument": """
         @bpf.inline
         def f(p: u8, q: i16) -> i32:
