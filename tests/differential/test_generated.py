@@ -9,7 +9,7 @@ import pytest
 from tests.differential.harness import run
 from tests.differential.judge import Verdict, pinned
 
-SERIES = 40
+SERIES = 24
 LENGTH = 10
 CHECKED = 2
 """Of each series so many programs are compiled with the SSA verified after every pass."""
