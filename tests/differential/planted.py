@@ -178,11 +178,11 @@ FAULTS = (
         "a value wider than its store runs over into the zeros beside it",
     ),
     _passes(
-        "dead_store_one_successor",
+        "dead_store_one_read",
         "dead_stores",
-        "live[root] = live.get(root, 0) | mask",
-        "live[root] = mask",
-        "a store that only one side of a branch reads is removed",
+        "live[place.root] = live.get(place.root, 0) | self.mask(place.root, place.offset, size)",
+        "live[place.root] = self.mask(place.root, place.offset, size)",
+        "a store is removed if something else of the object is read before what was stored",
     ),
     _passes(
         "dead_store_argument",

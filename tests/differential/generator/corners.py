@@ -31,6 +31,14 @@ def signed_place(g: Generator, scope: Scope, depth: int) -> str:
     return f"(u32({g.rng.choice(places)}) >> {g.rng.choice((1, 3, 7, 15))})"
 
 
+@expression("bool")
+def wide_comparison(g: Generator, scope: Scope, depth: int) -> str:
+    """A number of 64 bits beside one that fits 32 but no immediate."""
+    g.note("wide number compared with 32 bits")
+    wide = g.pick("(total.value * 0x9e3779b97f4a7c15)", "(total.value << 29)", "(total.value | 0x500000000)")
+    return f"{wide} {g.pick('<', '>=', '>', '<=')} {g.pick('0x80000000', '0xffffffff', '0xa0000001')}"
+
+
 @expression("u")
 def narrow_by_wide(g: Generator, scope: Scope, depth: int) -> str:
     """A division of a narrow number by one of more than 32 bits, or the other way round."""
