@@ -24,7 +24,14 @@ from tests.differential.planted import FAULTS, Area, Fault
 
 SECONDS = 900
 """How long the programs of one fault may take."""
-QUICK = ("narrow_le", "fact_on_wrong_edge", "merge_order", "width_of_or", "clobber_missing", "jump_over_wide")
+QUICK = (
+    "wrap_without_sign",
+    "fact_on_wrong_edge",
+    "merge_order",
+    "truth_exchanged",
+    "clobber_missing",
+    "jump_over_wide",
+)
 """A fault of each area (two of the passes), for a test that takes seconds."""
 
 
