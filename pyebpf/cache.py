@@ -21,32 +21,20 @@ from typing import TYPE_CHECKING
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.fingerprint import Fingerprint, Uncacheable, fingerprint
-from pyebpf.object import ObjectSpec
+from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.plain import NotPlain, Plain, decode, encode
+from pyebpf.ready import Ready
 from pyebpf.records import dataclass
+from pyebpf.runtime.errors import ObjectError
 
 if TYPE_CHECKING:
     from pyebpf.driver import Compiled
     from pyebpf.target import Target
 
-MAGIC = b"pyebpf object 1\n"
+MAGIC = b"pyebpf object 2\n"
 ENTRIES = 256
 """How many entries the folder holds at most; the oldest go first."""
 _SUFFIX = ".object"
-
-
-@dataclass(slots=True)
-class Ready:
-    """What loading needs of a compilation: the object, and the declarations that it was made of, by name in it."""
-
-    object: ObjectSpec
-    maps: list[MapDecl]
-    globals: list[GlobalDecl]
-
-    @classmethod
-    def of(cls, compiled: Compiled) -> Ready:
-        """The part of a compilation that loading needs."""
-        return cls(compiled.object, list(compiled.unit.maps), list(compiled.unit.globals))
 
 
 @dataclass(slots=True)
@@ -93,19 +81,30 @@ def find(key: Fingerprint) -> Ready | None:
     if zlib.crc32(body).to_bytes(4, "little") != data[len(MAGIC) : len(MAGIC) + 4]:
         return None
     try:
-        stated, maps, variables, table = marshal.loads(body)
+        stated, maps, variables, prepared, whole = marshal.loads(body)
         if stated != text:
             return None
-        return _ready(key, maps, variables, table)
+        return _ready(key, maps, variables, prepared, whole)
     except (NotPlain, EOFError, ValueError, TypeError, IndexError):
         return None
 
 
 def _ready(
-    key: Fingerprint, maps: Iterable[tuple[int, str]], variables: Iterable[tuple[int, str, str]], table: Plain
+    key: Fingerprint,
+    maps: Iterable[tuple[int, str, Plain]],
+    variables: Iterable[tuple[int, str, str]],
+    prepared: Plain,
+    whole: bytes,
 ) -> Ready | None:
-    ready = Ready(decode(table, key.structs), [], [])
-    for number, name in maps:
+    shared = {name: decode(table, key.structs, Prepared) for _, name, table in maps}
+    ready = Ready(
+        lambda: decode(marshal.loads(whole), key.structs, ObjectSpec),
+        [],
+        [],
+        decode(prepared, key.structs, Prepared),
+        shared,
+    )
+    for number, name, _ in maps:
         found = key.declarations[number]
         if not isinstance(found, MapDecl):
             return None
@@ -120,24 +119,36 @@ def _ready(
     return ready
 
 
-def store(key: Fingerprint, compiled: Compiled) -> None:
-    """Keep a compiled object under the key from before its compilation; do nothing where that is not possible."""
+def store(key: Fingerprint, compiled: Compiled, ready: Ready | None = None) -> None:
+    """Keep a compiled object under the key from before its compilation; do nothing where that is not possible.
+
+    ``ready``: what was made of it, which is prepared for that."""
     home = folder()
     if home is None or not _complete(key, compiled):
         return
     numbers = {id(declared): number for number, declared in enumerate(key.declarations)}
     text = key.text.encode("utf-8", "surrogatepass")
     try:
-        maps = [(numbers[id(m)], str(m.name)) for m in compiled.unit.maps]
+        ready = ready or Ready.of(compiled)
+        ready.prepare()
+        shared = {name: _encoded(one, key) for name, one in ready.shared.items()}
+        maps = [(numbers[id(m)], str(m.name), shared[str(m.name)]) for m in ready.maps]
         variables = [(numbers[id(g)], str(g.name), str(g.section)) for g in compiled.unit.globals]
-        body = marshal.dumps((text, maps, variables, encode(compiled.object, key.structs)))
-    except (NotPlain, KeyError):
+        whole = marshal.dumps(encode(compiled.object, key.structs))
+        body = marshal.dumps((text, maps, variables, _encoded(ready.prepared, key), whole))
+    except (NotPlain, KeyError, ObjectError):
         return
     with contextlib.suppress(OSError):
         os.makedirs(home, mode=0o700, exist_ok=True)
         if _private(home):
             _write(home, _name(text), MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
             _evict(home)
+
+
+def _encoded(prepared: Prepared | None, key: Fingerprint) -> Plain:
+    from pyebpf.runtime.prepare import without_sources
+
+    return None if prepared is None else encode(without_sources(prepared), key.structs)
 
 
 def _complete(key: Fingerprint, compiled: Compiled) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pyebpf.target import Target
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes")
+_COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes", "runtime")
 """The folders of the package whose files decide what a compilation gives."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from pyebpf.object import ObjectSpec
+    from pyebpf.ready import Ready
     from pyebpf.runtime.maps import Map
     from pyebpf.runtime.run_result import RunResult
 
@@ -75,6 +75,6 @@ class Loader(Protocol[P_co, D]):
     """How a world loads: ``pyebpf.runtime.load.load``, or the machine's."""
 
     def __call__(
-        self, spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, D], log_level: int
+        self, ready: Ready, *, maps: Mapping[str, Map], data: Mapping[str, D], log_level: int
     ) -> LiveObject[P_co, D]:
-        """Load ``spec`` with maps and data sections that exist already."""
+        """Load what is ready with maps and data sections that exist already."""

@@ -13,13 +13,16 @@ section. The numbers are in the ``Relocation`` alone.
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
-from pyebpf import btf
 from pyebpf.declare import MapDecl
 from pyebpf.diagnostics import InternalError
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
+
+if TYPE_CHECKING:
+    from pyebpf import btf
 
 
 class Linkage(enum.Enum):
@@ -212,3 +215,45 @@ class ObjectSpec:
     externs: dict[str, Extern] = field(default_factory=dict)
     license: str = ""
     little_endian: bool = True
+
+
+# ---------------------------------------------------------------- ready for the kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A relocation at its final ``slot``."""
+
+    slot: int
+    relocation: Relocation
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProgram:
+    """A program with everything that it calls, in one piece: ready but for the references in ``open``.
+
+    ``func_info`` and ``line_info`` are records as the system call takes them.
+    """
+
+    program: ProgramSpec
+    code: bytes
+    open: tuple[Reference, ...]
+    func_info: bytes
+    line_info: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An object as far as it can be made ready without a kernel (``pyebpf.runtime.prepare``).
+
+    ``types``: ``.BTF`` of everything, empty where there is none. ``map_types`` and ``section_types``: the ids in it of
+    a map's key and value, and of a data section, by name, of those that are made with type information. ``object``
+    is looked at for maps, contents of data and externs.
+    """
+
+    object: ObjectSpec
+    programs: tuple[PreparedProgram, ...]
+    types: bytes
+    map_types: dict[str, tuple[int, int]]
+    section_types: dict[str, int]

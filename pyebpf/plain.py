@@ -1,4 +1,4 @@
-"""An ``ObjectSpec`` as plain data, and back: numbers, strings and tuples only, so that reading runs no code.
+"""Objects as plain data, and back: numbers, strings and tuples only, so that reading runs no code.
 
 Every record gets a number and stands in a table, so that shared and cyclic types stay so. Classes are named, and
 only those of the modules below are made. Structs of the user's module are given by their place in a list.
@@ -7,20 +7,23 @@ only those of the modules below are made. Structs of the user's module are given
 from __future__ import annotations
 
 import enum
-import types
+import importlib
 from collections.abc import Sequence
+from typing import Final, TypeVar
 
-from pyebpf import layout, target
-from pyebpf import object as objects
-from pyebpf.btf import types as btf_types
 from pyebpf.layout import StructType
-from pyebpf.object import ObjectSpec
+from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.records import fields, is_dataclass
-from pyebpf.uapi import constants
 
-_MODULES: dict[str, types.ModuleType] = {
-    module.__name__: module for module in (objects, btf_types, layout, constants, target)
-}
+_MODULES: Final = frozenset(
+    {
+        "pyebpf.btf.types",
+        "pyebpf.layout",
+        "pyebpf.object",
+        "pyebpf.target",
+        "pyebpf.uapi.constants",
+    }
+)
 
 Plain = None | bool | int | float | str | bytes | tuple["Plain", ...]
 
@@ -29,19 +32,22 @@ class NotPlain(Exception):
     """The data is not what ``encode`` makes, or an object has something in it that it does not know."""
 
 
-def encode(spec: ObjectSpec, structs: Sequence[StructType]) -> Plain:
+def encode(spec: ObjectSpec | Prepared, structs: Sequence[StructType]) -> Plain:
     """``spec`` as plain data. Raises ``NotPlain`` for a class of a user that is not in ``structs``."""
     return _Encoder(structs).table(spec)
 
 
-def decode(data: Plain, structs: Sequence[StructType]) -> ObjectSpec:
-    """The object of ``encode``, with ``structs`` in the same order. Raises ``NotPlain``."""
+T = TypeVar("T", ObjectSpec, Prepared)
+
+
+def decode(data: Plain, structs: Sequence[StructType], kind: type[T]) -> T:
+    """The object of ``encode``, which was of this kind, with ``structs`` in the same order. Raises ``NotPlain``."""
     try:
         found = _decode(data, structs)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         raise NotPlain(str(error)) from None
-    if not isinstance(found, ObjectSpec):
-        raise NotPlain("not an object")
+    if not isinstance(found, kind):
+        raise NotPlain(f"not of type {kind.__qualname__}")
     return found
 
 
@@ -51,7 +57,7 @@ class _Encoder:
         self._numbers: dict[int, int] = {}
         self._rows: list[Plain] = []
 
-    def table(self, spec: ObjectSpec) -> Plain:
+    def table(self, spec: ObjectSpec | Prepared) -> Plain:
         self._value(spec)
         return tuple(self._rows)
 
@@ -88,7 +94,7 @@ class _Encoder:
         return number
 
     def _class(self, kind: type) -> tuple[str, str]:
-        if _MODULES.get(kind.__module__) is None or "." in kind.__qualname__:
+        if kind.__module__ not in _MODULES or "." in kind.__qualname__:
             raise NotPlain(f"{kind.__module__}.{kind.__qualname__} cannot be written down")
         return kind.__module__, kind.__qualname__
 
@@ -143,7 +149,7 @@ def _decode(data: Plain, structs: Sequence[StructType]) -> object:
 def _named_class(module: Plain, name: Plain) -> type:
     if not isinstance(module, str) or not isinstance(name, str) or module not in _MODULES:
         raise NotPlain(f"{module!r} is not a module of ours")
-    found = getattr(_MODULES[module], name)
+    found = getattr(importlib.import_module(module), name)
     if not isinstance(found, type) or found.__module__ != module:
         raise NotPlain(f"{module}.{name} is not a class")
     if not (is_dataclass(found) or issubclass(found, enum.Enum)):

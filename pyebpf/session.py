@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyebpf.live import LiveProgram
-    from pyebpf.object import ObjectSpec
+    from pyebpf.ready import Ready
     from pyebpf.runtime.attach.link import Link
     from pyebpf.runtime.data import LoadedData
     from pyebpf.runtime.load import LoadedObject, LoadedProgram
@@ -57,23 +57,23 @@ class MachineWarning(UserWarning):
 
 
 def _load_into_kernel(
-    spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, LoadedData], log_level: int
+    ready: Ready, *, maps: Mapping[str, Map], data: Mapping[str, LoadedData], log_level: int
 ) -> LoadedObject:
     if sys.platform != "linux":
         detail = f"bpf(2) exists on Linux only, this is {sys.platform}"
         raise NotSupported(errno.ENOSYS, Phase.PROG_LOAD, detail=detail)
     from pyebpf.runtime.load import load as load_spec
 
-    return load_spec(spec, maps=maps, data=data, log_level=log_level)
+    return load_spec(ready.prepared or ready.object, maps=maps, data=data, log_level=log_level)
 
 
 def _new_machine(environment: Environment | None = None) -> Machine:
     def load_into_machine(
-        spec: ObjectSpec, *, maps: Mapping[str, Map], data: Mapping[str, MachineData], log_level: int
+        ready: Ready, *, maps: Mapping[str, Map], data: Mapping[str, MachineData], log_level: int
     ) -> MachineObject:
         from pyebpf.runtime.vm.load import load as load_spec
 
-        return load_spec(spec, maps=maps, data=data, environment=environment)
+        return load_spec(ready.object, maps=maps, data=data, environment=environment)
 
     return World(load_into_machine)
 

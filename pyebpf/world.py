@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyebpf import cache
-from pyebpf.cache import Ready
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.driver import (
     Codegen,
@@ -23,14 +22,14 @@ from pyebpf.driver import (
     module_globals,
     running_target,
 )
-from pyebpf.object import ObjectSpec, map_spec
+from pyebpf.ready import Ready
 from pyebpf.records import dataclass, field
-from pyebpf.runtime.maps import Map
 
 if TYPE_CHECKING:
     from pyebpf.fingerprint import Fingerprint
     from pyebpf.frontend import tree
     from pyebpf.live import Attachment, LiveData, LiveObject, LiveProgram, Loader
+    from pyebpf.runtime.maps import Map
 
 
 P = TypeVar("P", bound="LiveProgram")
@@ -82,23 +81,11 @@ class World(Generic[P, D]):
 
     # ---------------------------------------------------------------- maps
 
-    def map(self, decl: MapDecl) -> Map:
-        """The map of a declaration, made now if there is none."""
+    def map(self, decl: MapDecl, of: Ready | None = None) -> Map:
+        """The map of a declaration, made now if there is none. ``of``: what has been made ready with it."""
         found = self._maps.get(decl)
         if found is None:
-            from pyebpf import btf
-
-            named = decl.name is not None
-            if not named:
-                decl.name = "map"
-            try:
-                spec = map_spec(decl)
-            finally:
-                if not named:
-                    decl.name = None
-            spec.key_type = btf.from_layout(decl.key) if decl.key is not None else None
-            spec.value_type = btf.from_layout(decl.value) if decl.value is not None else None
-            found = self._load(ObjectSpec(maps={spec.name: spec}), maps={}, data={}, log_level=0)
+            found = self._load(Ready.map(decl, of), maps={}, data={}, log_level=0)
             self._maps[decl] = found
         return next(iter(found.maps.values()))
 
@@ -189,9 +176,9 @@ class World(Generic[P, D]):
         ready = self._compiled(decl)
         made = [m for m in ready.maps if m not in self._maps]
         try:
-            maps = {str(m.name): self.map(m) for m in ready.maps}
+            maps = {str(m.name): self.map(m, ready) for m in ready.maps}
             sections = self._live_sections(ready)
-            loaded = self._load(ready.object, maps=maps, data=sections, log_level=log_level)
+            loaded = self._load(ready, maps=maps, data=sections, log_level=log_level)
         except BaseException:
             for declared in made:
                 self.close_map(declared)
@@ -215,9 +202,10 @@ class World(Generic[P, D]):
         if found is not None:
             return found
         compiled = compile_programs([decl], target, place=self._place)
+        ready = Ready.of(compiled)
         if key is not None:
-            cache.store(key, compiled)
-        return Ready.of(compiled)
+            cache.store(key, compiled, ready)
+        return ready
 
     def _add_sections(self, key: Fingerprint) -> bool:
         """Add to a key which of its variables live already and in what company, which decides where all are placed.

@@ -10,8 +10,6 @@ import errno
 import sys
 from typing import Any, Final
 
-from pyebpf import btf
-from pyebpf.btf.layouts import layout_of
 from pyebpf.layout import IntType, Layout
 from pyebpf.object import DataSection, MapSpec, Variable
 from pyebpf.runtime.errors import BpfError, Phase
@@ -24,25 +22,10 @@ from pyebpf.uapi.constants import MapCreateFlag, MapType
 _KEY: Final = bytes(4)
 
 
-def datasec(section: DataSection) -> btf.Datasec | None:
-    """The BTF of a section, or ``None`` if not all of its variables have a type."""
-    if not section.contents or not section.variables:
-        return None
-    placed: list[btf.Placed] = []
-    for variable in sorted(section.variables, key=lambda v: v.offset):
-        if variable.type is None:
-            return None
-        linkage = btf.VarLinkage.STATIC if variable.static else btf.VarLinkage.GLOBAL
-        placed.append(
-            btf.Placed(btf.Var(variable.name, variable.type, linkage), variable.offset, variable.size)
-        )
-    return btf.Datasec(section.name, len(section.contents), tuple(placed))
-
-
-def section_map(section: DataSection, type_: btf.Datasec | None) -> MapSpec:
+def section_map(section: DataSection) -> MapSpec:
     """The map that holds a section."""
     flags = MapCreateFlag.MMAPABLE | (MapCreateFlag.RDONLY_PROG if section.read_only else 0)
-    return MapSpec(section.name, MapType.ARRAY, 4, len(section.contents), 1, flags, value_type=type_)
+    return MapSpec(section.name, MapType.ARRAY, 4, len(section.contents), 1, flags)
 
 
 class LoadedData:
@@ -93,17 +76,20 @@ class LoadedData:
         variable = self.section.variable(name)
         if variable is None:
             raise KeyError(name)
-        layout = variable.layout if variable.layout is not None else layout_of(variable.type)
-        return variable, layout
+        if variable.layout is not None or variable.type is None:
+            return variable, variable.layout
+        from pyebpf.btf.layouts import layout_of
+
+        return variable, layout_of(variable.type)
 
 
 def _is_word(layout: Layout | None, variable: Variable) -> bool:
     return isinstance(layout, IntType) and variable.offset % layout.size == 0
 
 
-def load_section(section: DataSection, type_: btf.Datasec | None, types: MapBtf | None) -> LoadedData:
+def load_section(section: DataSection, types: MapBtf | None) -> LoadedData:
     """Make, fill and (``.rodata``) freeze the map of a section. Raises ``BpfError``."""
-    map_ = create_map(section_map(section, type_), types)
+    map_ = create_map(section_map(section), types)
     try:
         if any(section.contents):
             map_.elements.update(_KEY, bytes(section.contents))

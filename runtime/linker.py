@@ -1,52 +1,31 @@
 """One program with everything that it calls, as the kernel wants it: code in one piece, references filled in.
 
 ``link`` appends to an entry program each subprogram that it reaches, once, and collects func_info and
-line_info at their final places; ``Linked.resolve`` then writes the numbers of maps and kernel functions
+line_info at their final places; ``references.resolve`` then writes the numbers of maps and kernel functions
 into the code. The distance to a subprogram is known already when linking.
 """
 
 from __future__ import annotations
 
-import struct
 import sys
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import Final
 
-from pyebpf import btf
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
 from pyebpf.object import (
     FunctionSpec,
     LineInfo,
     ObjectSpec,
     ProgramSpec,
+    Reference,
     Relocation,
     RelocKind,
 )
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
+from pyebpf.runtime.references import MapAddress, resolve, set_imm, set_src
 
-_IMM: Final = 4
 _LITTLE: Final = sys.byteorder == "little"
-ABSENT_KFUNC_CALL: Final = 2_002_000_000
-"""The number of the helper that a call of an absent weak kernel function becomes; libbpf's, known from its
-logs."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapAddress:
-    """What goes into ``ld_imm64`` for a map: ``fd`` alone, or the address of its value at ``offset``."""
-
-    fd: int
-    offset: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A relocation at its final ``slot``."""
-
-    slot: int
-    relocation: Relocation
-    function: str
 
 
 @dataclass(slots=True)
@@ -62,45 +41,13 @@ class Linked:
     lines: list[tuple[int, LineInfo]] = field(default_factory=list)
     open: list[Reference] = field(default_factory=list)
 
-    def set_imm(self, slot: int, value: int) -> None:
-        """Store the 32-bit immediate of a slot."""
-        struct.pack_into("=I", self.code, slot * SLOT_BYTES + _IMM, value & 0xFFFF_FFFF)
-
-    def set_src(self, slot: int, value: int) -> None:
-        """Store the src register, which tells what the immediate means."""
-        at = slot * SLOT_BYTES + 1
-        self.code[at] = (self.code[at] & 0x0F | value << 4) if _LITTLE else (self.code[at] & 0xF0 | value)
-
     def resolve(
         self,
         address: Callable[[Relocation], MapAddress],
         kernel_function: Callable[[str], int | None],
     ) -> None:
-        """Fill in the open references. ``address``: of a MAP or DATA relocation. ``kernel_function``: the
-        BTF id by symbol, ``None`` for a weak one that this kernel does not have."""
-        for index, reference in enumerate(self.open):
-            slot, relocation = reference.slot, reference.relocation
-            match relocation.kind:
-                case RelocKind.MAP | RelocKind.DATA:
-                    target = address(relocation)
-                    whole = target.offset is None
-                    self.set_src(slot, Pseudo.MAP_FD if whole else Pseudo.MAP_VALUE)
-                    self.set_imm(slot, target.fd)
-                    self.set_imm(slot + 1, target.offset or 0)
-                case RelocKind.KFUNC:
-                    number = kernel_function(relocation.symbol)
-                    # A call that the verifier refuses unless it is dead: guarded by a test of the function.
-                    self.set_src(slot, CallKind.HELPER if number is None else CallKind.KFUNC)
-                    self.set_imm(slot, ABSENT_KFUNC_CALL + index if number is None else number)
-                case RelocKind.EXTERN:
-                    number = kernel_function(relocation.symbol)
-                    self.set_src(slot, Pseudo.NONE if number is None else Pseudo.BTF_ID)
-                    self.set_imm(slot, number or 0)
-                    self.set_imm(slot + 1, 0)
-                case RelocKind.CALL | RelocKind.FUNC:
-                    raise AssertionError(f"{relocation.kind} is resolved when linking")
-                case _:
-                    assert_never(relocation.kind)
+        """Fill in the open references, as ``references.resolve``."""
+        resolve(self.code, self.open, address, kernel_function)
         self.open.clear()
 
 
@@ -126,8 +73,8 @@ def link(spec: ObjectSpec, program: ProgramSpec) -> Linked:
     for call in calls:
         slot, relocation = call.slot, call.relocation
         as_pointer = relocation.kind is RelocKind.FUNC
-        linked.set_src(slot, Pseudo.FUNC if as_pointer else CallKind.SUBPROGRAM)
-        linked.set_imm(slot, starts[relocation.symbol] - slot - 1)
+        set_src(linked.code, slot, Pseudo.FUNC if as_pointer else CallKind.SUBPROGRAM)
+        set_imm(linked.code, slot, starts[relocation.symbol] - slot - 1)
     _check_debug_info(linked)
     return linked
 
@@ -144,6 +91,8 @@ def _append(linked: Linked, function: FunctionSpec, start: int) -> list[Referenc
     if not function.code or len(function.code) % SLOT_BYTES:
         raise ObjectError(f"function {function.name!r} has {len(function.code)} bytes of code")
     if function.core:
+        from pyebpf import btf
+
         raise UnsupportedObject(
             f"function {function.name!r} has CO-RE relocations (first: {btf.describe(function.core[0].type)} "
             f"at instruction {function.core[0].slot}), which this loader does not apply"

@@ -11,24 +11,21 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from pyebpf import btf
-from pyebpf.btf.encode import Encoder
-from pyebpf.object import MapSpec, ObjectSpec, Relocation, RelocKind
-from pyebpf.records import dataclass, field
-from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
-from pyebpf.runtime.data import LoadedData, datasec, load_section
+from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
+from pyebpf.records import dataclass, field, replace
+from pyebpf.runtime.data import LoadedData, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.linker import Linked, MapAddress, link
-from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create, wants_btf
+from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
 from pyebpf.runtime.maps import Map, MappingMap
-from pyebpf.runtime.prog_load import DebugInfo, debug_info, load_btf, load_program
+from pyebpf.runtime.prog_load import load_btf, load_program
 from pyebpf.runtime.program import LoadedProgram, RunResult
+from pyebpf.runtime.references import MapAddress, resolve
 from pyebpf.uapi.constants import MapType, ProgType
 
 if TYPE_CHECKING:
@@ -64,7 +61,7 @@ class LoadedObject:
 
 
 def load(
-    spec: ObjectSpec,
+    spec: ObjectSpec | Prepared,
     *,
     maps: Mapping[str, Map] | None = None,
     data: Mapping[str, LoadedData] | None = None,
@@ -76,7 +73,7 @@ def load(
 
     Args:
         spec: the object. Program types, attach types, contents of data and sizes of maps may be changed
-        before.
+        before; or what ``prepare`` made of it.
         maps: existing maps to use under these names; they are checked to fit and stay the caller's.
         data: the same for data sections.
         log_level: of the verifier's log, kept in ``LoadedProgram.log``: bits 1, 2, 4.
@@ -90,10 +87,11 @@ def load(
         ObjectError: the object is inconsistent; ``UnsupportedObject`` if it needs what this loader cannot do.
     """
     with ExitStack() as made:
-        loading = _Loading(spec, dict(maps or {}), dict(data or {}), log_level, func_info, made)
+        whole = spec.object if isinstance(spec, Prepared) else spec
+        loading = _Loading(whole, dict(maps or {}), dict(data or {}), log_level, func_info, made)
         try:
             loading.check()
-            loading.link()
+            loading.prepare(spec)
             loading.load_types()
             loading.make_maps(pin_directory)
             loading.load_programs()
@@ -131,6 +129,8 @@ def _load_types(data: bytes) -> Fd | None:
         raise
     except BpfError as error:
         refused = error
+    from pyebpf.runtime.btf_simplify import simplify, unknown_kinds
+
     unknown = unknown_kinds()
     if unknown:
         names = ", ".join(sorted(kind.name for kind in unknown))
@@ -153,11 +153,8 @@ class _Loading:
     func_info: bool
     made: ExitStack
     result: LoadedObject = field(default_factory=LoadedObject)
-    linked: dict[str, Linked] = field(default_factory=dict)
-    debug: dict[str, DebugInfo] = field(default_factory=dict)
-    sections: dict[str, btf.Datasec | None] = field(default_factory=dict)
-    encoder: Encoder = field(default_factory=lambda: Encoder(sys.byteorder == "little"))
-    types: MapBtf | None = None
+    prepared: Prepared = field(init=False)
+    types: Fd | None = None
     pins: list[Path] = field(default_factory=list)
 
     def check(self) -> None:
@@ -175,36 +172,29 @@ class _Loading:
                     "type information tells, which this loader does not look up"
                 )
         for extern in self.spec.externs.values():
+            from pyebpf import btf
+
             if not isinstance(extern.type, btf.Func):
                 what = "kernel configuration value" if extern.section == _KCONFIG else "kernel variable"
                 raise UnsupportedObject(
                     f"the {what} {extern.name!r} is needed, which this loader does not find"
                 )
 
-    def link(self) -> None:
-        """Put every program together, and collect all types and strings."""
-        for name, program in self.spec.programs.items():
-            if program.autoload:
-                self.linked[name] = link(self.spec, program)
-                self.debug[name] = debug_info(self.linked[name], self.encoder)
-        for name, section in self.spec.data.items():
-            if name not in self.given_data and section.contents:
-                self.sections[name] = datasec(section)
-                self.encoder.add(self.sections[name])
-        for map_spec in self.spec.maps.values():
-            if wants_btf(map_spec):
-                self.encoder.add(map_spec.key_type)
-                self.encoder.add(map_spec.value_type)
+    def prepare(self, spec: ObjectSpec | Prepared) -> None:
+        """Put every program together, and collect all types and strings, if that has not been done before."""
+        if not isinstance(spec, Prepared):
+            from pyebpf.runtime.prepare import prepare
+
+            spec = prepare(spec)
+        self.prepared = spec
 
     def load_types(self) -> None:
         """Load the type information, if there is any. Most programs work without, so a refusal is a
         warning."""
-        if not self.encoder.ids:
-            return
-        fd = _load_types(self.encoder.finish())
-        if fd is not None:
-            self.made.enter_context(fd)
-            self.types = MapBtf(fd, self.encoder.ids)
+        if self.prepared.types:
+            self.types = _load_types(self.prepared.types)
+        if self.types is not None:
+            self.made.enter_context(self.types)
 
     def make_maps(self, pin_directory: str | os.PathLike[str] | None) -> None:
         """Maps first, then data sections, then the inner maps' slots."""
@@ -214,7 +204,9 @@ class _Loading:
                 check_same(map_spec, given)
                 self.result.maps[name] = given
                 continue
-            made, new_pin = open_or_create(map_spec, self.types, pin_directory)
+            made, new_pin = open_or_create(
+                map_spec, self._types(self.prepared.map_types.get(name)), pin_directory
+            )
             self.made.callback(made.close)
             if new_pin is not None:
                 self.pins.append(new_pin)
@@ -224,7 +216,9 @@ class _Loading:
                 continue
             given_section = self.given_data.get(name)
             if given_section is None:
-                given_section = load_section(section, self.sections[name], self.types)
+                given_section = load_section(
+                    section, self._types((0, self.prepared.section_types.get(name, 0)))
+                )
                 self.made.callback(given_section.close)
             self.result.data[name] = given_section
         for map_spec in self.spec.maps.values():
@@ -233,18 +227,18 @@ class _Loading:
 
     def load_programs(self) -> None:
         """Fill in the references and load, in the object's order."""
-        for name, linked in self.linked.items():
-            used = self._maps_of(linked)
-            linked.resolve(self._address, self._kernel_function)
-            debug = self.debug[name]
+        for prepared in self.prepared.programs:
+            used = self._maps_of(prepared)
+            code = bytearray(prepared.code)
+            resolve(code, prepared.open, self._address, self._kernel_function)
             fd, log = load_program(
-                linked,
+                prepared if self.func_info else replace(prepared, func_info=b""),
+                code,
                 self.spec.license,
-                types=self.types.fd if self.types is not None else None,
-                debug=debug if self.func_info else DebugInfo(b"", debug.line_info),
+                types=self.types,
                 log_level=self.log_level,
             )
-            program = linked.program
+            program, name = prepared.program, prepared.program.name
             loaded = LoadedProgram(fd, name, program.prog_type, program.attach_type, log, used)
             self.made.callback(loaded.close)
             self.result.programs[name] = loaded
@@ -266,12 +260,12 @@ class _Loading:
             assert isinstance(into, MappingMap)
             into[index] = found
 
-    def _maps_of(self, linked: Linked) -> tuple[Map, ...]:
-        names: Iterable[str] = (
-            reference.relocation.symbol
-            for reference in linked.open
-            if reference.relocation.kind is RelocKind.MAP
-        )
+    def _types(self, ids: tuple[int, int] | None) -> MapBtf | None:
+        """The loaded type information for a map whose key and value have these ids in it, if any."""
+        return MapBtf(self.types, *ids) if self.types is not None and ids is not None and any(ids) else None
+
+    def _maps_of(self, prepared: PreparedProgram) -> tuple[Map, ...]:
+        names = [r.relocation.symbol for r in prepared.open if r.relocation.kind is RelocKind.MAP]
         return tuple(self.result.maps[name] for name in dict.fromkeys(names) if name in self.result.maps)
 
     def _address(self, relocation: Relocation) -> MapAddress:

@@ -6,13 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from pyebpf import btf
-from pyebpf.btf.layouts import layout_of
 from pyebpf.layout import Layout
 from pyebpf.object import MapSpec, Pinning
+from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import NAME_BYTES, MapCreate
 from pyebpf.runtime.cpus import possible_cpus
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, Phase, UnsupportedObject, errno_name
@@ -28,59 +26,25 @@ from pyebpf.uapi.constants import BpfCmd, MapCreateFlag, MapType
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WITHOUT_BTF: Final = frozenset(
-    {
-        MapType.RINGBUF,
-        MapType.USER_RINGBUF,
-        MapType.PERF_EVENT_ARRAY,
-        MapType.PROG_ARRAY,
-        MapType.CGROUP_ARRAY,
-        MapType.STACK_TRACE,
-        MapType.ARRAY_OF_MAPS,
-        MapType.HASH_OF_MAPS,
-        MapType.DEVMAP,
-        MapType.DEVMAP_HASH,
-        MapType.CPUMAP,
-        MapType.XSKMAP,
-        MapType.SOCKMAP,
-        MapType.SOCKHASH,
-        MapType.REUSEPORT_SOCKARRAY,
-        MapType.QUEUE,
-        MapType.STACK,
-        MapType.BLOOM_FILTER,
-        MapType.ARENA,
-    }
-)
-"""Types whose creation fails with type information of keys and values (kernel/bpf/*map*.c,
-``map_check_btf``)."""
+    from pyebpf import btf
 
 _RING_BUFFERS: Final = frozenset({MapType.RINGBUF, MapType.USER_RINGBUF})
 
 
+@dataclass(frozen=True, slots=True)
 class MapBtf:
-    """The loaded type information of an object, as map creation needs it: its descriptor, and the id of a
+    """The type information that a map is made with: its descriptor, and the ids in it of the key's and the value's
     type."""
 
-    def __init__(self, fd: Fd, ids: Mapping[btf.Type, int]) -> None:
-        self.fd = fd
-        self._ids = ids
-
-    def id(self, type_: btf.Type | None) -> int:
-        """The id of ``type_``, which was encoded with the object; 0 for ``None``."""
-        return 0 if type_ is None else self._ids[type_]
+    fd: Fd
+    key: int
+    value: int
 
 
 def kernel_name(name: str) -> bytes:
     """``name`` as the kernel takes it: 15 bytes of letters, digits, ``_`` and ``.``."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)
     return plain.encode()[: NAME_BYTES - 1]
-
-
-def wants_btf(spec: MapSpec) -> bool:
-    """Whether the kernel takes key and value types for this map, and the object has both."""
-    if isinstance(spec.value_type, btf.Datasec):
-        return spec.key_type is None
-    return spec.type not in _WITHOUT_BTF and spec.key_type is not None and spec.value_type is not None
 
 
 def entries_of(spec: MapSpec) -> int:
@@ -112,7 +76,7 @@ def _attr(spec: MapSpec) -> MapCreate:
 def create_fd(spec: MapSpec, types: MapBtf | None = None) -> Fd:
     """Make a map of the kernel and return its descriptor.
 
-    Creation is tried with type information where the type takes it, and again without if that is refused,
+    Creation is tried with type information where some is given, and again without if that is refused,
     with a ``LoadWarning``. Raises ``BpfError``.
     """
     if spec.type is MapType.STRUCT_OPS:
@@ -122,10 +86,10 @@ def create_fd(spec: MapSpec, types: MapBtf | None = None) -> Fd:
     inner = create_fd(spec.inner) if spec.inner is not None else None
     try:
         attr.inner_map_fd = inner.fileno() if inner is not None else 0
-        if types is None or not wants_btf(spec):
+        if types is None:
             return bpf_fd(BpfCmd.MAP_CREATE, attr, Phase.MAP_CREATE, subject, need=need)
         attr.btf_fd = types.fd.fileno()
-        attr.btf_key_type_id, attr.btf_value_type_id = types.id(spec.key_type), types.id(spec.value_type)
+        attr.btf_key_type_id, attr.btf_value_type_id = types.key, types.value
         try:
             return bpf_fd(BpfCmd.MAP_CREATE, attr, Phase.MAP_CREATE, subject, need=need)
         except BpfError as error:
@@ -145,12 +109,20 @@ def create_fd(spec: MapSpec, types: MapBtf | None = None) -> Fd:
 
 def key_layout(spec: MapSpec) -> Layout | None:
     """How keys lie in memory: the declared layout, else what the BTF says."""
-    return spec.key if spec.key is not None else layout_of(spec.key_type)
+    return spec.key if spec.key is not None else _layout_of(spec.key_type)
 
 
 def value_layout(spec: MapSpec) -> Layout | None:
     """How values lie in memory: the declared layout, else what the BTF says."""
-    return spec.value if spec.value is not None else layout_of(spec.value_type)
+    return spec.value if spec.value is not None else _layout_of(spec.value_type)
+
+
+def _layout_of(type_: btf.Type | None) -> Layout | None:
+    if type_ is None:
+        return None
+    from pyebpf.btf.layouts import layout_of
+
+    return layout_of(type_)
 
 
 def create_map(spec: MapSpec, types: MapBtf | None = None) -> Map:

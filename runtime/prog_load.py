@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import struct
 from typing import Final
 
-from pyebpf.backend.insn import SLOT_BYTES
-from pyebpf.btf.encode import Encoder
-from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
-from pyebpf.records import dataclass
+from pyebpf.backend.insn_references import SLOT_BYTES
+from pyebpf.object import PreparedProgram, ProgramSpec
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import kernel_release
-from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
 from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
@@ -30,37 +26,6 @@ _FIRST_LOG: Final = 64 << 10
 _WANTED_LOG: Final = 1 << 20
 _LARGEST_LOG: Final = 1 << 30  # the kernel's limit is UINT_MAX >> 2
 _ON_FAILURE: Final = 1
-_COLUMN_BITS: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class DebugInfo:
-    """func_info and line_info of one program as the system call takes them."""
-
-    func_info: bytes
-    line_info: bytes
-
-
-def debug_info(linked: Linked, encoder: Encoder) -> DebugInfo:
-    """The records of ``linked``; their types and strings go into ``encoder``."""
-    funcs = b""
-    if linked.program.type is not None:
-        funcs = b"".join(
-            struct.pack("=II", slot, encoder.add(function.type)) for slot, function in linked.functions
-        )
-    lines = b""
-    if linked.program.lines:
-        lines = b"".join(
-            struct.pack(
-                "=IIII",
-                slot,
-                encoder.string(line.file),
-                encoder.string(line.text),
-                min(line.line, MAX_LINE) << _COLUMN_BITS | min(line.column, MAX_COLUMN),
-            )
-            for slot, line in linked.lines
-        )
-    return DebugInfo(funcs, lines)
 
 
 def load_btf(data: bytes) -> Fd:
@@ -81,51 +46,47 @@ def _text(log: ctypes.Array[ctypes.c_char]) -> str:
     return log.value.decode("utf-8", "replace")
 
 
-def _expected_attach_type(linked: Linked) -> int:
-    return linked.program.attach_type or 0
-
-
 def load_program(
-    linked: Linked,
+    prepared: PreparedProgram,
+    resolved: bytearray,
     license_: str,
     *,
     types: Fd | None,
-    debug: DebugInfo,
     log_level: int,
 ) -> tuple[Fd, str]:
-    """Load a resolved program; return its descriptor and the verifier's log (empty at ``log_level`` 0).
+    """Load a program, whose code is ``resolved`` now; return its descriptor and the verifier's log (empty at ``log_level`` 0).
 
     ``log_level``: bits 1 (messages), 2 (every instruction), 4 (statistics), 8 (keep the head of a log too
     long). Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
     """
-    program = linked.program
+    program = prepared.program
     if program.prog_type is ProgType.UNSPEC:
         raise ObjectError(
             f"the type of program {program.name!r} is not known from its section {program.section!r}; set it "
             "before loading"
         )
-    code = ctypes.create_string_buffer(bytes(linked.code), len(linked.code))
+    code = ctypes.create_string_buffer(bytes(resolved), len(resolved))
     text = ctypes.create_string_buffer(license_.encode())
     attr = ProgLoad(
         prog_type=program.prog_type,
-        insn_cnt=len(linked.code) // SLOT_BYTES,
+        insn_cnt=len(resolved) // SLOT_BYTES,
         insns=ctypes.addressof(code),
         license=ctypes.addressof(text),
         prog_flags=program.flags,
         prog_name=kernel_name(program.name),
-        expected_attach_type=_expected_attach_type(linked),
+        expected_attach_type=program.attach_type or 0,
         kern_version=_kernel_version() if program.prog_type is ProgType.KPROBE else 0,
     )
-    funcs = ctypes.create_string_buffer(debug.func_info, max(len(debug.func_info), 1))
-    lines = ctypes.create_string_buffer(debug.line_info, max(len(debug.line_info), 1))
-    if types is not None and (debug.func_info or debug.line_info):
+    funcs = ctypes.create_string_buffer(prepared.func_info, max(len(prepared.func_info), 1))
+    lines = ctypes.create_string_buffer(prepared.line_info, max(len(prepared.line_info), 1))
+    if types is not None and (prepared.func_info or prepared.line_info):
         attr.prog_btf_fd = types.fileno()
-    if types is not None and debug.func_info:
+    if types is not None and prepared.func_info:
         attr.func_info, attr.func_info_rec_size = ctypes.addressof(funcs), 8
-        attr.func_info_cnt = len(debug.func_info) // 8
-    if types is not None and debug.line_info:
+        attr.func_info_cnt = len(prepared.func_info) // 8
+    if types is not None and prepared.line_info:
         attr.line_info, attr.line_info_rec_size = ctypes.addressof(lines), 16
-        attr.line_info_cnt = len(debug.line_info) // 16
+        attr.line_info_cnt = len(prepared.line_info) // 16
     if log_level == 0:
         result = call_retrying(BpfCmd.PROG_LOAD, attr)
         if result >= 0:
@@ -136,7 +97,7 @@ def load_program(
     if result >= 0:
         # Without a wish for a log this is a load that failed only for the moment: out of memory, a signal.
         return Fd(result), log if log_level else ""
-    raise _failure(-result, linked, log)
+    raise _failure(-result, program, len(resolved) // SLOT_BYTES, log)
 
 
 def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
@@ -157,8 +118,7 @@ def _kernel_version() -> int:
     return major << 16 | minor << 8 | min(patch, 255)
 
 
-def _failure(code: int, linked: Linked, log: str) -> BpfError:
-    program = linked.program
+def _failure(code: int, program: ProgramSpec, instructions: int, log: str) -> BpfError:
     if log.strip():
         refused = VerifierError(code, program.name, log)
         if "!root" in log and (missing := lacking(Need.PERFMON)):
@@ -177,7 +137,5 @@ def _failure(code: int, linked: Linked, log: str) -> BpfError:
             f"program type {program.prog_type.name}, attach type {attach} and flags {program.flags:#x}"
         )
     elif code == errno.E2BIG:
-        found.detail = (
-            f"{len(linked.code) // SLOT_BYTES} instructions, or a field that this kernel does not know"
-        )
+        found.detail = f"{instructions} instructions, or a field that this kernel does not know"
     return found

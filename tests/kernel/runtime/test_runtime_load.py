@@ -547,6 +547,7 @@ def test_eperm_names_what_is_missing() -> None:
 
 
 def test_type_information_is_simplified_for_older_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyebpf.runtime import btf_simplify
     from pyebpf.runtime import load as module
 
     tagged = btf.Struct("tagged", 16, (btf.Member("p", btf.Ptr(btf.TypeTag("user", btf.INT)), 0),))
@@ -582,14 +583,14 @@ def test_type_information_is_simplified_for_older_kernels(monkeypatch: pytest.Mo
         return load_btf(data)
 
     monkeypatch.setattr(module, "load_btf", older)
-    monkeypatch.setattr(module, "unknown_kinds", lambda: newer)
+    monkeypatch.setattr(btf_simplify, "unknown_kinds", lambda: newer)
     with (
         pytest.warns(LoadWarning, match="no BTF kinds DECL_TAG, ENUM64, TYPE_TAG"),
         load_one(returns(0)) as made,
     ):
         assert made.programs["prog"].info().btf_id > 0
     seen.clear()
-    monkeypatch.setattr(module, "unknown_kinds", lambda: frozenset())
+    monkeypatch.setattr(btf_simplify, "unknown_kinds", lambda: frozenset())
     with pytest.warns(LoadWarning, match="without type information.*EINVAL"), load_one(returns(3)) as made:
         assert made.programs["prog"].info().btf_id == 0
         assert made.programs["prog"].run(FRAME).verdict == 3

@@ -294,7 +294,7 @@ def test_layouts_from_btf_serve_foreign_maps() -> None:
     pair = btf.Struct("pair", 8, (btf.Member("x", btf.U32, 0), btf.Member("y", btf.S32, 32)))
     spec = MapSpec("foreign", MapType.HASH, 4, 8, 4, key_type=btf.U32, value_type=pair)
     encoded = encode([btf.U32, pair])
-    with load_btf(encoded.data) as types, create_map(spec, MapBtf(types, encoded.ids)) as made:
+    with load_btf(encoded.data) as types, create_map(spec, MapBtf(types, 1, 2)) as made:
         assert isinstance(made, HashMap)
         made[1] = {"x": 1, "y": -1}
         assert (made[1].x, made[1].y) == (1, -1)
@@ -307,7 +307,7 @@ def test_creation_goes_on_without_type_information_that_is_refused() -> None:
     spec = MapSpec("array", MapType.ARRAY, 4, 8, 4, key_type=wrong, value_type=btf.U64)
     encoded = encode([wrong, btf.U64])
     with load_btf(encoded.data) as types, pytest.warns(LoadWarning, match="'array'.*EINVAL"):
-        made = create_map(spec, MapBtf(types, encoded.ids))
+        made = create_map(spec, MapBtf(types, 1, 2))
     assert made.info().btf_id == 0
     made.close()
 

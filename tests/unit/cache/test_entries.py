@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from pyebpf import cache
-from pyebpf.cache import Ready
 from pyebpf.declare import ProgramDecl
 from pyebpf.driver import compile_programs
 from pyebpf.fingerprint import Fingerprint
+from pyebpf.ready import Ready
 from pyebpf.target import Target
 from tests.unit.cache.conftest import Import
 

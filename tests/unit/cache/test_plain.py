@@ -31,7 +31,7 @@ def test_samples_come_back(path: Path) -> None:
         target = Target()
         key = fingerprint(decl, target)
         spec = compile_programs([decl], target).object
-        found = decode(marshal.loads(marshal.dumps(encode(spec, key.structs))), key.structs)
+        found = decode(marshal.loads(marshal.dumps(encode(spec, key.structs))), key.structs, ObjectSpec)
         assert repr(found) == repr(spec)
         assert write_object(found) == write_object(spec)
         for name, one in spec.maps.items():
@@ -42,7 +42,7 @@ def test_cycles_and_sharing_come_back() -> None:
     node = btf.Struct("node", 8)
     node.members = (btf.Member("next", btf.Ptr(node), 0),)
     spec = ObjectSpec(maps={"m": MapSpec("m", MapType.HASH, 4, 8, 1, key_type=node, value_type=node)})
-    found = decode(encode(spec, []), []).maps["m"].value_type
+    found = decode(encode(spec, []), [], ObjectSpec).maps["m"].value_type
     assert isinstance(found, btf.Struct) and found is not node
     pointed = found.members[0].type
     assert isinstance(pointed, btf.Ptr) and pointed.target is found
@@ -53,7 +53,7 @@ def test_structs_of_users_have_to_be_known() -> None:
     spec = ObjectSpec(maps={"m": MapSpec("m", MapType.HASH, 4, 4, 1, value=struct)})
     with pytest.raises(NotPlain):
         encode(spec, [])
-    assert decode(encode(spec, [struct]), [struct]).maps["m"].value is struct
+    assert decode(encode(spec, [struct]), [struct], ObjectSpec).maps["m"].value is struct
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_structs_of_users_have_to_be_known() -> None:
 )
 def test_what_was_not_made_here_is_refused(data: object) -> None:
     with pytest.raises((NotPlain, AssertionError)):
-        decode(data, [])  # type: ignore[arg-type]  # that is the test
+        decode(data, [], ObjectSpec)  # type: ignore[arg-type]  # that is the test

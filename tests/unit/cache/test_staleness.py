@@ -10,10 +10,10 @@ from types import ModuleType
 import pytest
 
 from pyebpf import cache
-from pyebpf.cache import Ready
 from pyebpf.declare import GlobalDecl, ProgramDecl
 from pyebpf.driver import compile_programs
 from pyebpf.fingerprint import Uncacheable, fingerprint
+from pyebpf.ready import Ready
 from pyebpf.target import Isa, Target
 from tests.unit.cache.conftest import Import
 
