@@ -134,6 +134,11 @@ def _acts(one: Any, other: Any) -> bool:
     return "Call" in mine and not others <= _STILL
 
 
+def assigns(node: Any) -> bool:
+    """Whether evaluating an expression may assign a variable, by ``:=`` or in a callback."""
+    return not _classes(node).isdisjoint({"NamedExpr", "Call"})
+
+
 def _classes(node: Any) -> set[str]:
     found = {type(node).__name__}
     for child in node.get_children():

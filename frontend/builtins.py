@@ -13,7 +13,7 @@ from pyebpf.codes import Code
 from pyebpf.declare import Builtin, HelperDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import callbacks, contexts, conversions, helpers, printing, strings, tree
-from pyebpf.frontend.arguments import arguments
+from pyebpf.frontend.arguments import arguments, assigns
 from pyebpf.frontend.arithmetic import clamp, constant, int_type
 from pyebpf.frontend.comparisons import compare_ints
 from pyebpf.frontend.conditions import conditional, test
@@ -263,15 +263,17 @@ def _extreme(context: Context, node: Any, op: tree.CompareOp, python: Callable[.
     if all(isinstance(v, Static) and isinstance(v.value, int | float) for v in values):
         numbers: list[Any] = [v.value for v in values if isinstance(v, Static)]
         return fold(context, span, lambda: python(numbers))
-    best, again = _bound(context, values[0])
+    # A variable is read again for the result, unless the arguments after it may assign it.
+    steady = not any(assigns(child) for child in node.args[1:])
+    best, again = _bound(context, values[0], steady)
     for value in values[1:]:
         best, again = _bound(context, _better(context, best, again, value, op, span))
     return best
 
 
-def _bound(context: Context, found: Operand) -> tuple[tree.Expr, tree.Expr]:
+def _bound(context: Context, found: Operand, steady: bool = True) -> tuple[tree.Expr, tree.Expr]:
     expr = conversions.integer(context, found)
-    if isinstance(expr, tree.IntConst | tree.GetLocal):
+    if isinstance(expr, tree.IntConst) or (steady and isinstance(expr, tree.GetLocal)):
         return expr, expr
     local = context.temporary(expr.type, expr.span)
     bound = tree.Bind(local=local, value=expr, type=expr.type, span=expr.span)

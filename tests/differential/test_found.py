@@ -194,6 +194,14 @@ FOUND = {
                 small = values[small >> 31 & 3]
             return i32(small)
     """,
+    "a variable that a later argument of min assigns": """
+        @bpf.xdp(on_error=134)
+        def program(ctx: bpf.Xdp) -> int:
+            first: u64 = 1
+            second: u64 = ctx.read(u8, 0)
+            least = min(first, (first := 12))
+            return least + 16 * max(second, (second := 0), 1)
+    """,
     "a loop whose test never holds": """
         @bpf.xdp(on_error=134)
         def program(ctx: bpf.Xdp) -> int:
