@@ -7,13 +7,13 @@ refuses one instruction that accesses different kinds of memory depending on whe
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Class, Jmp, Source
 from pyebpf.backend.machine import Edge, MachineBlock, MachineFunction, MachineInsn, PReg, Role
+from pyebpf.records import replace
 
 _MOVES: Final = frozenset(isa.alu(Alu.MOV, source, wide=wide) for source in Source for wide in (False, True))
 _SHARED: Final = _MOVES | {
@@ -293,7 +293,7 @@ class _Rules:
             if len(head.insns) == 1 and len(head.edges) == 2:
                 latches = [p for p in preds[head] if place[p] > place[head]]
                 if len(latches) == 1 and len(latches[0].edges) == 1:
-                    latches[0].insns.append(dataclasses.replace(head.insns[0]))
+                    latches[0].insns.append(replace(head.insns[0]))
                     latches[0].edges = head.edges
                     return True
         return False
