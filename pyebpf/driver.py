@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
@@ -86,8 +85,10 @@ def running_target() -> Target:
     """The running kernel, where this is Linux; else the oldest kernel that objects are built for by default."""
     if sys.platform != "linux":
         return Target()
-    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return Target(kernel=(int(found[1]), int(found[2]))) if found else Target()
+    major, _, rest = os.uname().release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    known = major.isdecimal() and minor.isdecimal()
+    return Target(kernel=(int(major), int(minor))) if known else Target()
 
 
 def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
@@ -96,6 +97,8 @@ def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
     if kernel is None:
         release = base.kernel
     else:
+        import re
+
         found = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", kernel)
         if not found:
             raise ValueError(f"{kernel!r} is not a kernel release such as 6.1")

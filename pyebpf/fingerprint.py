@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from pyebpf.target import Target
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes", "runtime")
-"""The folders of the package whose files decide what a compilation gives."""
+_COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes")
+_PREPARED_BY = ("runtime/linker.py", "runtime/prepare.py")
+"""The folders and files of the package that decide what a compilation gives and how it is made ready."""
 
 
 class Uncacheable(Exception):
@@ -79,6 +80,9 @@ def _package() -> str:
                 if entry.name.endswith(".py"):
                     state = entry.stat()
                     found.append(f"{entry.path} {state.st_mtime_ns} {state.st_size}")
+    for name in _PREPARED_BY:
+        known = os.stat(os.path.join(home, name))
+        found.append(f"{name} {known.st_mtime_ns} {known.st_size}")
     for path in sys.path:
         parser = os.path.join(path, "astroid", "__pkginfo__.py")
         if os.path.isfile(parser):

@@ -1,10 +1,11 @@
-"""``dataclass`` as the standard library has it, for packages with hundreds of them: cheap until an object is made.
+"""``dataclass`` as the standard library has it, for packages with hundreds of them: cheap until objects are made.
 
 ``dataclasses.dataclass`` compiles the text of up to eight methods for every class when its module is imported, and
 its module imports ``inspect``: with our 300 classes that was the larger part of the first compilation. Here
-comparing, hashing and printing are ordinary functions over the fields, and ``__init__`` is compiled when the first object
-of the class is made. What is supported behaves the same (``tests/unit/records`` compares the two); anything else is
-a TypeError when the class is made. ``dataclasses.fields``, ``replace`` and ``is_dataclass`` take these classes too.
+comparing, hashing and printing are ordinary functions over the fields. So is making the first object of a class, since
+many classes have only one in a process; for the second ``__init__`` is compiled. What is supported behaves the same
+(``tests/unit/records`` compares the two); anything else is a TypeError when the class is made. ``dataclasses.fields``,
+``replace`` and ``is_dataclass`` take these classes too.
 
 Annotations have to be strings (``from __future__ import annotations``).
 """
@@ -186,14 +187,49 @@ def _with_slots(cls: type, fields: Mapping[str, Field], weakref_slot: bool) -> t
 
 
 def _first_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callable[..., None]:
-    """An ``__init__`` that puts the compiled one into its place when it is first called."""
+    """An ``__init__`` that serves once; at the second call it puts the compiled one into its place."""
+    used = False
 
     def __init__(self: object, *args: object, **values: object) -> None:
+        nonlocal used
+        if not used:
+            used = True
+            bound = _bind(fields, args, values)
+            if bound is not None:
+                put = _set if frozen else setattr
+                for name, value in bound.items():
+                    put(self, name, value)
+                if hasattr(cls, "__post_init__"):
+                    operator.methodcaller("__post_init__")(self)
+                return
         made = _compile_init(cls, fields, frozen)
         _put(cls, "__init__", made)
         made(self, *args, **values)
 
     return __init__
+
+
+def _bind(
+    fields: Mapping[str, Field], args: tuple[object, ...], values: dict[str, object]
+) -> dict[str, object] | None:
+    """The value of every field; None where the arguments do not fit, of which the compiled ``__init__`` tells."""
+    positional = [name for name, one in fields.items() if one.init and not one.kw_only]
+    given = dict(zip(positional, args, strict=False))
+    allowed = {name for name, one in fields.items() if one.init}
+    if len(args) > len(positional) or given.keys() & values.keys() or values.keys() - allowed:
+        return None
+    given.update(values)
+    if any(one.required and name not in given for name, one in fields.items()):
+        return None
+    bound: dict[str, object] = {}
+    for name, one in fields.items():
+        if name in given and given[name] is not _MISSING:
+            bound[name] = given[name]
+        elif callable(one.default_factory):
+            bound[name] = one.default_factory()
+        elif one.default is not _MISSING:
+            bound[name] = one.default
+    return bound
 
 
 def _compile_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callable[..., None]:

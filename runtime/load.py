@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
-from pyebpf.runtime.data import LoadedData, load_section
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
@@ -30,6 +29,8 @@ from pyebpf.uapi.constants import MapType, ProgType
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pyebpf.runtime.data import LoadedData
 
 __all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
 
@@ -216,6 +217,8 @@ class _Loading:
                 continue
             given_section = self.given_data.get(name)
             if given_section is None:
+                from pyebpf.runtime.data import load_section
+
                 given_section = load_section(
                     section, self._types((0, self.prepared.section_types.get(name, 0)))
                 )

@@ -17,7 +17,6 @@ from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, Phase, Uns
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_kinds import map_of
 from pyebpf.runtime.maps import Map
-from pyebpf.runtime.memory import PAGE
 from pyebpf.runtime.pin import BPFFS, open_fd, pin
 from pyebpf.runtime.privilege import map_need
 from pyebpf.runtime.syscall import bpf_fd
@@ -53,6 +52,8 @@ def entries_of(spec: MapSpec) -> int:
     if spec.type is MapType.PERF_EVENT_ARRAY and spec.max_entries == 0:
         return possible_cpus()
     if spec.type in _RING_BUFFERS:
+        from pyebpf.runtime.memory import PAGE
+
         return 1 << (max(spec.max_entries, PAGE) - 1).bit_length()
     return spec.max_entries
 

@@ -10,7 +10,6 @@ from pyebpf.layout import U32, Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing
 from pyebpf.runtime.errors import NotSupported, Phase
-from pyebpf.runtime.events import RingBuf
 from pyebpf.runtime.map_codec import Codec, FdCodec, PerCpuCodec, codec_for
 from pyebpf.runtime.maps import (
     ArrayMap,
@@ -139,6 +138,12 @@ def _fds(layout: Layout | None, size: int, cpus: int) -> Codec:
     return FdCodec(size)
 
 
+def _ring_buffer(backing: Backing, key: Codec, value: Codec) -> Map:
+    from pyebpf.runtime.events import RingBuf
+
+    return RingBuf(backing, key, value)
+
+
 _PLAIN: Final = _Kind(Map, _data)
 _KINDS: Final[dict[MapType, _Kind]] = {
     MapType.HASH: _Kind(HashMap, _data),
@@ -159,7 +164,7 @@ _KINDS: Final[dict[MapType, _Kind]] = {
     MapType.DEVMAP_HASH: _Kind(HashMap, _data, U32),
     MapType.QUEUE: _Kind(Queue, _data),
     MapType.STACK: _Kind(Stack, _data),
-    MapType.RINGBUF: _Kind(RingBuf, _data),
+    MapType.RINGBUF: _Kind(_ring_buffer, _data),
 }
 
 

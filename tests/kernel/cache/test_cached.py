@@ -60,6 +60,7 @@ out["values"] = [total.value, runs.value, step.value]
 out["sections"] = [v.__bpf__.section for v in (total, runs, step)]
 out["names"] = [d.__bpf__.name for d in (records, total, runs, step)]
 out["compiled"] = "pyebpf.frontend.infer" in sys.modules
+out["prepared"] = not sys.modules.keys() & {"pyebpf.btf", "pyebpf.runtime.linker", "pyebpf.backend.insn"}
 print(json.dumps(out))
 """
 
@@ -82,7 +83,8 @@ def run(tmp_path: Path, *arguments: str, **environment: str) -> dict[str, Any]:
 
 def code(found: dict[str, Any]) -> dict[str, Any]:
     """What was printed, without map and program ids, which xlated instructions hold."""
-    return {name: value for name, value in found.items() if not name.endswith(" code") and name != "compiled"}
+    ways = ("compiled", "prepared")
+    return {name: value for name, value in found.items() if not name.endswith(" code") and name not in ways}
 
 
 def lengths(found: dict[str, Any]) -> list[int]:
@@ -95,6 +97,7 @@ def test_from_the_cache_the_same_is_loaded(tmp_path: Path) -> None:
     compiled = run(tmp_path)
     cached = run(tmp_path)
     assert (without["compiled"], compiled["compiled"], cached["compiled"]) == (True, True, False)
+    assert (without["prepared"], compiled["prepared"], cached["prepared"]) == (False, False, True)
     # The tag is the kernel's digest of the instructions before maps are put in.
     assert code(without) == code(compiled) == code(cached)
     assert lengths(without) == lengths(compiled) == lengths(cached)

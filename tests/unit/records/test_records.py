@@ -202,3 +202,39 @@ def test_post_init_and_subclasses_without_fields() -> None:
         pass
 
     assert Derived(1).a == 2 and Checked(1).a == 2 and Derived(a=5) == Derived(5)
+
+
+def test_the_first_object_is_as_the_second() -> None:
+    @records.dataclass
+    class Base:
+        a: int
+        b: list[int] = records.field(default_factory=list)
+        c: int = records.field(default=3, init=False)
+        d: int = records.field(default=4, kw_only=True)
+
+        def __post_init__(self) -> None:
+            self.a += 1
+
+    class Derived(Base):
+        def __post_init__(self) -> None:
+            self.a += 10
+
+    first, second = Derived(1, d=5), Derived(1, d=5)
+    assert first == second and first.a == 11 and first.b is not second.b and (first.c, first.d) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [((), {}), ((1, 2), {}), ((1,), {"a": 1}), ((), {"b": 1}), ((), {"a": 1, "c": 1})]
+)
+def test_wrong_arguments_are_refused_at_the_first_object(
+    wrong: tuple[tuple[int, ...], dict[str, int]],
+) -> None:
+    @records.dataclass
+    class One:
+        a: int
+        c: int = records.field(default=3, init=False)
+
+    make: Any = One
+    with pytest.raises(TypeError, match=r"One\.__init__\(\)"):
+        make(*wrong[0], **wrong[1])
+    assert make(1).a == 1
