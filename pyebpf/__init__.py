@@ -19,74 +19,78 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pyebpf.contexts import SkBuff, Xdp
-from pyebpf.decorators import (
-    action,
-    sk_skb_stream_parser,
-    sk_skb_stream_verdict,
-    sk_skb_verdict,
-    socket_filter,
-    tc,
-    tc_egress,
-    tc_ingress,
-    xdp,
-)
-from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError
-from pyebpf.lang import (
-    Const,
-    Global,
-    Struct,
-    array,
-    be16,
-    be32,
-    be64,
-    chars,
-    checked,
-    copy,
-    function,
-    global_function,
-    htonl,
-    htonll,
-    htons,
-    i8,
-    i16,
-    i32,
-    i64,
-    inline,
-    le16,
-    le32,
-    le64,
-    license,
-    log2,
-    log2l,
-    loop,
-    noinline,
-    ntohl,
-    ntohll,
-    ntohs,
-    sizeof,
-    snprintf,
-    struct,
-    u8,
-    u16,
-    u32,
-    u64,
-    union,
-)
-from pyebpf.maps import (
-    ArrayMap,
-    HashMap,
-    LpmTrie,
-    LruHashMap,
-    PerCpuArray,
-    PerCpuHash,
-    ProgArray,
-    Queue,
-    RingBuf,
-    SockMap,
-    Stack,
-)
-from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+from pyebpf import collecting
+
+# None of what these modules make is garbage.
+with collecting.paused():
+    from pyebpf.contexts import SkBuff, Xdp
+    from pyebpf.decorators import (
+        action,
+        sk_skb_stream_parser,
+        sk_skb_stream_verdict,
+        sk_skb_verdict,
+        socket_filter,
+        tc,
+        tc_egress,
+        tc_ingress,
+        xdp,
+    )
+    from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError
+    from pyebpf.lang import (
+        Const,
+        Global,
+        Struct,
+        array,
+        be16,
+        be32,
+        be64,
+        chars,
+        checked,
+        copy,
+        function,
+        global_function,
+        htonl,
+        htonll,
+        htons,
+        i8,
+        i16,
+        i32,
+        i64,
+        inline,
+        le16,
+        le32,
+        le64,
+        license,
+        log2,
+        log2l,
+        loop,
+        noinline,
+        ntohl,
+        ntohll,
+        ntohs,
+        sizeof,
+        snprintf,
+        struct,
+        u8,
+        u16,
+        u32,
+        u64,
+        union,
+    )
+    from pyebpf.maps import (
+        ArrayMap,
+        HashMap,
+        LpmTrie,
+        LruHashMap,
+        PerCpuArray,
+        PerCpuHash,
+        ProgArray,
+        Queue,
+        RingBuf,
+        SockMap,
+        Stack,
+    )
+    from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
 
 if TYPE_CHECKING:
     from pyebpf.foreign import load as load

@@ -73,13 +73,12 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
 def _package() -> str:
     """The compiler itself: sizes and times of its files, so that a changed checkout compiles anew."""
     home = os.path.dirname(__file__)
-    found = []
+    found = [home]
     for folder in _COMPILER:
         with os.scandir(os.path.join(home, folder)) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                if entry.name.endswith(".py"):
-                    state = entry.stat()
-                    found.append(f"{entry.path} {state.st_mtime_ns} {state.st_size}")
+            states = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
+        found.append(folder)
+        found += sorted([f"{name} {state.st_mtime_ns} {state.st_size}" for name, state in states])
     for name in _PREPARED_BY:
         known = os.stat(os.path.join(home, name))
         found.append(f"{name} {known.st_mtime_ns} {known.st_size}")
