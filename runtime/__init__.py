@@ -2,7 +2,8 @@
 
 From the bottom up: ``attrs`` and ``syscall`` are bpf(2), ``fd`` and ``memory`` own what it returns,
 ``errors`` and ``privilege`` say what went wrong, ``info`` and ``probe`` ask. ``elements``, ``map_codec``,
-``maps``, ``map_kinds`` and ``events`` are maps as mappings. ``linker``, ``map_create``, ``data``,
+``maps``, ``map_kinds`` and ``events`` are maps as mappings. ``linker`` and ``prepare`` do what needs no
+kernel; ``references``, ``map_create``, ``data``,
 ``prog_load`` and ``load`` bring an ``ObjectSpec`` into the kernel as ``program`` objects; ``attach`` puts
 those to work; ``pin`` and ``pinned`` keep and find them; ``trace`` reads what they print.
 """
