@@ -1,28 +1,20 @@
-"""What the src register makes of the number in an instruction: all that filling in references needs of ``insn``."""
+"""What the src register makes of the number in an instruction: all that filling in references needs of ``insn``.
+
+Plain numbers, since this is on the way of every program that is loaded; ``insn`` has them as enums.
+"""
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 SLOT_BYTES: Final = 8
 
+PSEUDO_NONE: Final = 0
+PSEUDO_MAP_FD: Final = 1
+PSEUDO_MAP_VALUE: Final = 2
+PSEUDO_BTF_ID: Final = 3
+PSEUDO_FUNC: Final = 4
 
-class Pseudo(enum.IntEnum):
-    """What the 64 bits of ``ld_imm64`` mean, in ``src`` (linux/bpf.h, BPF_PSEUDO_*)."""
-
-    NONE = 0
-    MAP_FD = 1
-    MAP_VALUE = 2  # low half the map's fd, high half the offset
-    BTF_ID = 3  # low half the id of a kernel variable, high half the fd of its BTF
-    FUNC = 4  # low half the distance to a function, in slots
-    MAP_IDX = 5  # as MAP_FD, by index into fd_array
-    MAP_IDX_VALUE = 6
-
-
-class CallKind(enum.IntEnum):
-    """What ``call`` calls, in ``src``."""
-
-    HELPER = 0
-    SUBPROGRAM = 1
-    KFUNC = 2  # offset: index into fd_array, 0 is vmlinux
+CALL_HELPER: Final = 0
+CALL_SUBPROGRAM: Final = 1
+CALL_KFUNC: Final = 2

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final, assert_never
 
-from pyebpf.backend.insn_references import SLOT_BYTES, CallKind, Pseudo
+from pyebpf.backend.insn_references import (
+    CALL_HELPER,
+    CALL_KFUNC,
+    PSEUDO_BTF_ID,
+    PSEUDO_MAP_FD,
+    PSEUDO_MAP_VALUE,
+    PSEUDO_NONE,
+    SLOT_BYTES,
+)
 from pyebpf.object import Reference, Relocation, RelocKind
 from pyebpf.records import dataclass
 
@@ -51,17 +59,17 @@ def resolve(
             case RelocKind.MAP | RelocKind.DATA:
                 target = address(relocation)
                 whole = target.offset is None
-                set_src(code, slot, Pseudo.MAP_FD if whole else Pseudo.MAP_VALUE)
+                set_src(code, slot, PSEUDO_MAP_FD if whole else PSEUDO_MAP_VALUE)
                 set_imm(code, slot, target.fd)
                 set_imm(code, slot + 1, target.offset or 0)
             case RelocKind.KFUNC:
                 number = kernel_function(relocation.symbol)
                 # A call that the verifier refuses unless it is dead: guarded by a test of the function.
-                set_src(code, slot, CallKind.HELPER if number is None else CallKind.KFUNC)
+                set_src(code, slot, CALL_HELPER if number is None else CALL_KFUNC)
                 set_imm(code, slot, ABSENT_KFUNC_CALL + index if number is None else number)
             case RelocKind.EXTERN:
                 number = kernel_function(relocation.symbol)
-                set_src(code, slot, Pseudo.NONE if number is None else Pseudo.BTF_ID)
+                set_src(code, slot, PSEUDO_NONE if number is None else PSEUDO_BTF_ID)
                 set_imm(code, slot, number or 0)
                 set_imm(code, slot + 1, 0)
             case RelocKind.CALL | RelocKind.FUNC:
