@@ -10,7 +10,7 @@ from typing import assert_never
 
 from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_counters import forget_objects, forget_variables
+from pyebpf.frontend.build_counters import forget_each_time, forget_objects, forget_variables
 from pyebpf.frontend.build_exits import Exit, Leave
 from pyebpf.frontend.build_frame import (
     CODE,
@@ -254,6 +254,10 @@ def enter(f: State) -> None:
     if layout is not None and layout.state is not None and f.record is not None:
         state = f.source.params[1]
         f.store_local(state, f.b.load(f.record, layout.state, 8, type=f.type_of(state.type), name=state.name))
+    if frame.calling is Calling.LOOP_BODY:
+        forget_each_time(f, layout, f.source.params[1] if len(f.source.params) > 1 else None)
+    elif frame.calling is Calling.CALLBACK:
+        forget_each_time(f, layout, f.source.params[-1] if len(f.source.params) == CALLBACK_PARAMS else None)
 
 
 def _never_null(f: State, param: Value) -> Value:

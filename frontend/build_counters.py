@@ -1,9 +1,13 @@
-"""What a callback counts: its start is hidden from the verifier, which would otherwise go through all iterations.
+"""What a callback counts is hidden from the verifier, which would otherwise go through all iterations.
 
 The verifier goes through a callback until nothing changes any more, and takes every sum of a known number for a state
 of its own as soon as a test depends on it (``widen_imprecise_scalars`` in kernel/bpf/verifier.c). What an atomic
 operation has written to the stack is any number for it, so one that changes nothing makes it forget the start; the
 first iteration then leads to the state before it.
+
+That is enough for what is only added to. What the body looks at as well may become known again in any iteration: it
+is set to a constant, or a test finds it to be one (``if n == 100``), and counts on from there. It is forgotten at the
+begin of every iteration.
 """
 
 from __future__ import annotations
@@ -25,9 +29,9 @@ Parts = dict[tree.Local, set[tuple[int, int]]]
 
 
 def forget_variables(f: State, body: tree.Function, layout: RecordLayout, record: Place) -> None:
-    """Hide what the captured variables in ``record`` are that ``body`` reads and assigns; those of a loop around it
-    are hidden there."""
-    counters = assigned_locals(body) & set(_read(body))
+    """Hide what the captured variables in ``record`` are at the start that ``body`` reads and assigns; those of a loop
+    around it are hidden there, those that the body looks at in the body."""
+    counters = (assigned_locals(body) & set(_read(body))) - _looked_at(body)
     if f.frame.calling is Calling.LOOP_BODY:
         counters -= set(f.source.captures)
     for local, offset in layout.captures:
@@ -36,8 +40,10 @@ def forget_variables(f: State, body: tree.Function, layout: RecordLayout, record
 
 
 def forget_objects(f: State, body: tree.Function, param: tree.Local | None, state: Value | None) -> None:
-    """Hide what the integers are that ``body`` stores into objects that it captured, and into the one at ``state``,
-    which it gets as ``param``."""
+    """Hide what the integers are at the start that ``body`` stores into objects that it captured, and into the one at
+    ``state``, which it gets as ``param``."""
+    if _reads_objects(body):
+        return  # in the body
     parts = _stored(reachable([body]))
     outside = set(f.source.captures) if f.frame.calling is Calling.LOOP_BODY else set()
     for local in body.captures:
@@ -45,6 +51,23 @@ def forget_objects(f: State, body: tree.Function, param: tree.Local | None, stat
             _forget(f, f.load_local(local, local.type), local, parts[local])
     if param in parts and param is not None and state is not None and _on_stack(param):
         _forget(f, state, param, parts[param])
+
+
+def forget_each_time(f: State, layout: RecordLayout | None, param: tree.Local | None) -> None:
+    """At the begin of a callback: hide the captured variables and the parts of objects that it both changes and looks
+    at. ``param``: the state that the callback is given."""
+    body = f.source
+    if layout is not None and f.record is not None:
+        counters = assigned_locals(body) & _looked_at(body)
+        for local, offset in layout.captures:
+            if local in counters:
+                f.b.atomic(AtomicOp.OR, f.record, offset, WORD, f.b.const(0))
+    if not _reads_objects(body):
+        return
+    parts = _stored(reachable([body]))
+    for local in (*body.captures, *([param] if param is not None else [])):
+        if local in parts and _on_stack(local):
+            _forget(f, f.load_local(local, local.type), local, parts[local])
 
 
 def _forget(f: State, pointer: Value, local: tree.Local, parts: set[tuple[int, int]]) -> None:
@@ -63,6 +86,42 @@ def _read(function: tree.Function) -> Iterator[tree.Local]:
         for node in nodes(one.body):
             if isinstance(node, tree.GetLocal) and isinstance(node.local.type, Int):
                 yield node.local
+
+
+def _looked_at(function: tree.Function) -> set[tree.Local]:
+    """The integer variables whose value goes anywhere but into their own next one: into a test, say."""
+    found: set[tree.Local] = set()
+    for one in reachable([function]):
+        own = {id(left) for node in nodes(one.body) if (left := _updated(node)) is not None}
+        for node in nodes(one.body):
+            if isinstance(node, tree.GetLocal) and isinstance(node.local.type, Int) and id(node) not in own:
+                found.add(node.local)
+    return found
+
+
+def _updated(node: tree.Node) -> tree.GetLocal | None:
+    """The variable as it is read in ``x = x op …``."""
+    if not isinstance(node, tree.SetLocal):
+        return None
+    value = node.value
+    while isinstance(value, tree.Wrap | tree.Reinterpret):
+        value = value.operand
+    if not isinstance(value, tree.Arith):
+        return None
+    left = value.left
+    while isinstance(left, tree.Wrap | tree.Reinterpret):
+        left = left.operand
+    return left if isinstance(left, tree.GetLocal) and left.local is node.local else None
+
+
+def _reads_objects(function: tree.Function) -> bool:
+    """Whether a part of an object on the stack is read, other than to be updated."""
+    origins = (Origin.LOCAL, Origin.CALLER)
+    return any(
+        isinstance(node, tree.Read) and isinstance(node.ref.type, Ref) and node.ref.type.origin in origins
+        for one in reachable([function])
+        for node in nodes(one.body)
+    )
 
 
 def _words(parts: set[tuple[int, int]], align: int, size: int) -> list[tuple[int, int]]:
