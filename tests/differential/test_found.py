@@ -264,6 +264,39 @@ FOUND = {
                 return 9
             return 0
     """,
+    "a callback that counts is followed no further where a test finds what it counts to be one number": """
+        def nth(i: u32, state: Counters) -> None:
+            state.first += 1
+            if state.first == 3:
+                state.second = i
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            state = Counters(first=0, second=0)
+            bpf.loop(words.get(1, 5) & 0x7FFFF, nth, state)
+            count: u32 = 0
+            third: u32 = 0
+            def body(i: u32) -> None:
+                nonlocal count, third
+                count += 1
+                if count == 3:
+                    third = i + 7
+            bpf.loop(words.get(1, 5) & 0x7FFFF, body)
+            return u32(third + state.second)
+    """,
+    "a callback that computes from one of two numbers is followed no further": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            a: u32 = ctx.data_end - ctx.data
+            b: u32 = a
+            def body(i: u32) -> bool:
+                nonlocal a, b
+                a = (0x2F4E1C85 if b in (1, 7, 255) else 0x57E718AD) - bpf.ntohl(max(a, 2))
+                b = 5 ^ i if a < 0x7FFFFFFF else 32767
+                return bool(Prefix(prefixlen=32, address=u32((i or a) << 28)) in routes)
+            bpf.loop((15 & a) % 9, body)
+            return u8(a + b)
+    """,
 }
 
 
