@@ -8,12 +8,14 @@ raises ``Uncacheable`` where it meets anything that it does not know.
 
 from __future__ import annotations
 
+import builtins
 import enum
+import operator
 import os
 import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pyebpf import declare
@@ -31,6 +33,7 @@ from pyebpf.decorators import ProgramDecorator
 from pyebpf.lang import FieldSpec
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass, field, fields
+from pyebpf.uapi import constants, programs
 
 if TYPE_CHECKING:
     from pyebpf.target import Target
@@ -39,6 +42,17 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes")
 _PREPARED_BY = ("runtime/linker.py", "runtime/prepare.py")
 """The folders and files of the package that decide what a compilation gives and how it is made ready."""
+
+_OF_C = (
+    types.BuiltinFunctionType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.MethodWrapperType,
+    types.WrapperDescriptorType,
+)
+"""The kinds of methods and properties that are not written in Python."""
 
 
 class Uncacheable(Exception):
@@ -96,6 +110,17 @@ def _of_others(module: str | None) -> bool:
     return top in sys.stdlib_module_names or top == "pyebpf"
 
 
+def _of_python(attribute: object) -> bool:
+    """Whether an attribute is a method or property of Python's own classes, which programs cannot use anyway."""
+    if isinstance(attribute, property):
+        return _of_others(
+            attribute.fget.__module__ if isinstance(attribute.fget, types.FunctionType) else None
+        )
+    return isinstance(attribute, _OF_C) or (
+        isinstance(attribute, types.MethodType) and _of_others(attribute.__module__)
+    )
+
+
 class _Walk:
     """Writes down values; what it meets again gets a number instead."""
 
@@ -123,8 +148,7 @@ class _Walk:
         if value is None or kind in (bool, int, str, bytes, float):
             self.out.append(repr(value))
         elif isinstance(value, enum.Enum) and declaration_of(value) is None:
-            self.out.append(f"{kind.__module__}.{kind.__qualname__}.{value.name}")
-            self.value(value.value, names)
+            self._member(value, names)
         elif isinstance(value, tuple | list) and kind in (tuple, list):
             self.out.append(f"{kind.__name__} {len(value)}")
             for item in value:
@@ -151,8 +175,11 @@ class _Walk:
                 self.value(getattr(value, one.name), names)
         elif found is not None:
             self.declaration(found, names)
+            if isinstance(found, FunctionDecl | ProgramDecl):
+                self._attributes(value, names & vars(value).keys(), names)
         elif isinstance(value, types.FunctionType):
             self.function(value)
+            self._attributes(value, names & vars(value).keys(), names)
         elif isinstance(value, type):
             self._class(value, names)
         elif isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType):
@@ -160,29 +187,60 @@ class _Walk:
         else:
             raise Uncacheable(f"a value of type {type(value).__qualname__}")
 
+    def _attributes(self, value: object, which: Iterable[str], names: frozenset[str]) -> None:
+        """Write down attributes of a Python object. They are read as the compiler reads them, so that metaclasses,
+        properties and what was set from outside count."""
+        for name in sorted(which):
+            try:
+                found = getattr(value, name)
+            except Exception:  # of any kind: the object's own code ran; the compiler would refuse it
+                continue
+            self.out.append(name)
+            if not _of_python(found):
+                self.value(found, names)
+
+    def _member(self, member: enum.Enum, names: frozenset[str]) -> None:
+        kind = type(member)
+        self.out.append(f"{kind.__module__}.{kind.__qualname__}.{member.name}")
+        if self._again("member", member, names):
+            return
+        self.out.append(repr(bool(member)))
+        if isinstance(member, int):
+            self.out.append(f"{int(member)} {operator.index(member)}")
+        self.value(member.value, names)
+        self._attributes(member, names, names)
+
     def module(self, module: types.ModuleType, names: frozenset[str]) -> None:
         """Write down what the names mean in a module; which of them follow the module's own name does not matter."""
         self.out.append(f"module {module.__name__}")
-        if module.__name__.partition(".")[0] == "pyebpf" or self._again("module", module, names):
-            return
         members = vars(module)
-        if "__getattr__" in members:
+        if module.__name__.partition(".")[0] == "pyebpf":
+            self._set_in_ours(members, names)
+            return
+        if self._again("module", module, names):
+            return
+        if "__getattr__" in members or type(module) is not types.ModuleType:
             raise Uncacheable(f"module {module.__name__} makes its names when they are asked for")
         for name in sorted(names & members.keys()):
             self.out.append(name)
             self.value(members[name], names)
 
+    def _set_in_ours(self, members: Mapping[str, object], names: frozenset[str]) -> None:
+        """Write down the constants that somebody else has put into a module of ours."""
+        for name in sorted(names & members.keys()):
+            value = members[name]
+            known = getattr(constants, name, None), getattr(programs, name, None)
+            if isinstance(value, int | str | bytes | tuple) and value not in known:
+                self.out.append(f"ours {name} {value!r}")
+
     def _class(self, cls: type, names: frozenset[str]) -> None:
         self.out.append(f"class {cls.__module__}.{cls.__qualname__}")
-        if _of_others(cls.__module__) or self._again("class", cls, names):
+        if cls.__module__.partition(".")[0] == "pyebpf" or self._again("class", cls, names):
             return
-        for base in cls.__mro__:
-            self.out.append(f"{base.__module__}.{base.__qualname__}")
-            wanted = names if not isinstance(cls, enum.EnumMeta) else names | cls.__members__.keys()
-            if not _of_others(base.__module__):
-                for name in sorted(wanted & base.__dict__.keys()):
-                    self.out.append(name)
-                    self.value(base.__dict__[name], names)
+        self.out += [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
+        self._attributes(
+            cls, names | cls.__members__.keys() if isinstance(cls, enum.EnumMeta) else names, names
+        )
 
     # ------------------------------------------------------------ functions
 
@@ -209,9 +267,22 @@ class _Walk:
             elif name in function.__globals__:
                 self.out.append(f"global {name}")
                 self.value(function.__globals__[name], names)
+            elif hasattr(builtins, name):
+                self._builtin(name, names)
         self.value(function.__defaults__, names)
         self.value(function.__kwdefaults__, names)
         self._declared(function.__globals__, names)
+
+    def _builtin(self, name: str, names: frozenset[str]) -> None:
+        found: object = getattr(builtins, name)
+        self.out.append(f"builtin {name}")
+        # What `site` adds for interactive use is there or not; programs cannot use it.
+        if (
+            type(found).__module__ != "_sitebuiltins"
+            and found is not Ellipsis
+            and found is not NotImplemented
+        ):
+            self.value(found, names)
 
     def _declared(self, namespace: dict[str, object], names: frozenset[str]) -> None:
         """The names of all maps and variables of a module and of those that it imports: declarations are named after
