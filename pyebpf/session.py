@@ -11,6 +11,7 @@ import contextlib
 import errno
 import sys
 import warnings
+from _thread import RLock  # threading is imported by few scripts, and takes a millisecond
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -81,6 +82,7 @@ def _new_machine(environment: Environment | None = None) -> Machine:
 _kernel: World[LoadedProgram, LoadedData] = World(_load_into_kernel)
 _fallback: Machine | None = None
 _opened: list[Machine] = []
+_making = RLock()  # threads that need a program or map first get the same one
 _importing: list[Path] = []
 
 
@@ -139,9 +141,14 @@ def _refuses_us(error: BpfError) -> bool:
 
 def _here(use: Callable[[AnyWorld], T], what: str) -> T:
     """Do something in the current world; where the kernel refuses the process, in the machine from now on."""
-    global _fallback
     if _importing:
         raise _import_only(what)
+    with _making:
+        return _use_or_fall_back(use)
+
+
+def _use_or_fall_back(use: Callable[[AnyWorld], T]) -> T:
+    global _fallback
     try:
         return use(_world())
     except BpfError as error:
@@ -214,7 +221,8 @@ def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
             "run it on data, or load it outside"
         )
     try:
-        return _kernel.program(decl, log_level)
+        with _making:
+            return _kernel.program(decl, log_level)
     except BpfError as error:
         if not _refuses_us(error):
             raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -89,3 +91,18 @@ def test_there_is_no_second_world_for_maps_that_were_touched() -> None:
     last = done.stderr.splitlines()[-1]
     assert "PermissionDenied" in last and "lacks CAP_NET_ADMIN" in last
     assert "use `with bpf.machine():` for all of it" in last
+
+
+@pytest.mark.parametrize("machine", [False, True])
+def test_threads_that_come_first_together_share_one_load(
+    machine: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYEBPF_CACHE", "0")  # compiling takes long enough for all of them to come
+    with bpf.machine() if machine else contextlib.nullcontext():
+        before = hits.value
+        threads = [threading.Thread(target=count.run, args=(bytes(60),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (counts[0], hits.value) == (8, before + 8)
