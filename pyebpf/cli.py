@@ -25,6 +25,10 @@ class UsageError(PyebpfError):
     """The command line asks for something that is not there."""
 
 
+class NoPrograms(UsageError):
+    """A file declares none."""
+
+
 def import_file(path: Path) -> ModuleType:
     """Import a user's file without running it as a script. Loading and attaching are refused meanwhile."""
     from pyebpf import session
@@ -59,7 +63,7 @@ def programs_of(module: ModuleType, names: Sequence[str] = ()) -> list[ProgramDe
                 f"{module.__file__} has no program {name!r}; it has {', '.join(found) or 'none'}"
             )
     if not found:
-        raise UsageError(
+        raise NoPrograms(
             f"{module.__file__} has no programs: no function with a pyebpf decorator at module level"
         )
     return [found[name] for name in names] if names else list(found.values())
@@ -83,7 +87,14 @@ def _check(args: argparse.Namespace) -> int:
     target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
     failed = 0
     for file in args.files:
-        for program in programs_of(import_file(file)):
+        try:
+            programs = programs_of(import_file(file))
+        except NoPrograms:
+            if len(args.files) == 1:
+                raise
+            print(f"{file}: no programs")  # `check *.py` also names the modules that programs import
+            continue
+        for program in programs:
             try:
                 compiled = compile_programs([program], target, check=True, codegen=Codegen(args.codegen))
             except CompileError as error:

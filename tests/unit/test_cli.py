@@ -60,6 +60,15 @@ def test_check_reports_every_file(wrong: Path, capsys: pytest.CaptureFixture[str
     assert "keep_four: 2 instructions" in done.out
 
 
+def test_check_goes_on_past_files_without_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in ``pyebpf check samples/*.py``, where some are only imported by the others."""
+    assert main(["check", str(SAMPLES / "lab.py"), str(SAMPLES / "hello_socket.py")]) == 0
+    done = capsys.readouterr()
+    assert "lab.py: no programs" in done.out
+    assert "keep_four: 2 instructions" in done.out
+    assert main(["check", str(SAMPLES / "lab.py")]) == 2
+
+
 def test_build_can_pick_programs(wrong: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", str(wrong)]) == 1
     assert "error[" in capsys.readouterr().err
