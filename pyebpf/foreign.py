@@ -22,12 +22,15 @@ def load(
     """Load an object file: ours, clang's, anybody's.
 
     ``types``: program types and attach types by program name, instead of what the section names say. Raises
-    ``ElfError`` for a file that cannot be read and ``BpfError`` for what the kernel refuses.
+    ``ElfError`` for a file that cannot be read, ``BpfError`` for what the kernel refuses, and ``InMachine`` inside
+    ``with machine():``.
     """
     from pyebpf.backend.elf import read_object
     from pyebpf.runtime.load import load as load_spec
     from pyebpf.runtime.load import load_object
+    from pyebpf.session import only_in_kernel
 
+    only_in_kernel("an object file")
     if not types:
         return load_object(path, log_level=log_level)
 

@@ -127,6 +127,14 @@ def in_machine() -> bool:
     return _world() is not _kernel
 
 
+def only_in_kernel(what: str) -> None:
+    """Raise ``InMachine`` inside ``with machine():``, where nothing may reach the kernel."""
+    if _opened:
+        raise InMachine(
+            f"{what} cannot be loaded inside `with bpf.machine():`, where nothing reaches the kernel; load it outside"
+        )
+
+
 def _import_only(what: str) -> ImportOnly:
     return ImportOnly(
         f"{_importing[-1]}: {what} while the file is only being imported; "

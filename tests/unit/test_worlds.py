@@ -211,3 +211,10 @@ def test_looking_at_maps_in_a_notebook() -> None:
         assert ">packets</th>" in seen._repr_html_()
         assert "Elements that are zero are not shown" in counts._repr_html_()
         assert "RingBuf" in events._repr_html_()
+
+
+def test_object_files_are_not_loaded_behind_the_machines_back(tmp_path: Path) -> None:
+    path = tmp_path / "first.o"
+    path.write_bytes(first.compile().elf())
+    with bpf.machine(), pytest.raises(bpf.InMachine, match="an object file cannot be loaded inside"):
+        bpf.load(path)
