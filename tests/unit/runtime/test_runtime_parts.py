@@ -27,9 +27,10 @@ from pyebpf.runtime.errors import (
 )
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_btf import compatible
-from pyebpf.runtime.linker import MapAddress, link
+from pyebpf.runtime.linker import link
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, explain_denial, map_need, program_need
+from pyebpf.runtime.references import MapAddress
 from pyebpf.runtime.syscall import error
 from pyebpf.uapi.constants import MapType, ProgType
 
