@@ -89,6 +89,7 @@ FUNCTIONS += (
     "bpf.ntohl",
 )
 STYLES = ("function", "noinline", "inline", "global_function", "socket_filter", "tc", "xdp")
+ENTRIES = {"bpf.socket_filter", "bpf.tc", "bpf.xdp"}
 EXCEPTIONS: tuple[str, ...] = (
     "AssertionError",
     "Exception",
@@ -139,6 +140,7 @@ SHAPES = (
     "Global",
     "enum member",
     "context array element",
+    "default verdict",
 )
 CONSTRUCTS: tuple[str, ...] = (
     *(f"tree {name}" for name in NODE_KINDS if name not in BEYOND),
@@ -265,6 +267,10 @@ def _of_map(
 def _of_function(function: ast.FunctionDef, found: set[str]) -> None:
     decorators = [ast.unparse(d.func if isinstance(d, ast.Call) else d) for d in function.decorator_list]
     found.update(f"decorator {name.removeprefix('bpf.')}" for name in decorators)
+    if set(decorators) & ENTRIES and not any(
+        isinstance(d, ast.Call) and d.keywords for d in function.decorator_list
+    ):
+        found.add("default verdict")
     if not decorators and function.name not in ("accumulate", "stop_early"):
         found.add("function without decorator")
     if function.args.defaults:

@@ -128,7 +128,8 @@ def _program(g: Generator, name: str, size: int) -> None:
     """A program that computes, and leaves what it computed."""
     context = "bpf.Xdp" if g.kind == "xdp" else "bpf.SkBuff"
     g.lines += ["", ""]
-    g.emit(0, f"@bpf.{g.kind}(on_error={g.rng.randrange(2, 200)})")
+    said = f"(on_error={g.rng.randrange(2, 200)})"
+    g.emit(0, f"@bpf.{g.kind}{g.pick(said, said, said, said, '()', '')}")
     g.emit(0, f"def {name}(ctx: {context}) -> int:")
     g.effort = EFFORT
     scope = Scope()

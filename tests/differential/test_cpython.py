@@ -9,6 +9,7 @@ import pytest
 from pyebpf.diagnostics import Span
 from pyebpf.lang import layout_of
 from pyebpf.layout import StructType
+from pyebpf.uapi.constants import TcAction, XdpAction
 from tests.differential.cpython.contexts import Xdp
 from tests.differential.cpython.run import PythonModule
 from tests.differential.cpython.storage import Struct
@@ -86,6 +87,14 @@ def program(ctx):
 )
 def test_programs_behave_as_the_language_says(body: str, verdict: int) -> None:
     assert _run(body) == verdict
+
+
+@pytest.mark.parametrize("call", ["", "()"])
+@pytest.mark.parametrize(("kind", "verdict"), [("xdp", XdpAction.ABORTED), ("tc", TcAction.SHOT)])
+def test_the_verdict_of_an_error_is_the_kinds_own(kind: str, call: str, verdict: int) -> None:
+    source = f"import pyebpf as bpf\n@bpf.{kind}{call}\ndef program(ctx): raise ValueError"
+    module = PythonModule(compile(source, "<default>", "exec"), "default")
+    assert module.run(Xdp(bytes(20))) == verdict
 
 
 def test_an_error_in_a_stand_in_is_no_verdict() -> None:

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from pyebpf.uapi import constants
+from pyebpf.uapi import constants, programs
 from tests.differential.cpython import contexts, maps, storage
 from tests.differential.cpython.storage import Integer, Struct, View
 
@@ -87,9 +87,9 @@ class Vocabulary(types.ModuleType):
             inline=_unchanged,
             noinline=_unchanged,
             global_function=_unchanged,
-            xdp=self._program,
-            tc=self._program,
-            socket_filter=self._program,
+            xdp=self._decorator(programs.XDP),
+            tc=self._decorator(programs.TC),
+            socket_filter=self._decorator(programs.SOCKET_FILTER),
             Xdp=contexts.Xdp,
             SkBuff=contexts.SkBuff,
             Struct=Struct,
@@ -107,12 +107,17 @@ class Vocabulary(types.ModuleType):
             Const=maps.Variable,
         )
 
-    def _program(self, *, on_error: int = 0) -> Callable[[Callable[[Any], int]], Callable[[Any], int]]:
-        def keep(function: Callable[[Any], int]) -> Callable[[Any], int]:
-            self.programs[function.__name__] = (function, on_error)
-            return function
+    def _decorator(self, kind: programs.ProgramKind) -> Callable[..., Any]:
+        """``@bpf.xdp`` and its like, plain or called; without ``on_error`` the verdict is the kind's own."""
 
-        return keep
+        def decorate(given: Callable[[Any], int] | None = None, *, on_error: int = kind.error_verdict) -> Any:
+            def keep(function: Callable[[Any], int]) -> Callable[[Any], int]:
+                self.programs[function.__name__] = (function, on_error)
+                return function
+
+            return keep if given is None else keep(given)
+
+        return decorate
 
     def _struct(self, cls: type | None = None, *, packed: bool = False) -> Any:
         if cls is None:
