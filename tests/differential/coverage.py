@@ -14,7 +14,7 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.types import Int, Ref
 from pyebpf.layout import ArrayType, BytesType, IntType, Order
 from pyebpf.uapi.constants import MapType
-from tests.differential.cpython.vocabulary import INTEGERS
+from tests.differential.cpython.vocabulary import INTEGERS, ORDERED
 
 NODE_KINDS = tuple(k.__name__ for k in (*typing.get_args(tree.Expr), *typing.get_args(tree.Stmt)))
 BEYOND = {
@@ -122,7 +122,7 @@ SHAPES = (
     "nested function",
     "function made by a function",
     "tuple unpacking",
-    "store to be16 or be32",
+    "store to be16, be32 or be64",
     "atomic update",
     "plain update in memory",
     "array of structs",
@@ -159,7 +159,7 @@ CONSTRUCTS: tuple[str, ...] = (
     *(f"pattern {name}" for name in PATTERNS),
     *(f"method {name}" for name in METHODS),
     *(f"call {name}" for name in (*FUNCTIONS, *INTEGERS)),
-    *(f"place {name}" for name in (*INTEGERS, "be16", "be32", "le32", "bytes")),
+    *(f"place {name}" for name in (*INTEGERS, *ORDERED, "bytes")),
     *(f"map {name}" for name in MAPS.values()),
     *(f"decorator {name}" for name in STYLES),
     *(f"except {name}" for name in EXCEPTIONS),
@@ -209,7 +209,7 @@ def _of_tree(node: tree.Node) -> Iterator[str]:
             yield from _place(ref.type.layout)
             layout = ref.type.layout
             if isinstance(node, tree.StoreTo) and isinstance(layout, IntType) and layout.order is Order.BIG:
-                yield "store to be16 or be32"
+                yield "store to be16, be32 or be64"
         case tree.UpdateTo(atomic=atomic):
             yield "atomic update" if atomic else "plain update in memory"
         case tree.FieldOf(base=base, field=field):

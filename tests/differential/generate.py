@@ -30,7 +30,7 @@ from __future__ import annotations
 import enum
 
 import pyebpf as bpf
-from pyebpf import be16, be32, i8, i16, i32, i64, le32, u8, u16, u32, u64
+from pyebpf import be16, be32, be64, i8, i16, i32, i64, le16, le32, le64, u8, u16, u32, u64
 
 bpf.license("GPL")
 
@@ -66,6 +66,7 @@ class Packed:
     t: u32
     w: be16
     x: i64
+    y: le64
 
 
 @bpf.struct
@@ -81,8 +82,10 @@ class Record:
     c: u32
     d: u64
     e: be16
+    k: le16
     f: be32
     g: i64
+    l: be64
     h: list[int] = bpf.array(u16, 4)
     m: le32
     name: bytes = bpf.chars(8)

@@ -55,7 +55,7 @@ def test_conversions_keep_the_low_bits(kind: str, value: int, kept: int) -> None
 def _run(body: str) -> int:
     source = f"""
 import pyebpf as bpf
-from pyebpf import u8, u16, u32, u64, be16
+from pyebpf import u8, u16, u32, u64, be16, be64, le16, le64
 small = bpf.HashMap[u32, u16](max_entries=1)
 queue = bpf.Queue[u32](max_entries=1)
 @bpf.xdp(on_error=77)
@@ -79,6 +79,9 @@ def program(ctx):
         ("return queue.pop()", 77),
         ("queue.push(5); queue.push(6, bpf.BPF_EXIST); return queue.pop()", 6),
         ("return ctx.read(be16, 1)", 0x0102),
+        ("return ctx.read(le16, 1)", 0x0201),
+        ("return ctx.read(be64, 1) & 0xFFFF", 0x0708),
+        ("return ctx.read(le64, 1) & 0xFFFF", 0x0201),
         ("return ctx.read(u32, 17)", 77),
         ("text = bpf.chars(4); return len(text) + text[3]", 0),
         ("array = bpf.array(u8, 3); array[-1] = 257; return array[2]", 1),

@@ -297,6 +297,67 @@ FOUND = {
             bpf.loop((15 & a) % 9, body)
             return u8(a + b)
     """,
+    "a loop that computes from known numbers in branches is not followed number by number": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            v: u32 = 1
+            for i in range(12):
+                a = table[i]
+                if a > 3:
+                    v = v * 3 + 1
+                if a > 5:
+                    v = v * 5 + 1
+                if v == 7:
+                    v -= 1
+            return u8(v)
+    """,
+    "a loop over constants that computes from a known negative number": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            v: i16 = -1
+            for i in (1, 2, 3, 5, 8, 9, 10, 11, 12, 13, 14, 15):
+                a = table[i]
+                v = v * 3 - 1 if a > 3 else v * 5 + 2
+                if a > 5:
+                    v = 7 ^ v
+                if v == -3:
+                    v -= 1
+            return u8(v) if v < -100 else 3
+    """,
+    "a while loop that computes two numbers from each other in branches": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            v: u64 = 1
+            w: u8 = 3
+            n = 0
+            while n < 14:
+                n += 1
+                if table[n] > 3:
+                    v = v * 3 + w
+                if table[n & 7] > 5:
+                    w = w * 5 + 1
+                    if w == 81:
+                        continue
+                v ^= 1
+                if w > 3 and v == 10:
+                    v = 4
+            return u8(v) + w
+    """,
+    "a nested loop that chooses known numbers": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            v: i32 = -5
+            for i in range(4):
+                for j in range(5):
+                    a = table[i + j]
+                    if a > 3:
+                        v = v * 3 + 1
+                    elif a > 1:
+                        v = v * 7 - 2
+                    if v == 64 or v == 3:
+                        v = -6
+            return u8(v) if v != 11 else 2
+    """,
 }
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 LOCAL_TYPES = ("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64")
-NATIVE = {"be16": "u16", "be32": "u32", "le32": "u32"}
+NATIVE = {f"{order}{bits}": f"u{bits}" for order in ("be", "le") for bits in (16, 32, 64)}
+"""The integers with an order of bytes of their own, and what their values are."""
+
 CORNERS = {
     "n": (0, 1, 2, 3, 5, 7, 8, 15, 16, 31, 63, 64, 100, 127, 128, 255, 256, 1000, 32767, 65535, 65536),
     "wide": (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x123456789),
@@ -31,7 +33,7 @@ every branch, and gives up after a million instructions whoever compiled them; w
 
 def kind_of(of: str) -> str:
     """The kind of the values that a place of type ``of`` holds."""
-    return "u" if of == "u64" else "i" if of[0] == "i" else "n"
+    return "u" if NATIVE.get(of, of) == "u64" else "i" if of[0] == "i" else "n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.differential.generator.core import Callable_, Generator, Scope, kind_of, statement
+from tests.differential.generator.core import NATIVE, Callable_, Generator, Scope, statement
 from tests.differential.generator.objects import SIZES
 
 LABEL = 12
@@ -130,7 +130,7 @@ def search(g: Generator, indent: int, scope: Scope) -> bool:
     length = g.rng.randint(3, 5)
     if scope.budget < length or not g.take(8 * length):
         return False
-    of = g.pick("u8", "i8", "u16", "i16", "u32", "i64")
+    of = g.pick("u8", "i8", "u16", "i16", "u32", "i64", "le16", "be64", "le64")
     array, item, found = g.fresh("arr"), g.fresh("x"), g.fresh("v")
     g.emit(indent, f"{array} = bpf.array({of}, {length})")
     for _ in range(2):
@@ -138,7 +138,7 @@ def search(g: Generator, indent: int, scope: Scope) -> bool:
     g.emit(indent, f"{found}: i64 = 0")
     g.emit(indent, f"for {item} in {array}{g.pick('', '', '[1:]', '[:2]')}:")
     inner = scope.repeated(length)
-    inner.ints[item] = of if kind_of(of) != "u" else "u64"
+    inner.ints[item] = NATIVE.get(of, of)
     inner.fixed.add(item)
     if g.chance(60):
         g.emit(indent + 1, f"if {item} == {g.constant('n')}:")
@@ -183,7 +183,7 @@ def bytes_of_packet(g: Generator, indent: int, scope: Scope) -> bool:
     g.emit(indent, f"{name} = ctx.load_bytes({at}, 6)")
     scope.chars[name] = 6
     if g.kind == "tc":
-        of = g.pick("u8", "u16", "be16", "be32", "u64", "i32")
+        of = g.pick("u8", "u16", "u64", "i32", *NATIVE)
         g.emit(indent, f"ctx.store({g.pick('0', '4', '6')}, {g.stored(of, scope, 1)}, {of})")
     return True
 

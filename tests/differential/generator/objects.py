@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from tests.differential.generator.core import Expression, Generator, Scope, expression, kind_of, statement
+from tests.differential.generator.core import (
+    NATIVE,
+    Expression,
+    Generator,
+    Scope,
+    expression,
+    kind_of,
+    statement,
+)
 
 STRUCTS: dict[str, dict[str, str]] = {
     "Inner": {"p": "u16", "q": "i32"},
-    "Packed": {"s": "u8", "t": "u32", "w": "be16", "x": "i64"},
+    "Packed": {"s": "u8", "t": "u32", "w": "be16", "x": "i64", "y": "le64"},
     "Record": {
         "a": "u8",
         "b": "i16",
         "c": "u32",
         "d": "u64",
         "e": "be16",
+        "k": "le16",
         "f": "be32",
         "g": "i64",
+        "l": "be64",
         "m": "le32",
     },
 }
-SIZES = {"Inner": 8, "Packed": 15, "Record": 96}
+SIZES = {"Inner": 8, "Packed": 23, "Record": 104}
 """The scalar fields of the structs of every generated module; ``Record`` has aggregates too (``generate.HEADER``)."""
 
 
@@ -174,7 +184,8 @@ def array_variable(g: Generator, indent: int, scope: Scope) -> bool:
         g.emit(indent, f"{name} = {other}[1:{length - 1}]" if length > 3 else f"{name} = {other}[1:]")
         scope.arrays[name] = (of, length - 2 if length > 3 else length - 1)
         return True
-    of, length = g.pick("u8", "u16", "u32", "u64", "i8", "i32", "i64", "be16"), g.rng.choice((2, 3, 4, 5, 8))
+    of = g.pick("u8", "u16", "u32", "u64", "i8", "i32", "i64", *NATIVE)
+    length = g.rng.choice((2, 3, 4, 5, 8))
     if not g.take(8 * length):
         return False
     g.note("array")

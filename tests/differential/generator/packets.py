@@ -13,7 +13,11 @@ from tests.differential.generator.core import (
 from tests.differential.generator.objects import STRUCTS
 
 OFFSETS = ("0", "1", "2", "4", "6", "12", "13", "14", "20", "23", "30", "34", "40", "62")
-BY_KIND = {"n": ("u8", "u16", "u32", "be16", "be32", "le32"), "i": ("i8", "i16", "i32", "i64"), "u": ("u64",)}
+BY_KIND = {
+    "n": ("u8", "u16", "u32", "be16", "be32", "le16", "le32"),
+    "i": ("i8", "i16", "i32", "i64"),
+    "u": ("u64", "be64", "le64"),
+}
 
 
 def _offset(g: Generator, scope: Scope) -> str:
@@ -80,7 +84,7 @@ def packet_variable(g: Generator, indent: int, scope: Scope) -> bool:
     """An integer out of the packet."""
     if not (scope.packet and scope.raises):
         return False
-    of = g.pick("u8", "u16", "u32", "be16", "be32", "i16", "i32", "u64")
+    of = g.pick("u8", "u16", "u32", "i16", "i32", "u64", *NATIVE)
     name, method = g.fresh("v"), _method(g)
     g.note(f"packet {method}")
     declared = NATIVE.get(of, of)
@@ -133,7 +137,7 @@ def packet_store(g: Generator, indent: int, scope: Scope) -> bool:
     if not (scope.packet and scope.raises) or g.kind != "tc":
         return False
     g.note("packet store")
-    of = g.pick("u8", "u16", "be16", "be32", "u64", "i32")
+    of = g.pick("u8", "u16", "u64", "i32", *NATIVE)
     texts = [f"ctx.store({_offset(g, scope)}, {g.stored(of, scope, 2)}, {of})"] * 2
     texts += [f"ctx.store({_offset(g, scope)}, {name})" for name in scope.structs]
     g.emit(indent, g.rng.choice(texts))

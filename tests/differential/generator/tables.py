@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.differential.generator.core import Generator, Scope, expression, statement
+from tests.differential.generator.core import Generator, Scope, expression, kind_of, statement
 from tests.differential.generator.objects import STRUCTS, construction
 
 
@@ -165,7 +165,7 @@ def optional_struct(g: Generator, indent: int, scope: Scope) -> bool:
         case 3:
             g.note("narrowing in `and`")
             g.emit(indent, f"{name} = {lookup}")
-            field = g.pick(*(f for f, of in STRUCTS["Record"].items() if of != "u64"))
+            field = g.pick(*(f for f, of in STRUCTS["Record"].items() if kind_of(of) != "u"))
             g.emit(indent, f"if {name} is not None and {name}.{field} != {g.constant('n')}:")
         case 4 if scope.in_loop:
             g.note("narrowing by a jump")
