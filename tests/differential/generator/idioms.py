@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.differential.generator.core import NATIVE, Callable_, Generator, Scope, statement
+from tests.differential.generator.core import NATIVE, Callable_, Generator, Scope, kind_of, statement
 from tests.differential.generator.objects import SIZES
 
 LABEL = 12
@@ -185,6 +185,30 @@ def bytes_of_packet(g: Generator, indent: int, scope: Scope) -> bool:
     if g.kind == "tc":
         of = g.pick("u8", "u16", "u64", "i32", *NATIVE)
         g.emit(indent, f"ctx.store({g.pick('0', '4', '6')}, {g.stored(of, scope, 1)}, {of})")
+    return True
+
+
+@statement(weight=2)
+def printed(g: Generator, indent: int, scope: Scope) -> bool:
+    """``print``: once or twice in a program and not in loops, because its lines go to the buffer of the whole system."""
+    if scope.in_loop or scope.times > 1 or g.features["print"] >= 2:
+        return False
+    pieces = [f"{name}={{{name}{g.pick('', ':d', ':5', ':08d')}}}" for name in scope.ints]
+    pieces += [
+        f"{{{name}:{g.pick('x', '#x', '4X')}}}" for name, of in scope.ints.items() if kind_of(of) != "i"
+    ]
+    pieces += [
+        f"{{{name}[{g.rng.randrange(-length, length)}]}}" for name, (_, length) in scope.arrays.items()
+    ]
+    pieces += [f"{{{name}.q:+d}}" for name, struct in scope.structs.items() if struct == "Inner"]
+    pieces += [f"{{{name} & 7}} % of" for name in scope.ints]
+    chosen = g.rng.sample(pieces, min(len(pieces), g.rng.choice((0, 1, 2, 3, 3, 5))))
+    if g.chance(25) and scope.chars and g.take(16):
+        chosen.append(f"{{{g.rng.choice(list(scope.chars))}}}")
+    if len(chosen) > 3 and not g.take(8 * len(chosen)):
+        return False
+    g.note("print")
+    g.emit(indent, f'print(f"{", ".join(chosen)}.")' if chosen else 'print("here")')
     return True
 
 
