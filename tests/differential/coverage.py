@@ -141,6 +141,9 @@ SHAPES = (
     "enum member",
     "context array element",
     "default verdict",
+    "slice x[a:b]",
+    "slice x[:b]",
+    "slice x[a:]",
 )
 CONSTRUCTS: tuple[str, ...] = (
     *(f"tree {name}" for name in NODE_KINDS if name not in BEYOND),
@@ -307,6 +310,8 @@ def _of_source(node: ast.AST) -> Iterator[str]:
             yield from _of_call(node)
         case ast.Subscript(slice=ast.UnaryOp(op=ast.USub())):
             yield "negative index"
+        case ast.Slice(lower=lower, upper=upper):
+            yield f"slice x[{'a' if lower else ''}:{'b' if upper else ''}]"
         case ast.FunctionDef():
             yield "nested function"
         case ast.Attribute(value=ast.Name(id="Color")):

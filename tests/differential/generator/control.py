@@ -129,6 +129,7 @@ def for_array(g: Generator, indent: int, scope: Scope) -> bool:
         if struct == "Record":
             found += [(f"{name}.h", 4, "u16"), (f"{name}.name", 8, "u8"), (f"{name}.cells", 3, "Inner")]
             found += [(f"{name}.h[1:3]", 2, "u16"), (f"{name}.name[2:6]", 4, "u8")]
+            found += [(f"{name}.h[:2]", 2, "u16"), (f"{name}.name[5:]", 3, "u8")]
     fitting = [item for item in found if item[1] <= scope.budget]
     if not fitting:
         return False

@@ -36,7 +36,8 @@ def prefix_of_text(g: Generator, indent: int, scope: Scope) -> bool:
     g.emit(indent + 1, f"total.value += {name}.text[{g.rng.randrange(-8, 8)}]")
     g.block(indent + 1, scope.inner(), 1)
     if g.chance(50):
-        g.emit(indent, f"elif {name}.text[1:3] {g.pick('==', '!=')} b'bc' or {name}.text == b'pyebpf':")
+        part = g.pick("[1:3]", "[:2]", "[6:]")
+        g.emit(indent, f"elif {name}.text{part} {g.pick('==', '!=')} b'bc' or {name}.text == b'pyebpf':")
         g.emit(indent + 1, g.pick("pass", "narrow.value = 1", f"{name}.text = b'other'"))
     _result(g, indent, scope, "u32", f"len({name}.text)")
     return True
@@ -136,7 +137,7 @@ def search(g: Generator, indent: int, scope: Scope) -> bool:
     for _ in range(2):
         g.emit(indent, f"{array}[{g.index(scope, length, 1)}] = {g.stored(of, scope, 1)}")
     g.emit(indent, f"{found}: i64 = 0")
-    g.emit(indent, f"for {item} in {array}{g.pick('', '', '[1:]', '[:2]')}:")
+    g.emit(indent, f"for {item} in {array}{g.pick('', '[1:]', '[:2]')}:")
     inner = scope.repeated(length)
     inner.ints[item] = NATIVE.get(of, of)
     inner.fixed.add(item)

@@ -93,8 +93,9 @@ def byte(g: Generator, scope: Scope, depth: int) -> str | None:
         return None
     g.note("byte of bytes")
     text, size = g.rng.choice(texts)
+    part = g.pick("1:4", ":3", f"{size - 3}:")
     return g.pick(
-        f"{text}[{g.index(scope, size, depth)}]", f"len({text})", f"{text}[1:4][{g.rng.randrange(3)}]"
+        f"{text}[{g.index(scope, size, depth)}]", f"len({text})", f"{text}[{part}][{g.rng.randrange(3)}]"
     )
 
 
@@ -113,6 +114,8 @@ def bytes_comparison(g: Generator, scope: Scope, depth: int) -> str | None:
         f'{text} {op} b"pyebpf"',
         f'{text}.startswith(b"{g.pick("a", "ab", "py")}")',
         f'{text}[0:2] {op} b"ab"',
+        f'{text}[:2] {op} b"ab"',
+        f"{text}[{size - 2}:] {op} {other}[:2]",
         f"{text}[1:3] {op} {other}[0:2]",
     ]
     if size == other_size:
@@ -177,12 +180,13 @@ def struct_variable(g: Generator, indent: int, scope: Scope) -> bool:
 def array_variable(g: Generator, indent: int, scope: Scope) -> bool:
     """A zeroed array, or a part of one."""
     name = g.fresh("arr")
-    wide = [(n, t, k) for n, (t, k) in scope.arrays.items() if k >= 3]
-    if wide and g.chance(30):
+    wide = [(n, t, k) for n, (t, k) in scope.arrays.items() if k >= 4]
+    if wide and g.chance(50):
         other, of, length = g.rng.choice(wide)
         g.note("array slice")
-        g.emit(indent, f"{name} = {other}[1:{length - 1}]" if length > 3 else f"{name} = {other}[1:]")
-        scope.arrays[name] = (of, length - 2 if length > 3 else length - 1)
+        first, end = g.rng.choice(((1, length - 1), (0, length - 1), (1, length), (length - 2, length)))
+        g.emit(indent, f"{name} = {other}[{first or ''}:{end if end < length else ''}]")
+        scope.arrays[name] = (of, end - first)
         return True
     of = g.pick("u8", "u16", "u32", "u64", "i8", "i32", "i64", *NATIVE)
     length = g.rng.choice((2, 3, 4, 5, 8))
