@@ -22,6 +22,9 @@ class UnsupportedParser(PyebpfError):
     """The installed astroid is not one of those whose inside is known."""
 
 
+_WITH_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
 def rebuild(definition: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> nodes.FunctionDef:
     """The astroid node of one function. ``text``: that of its whole file, for the places of names.
 
@@ -39,5 +42,9 @@ def rebuild(definition: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> no
 
     module = ast.Module(body=[definition], type_ignores=[])
     rebuilder = TreeRebuilder(AstroidManager(), text)
+    # astroid takes the docstrings out of Python's tree, which is used again.
+    bodies = [(one, one.body) for one in ast.walk(definition) if isinstance(one, _WITH_DOCSTRING)]
     found: nodes.FunctionDef = rebuilder.visit_module(module, "program", "program", False).body[0]
+    for one, body in bodies:
+        one.body = body
     return found

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pyebpf.codes import Code
 from pyebpf.diagnostics import CompileError, Diagnostic, Span
 from pyebpf.frontend.astroid_tree import rebuild
+from pyebpf.frontend.edited import Definition, comparable, says_the_same
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -73,20 +74,26 @@ class Parsed:
 
     source: Source
     node: nodes.FunctionDef
+    definition: Definition = field(repr=False)  # the same as Python's own tree has it
 
 
 def parse_function(function: types.FunctionType) -> Parsed:
     """The syntax tree of ``function``.
 
     Raises:
-        CompileError: E0102 where Python keeps no source or the file has changed since it was imported;
-            E0103 for lambdas, generators and ``async`` functions.
+        CompileError: E0102 where Python keeps no source or the file has changed since it was imported (as far as
+            ``pyebpf.frontend.edited`` can tell); E0103 for lambdas, generators and ``async`` functions.
     """
     code = function.__code__
     file = code.co_filename
     linecache.checkcache(file)
     # Equal code objects may come from different files, and from texts that differ in annotations: the text is the key.
-    return _parse_code(tuple(linecache.getlines(file)), file, _Header.of(code), function.__qualname__)
+    lines = tuple(linecache.getlines(file))
+    header = _Header.of(code)
+    parsed = _parse_code(lines, file, header, function.__qualname__)
+    if comparable(function) and not says_the_same(function, parsed.definition, _parse_lines(lines), lines):
+        raise CompileError([_edited(parsed.source.name_span(parsed.node), function.__qualname__)])
+    return parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,7 @@ def _parse_code(lines: tuple[str, ...], file: str, header: _Header, name: str) -
                 )
             ]
         )
-    return Parsed(source, rebuild(definition, "".join(lines)))
+    return Parsed(source, rebuild(definition, "".join(lines)), definition)
 
 
 _NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -143,7 +150,7 @@ def _tree(lines: tuple[str, ...], place: Span, name: str, file: str) -> ast.Modu
         raise CompileError([_changed(place, name)]) from None
 
 
-def _find(tree: ast.Module, header: _Header) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+def _find(tree: ast.Module, header: _Header) -> Definition | None:
     """The definition with this header: the name and first line (that of the first decorator) must be the same."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == header.name:
@@ -171,6 +178,16 @@ def _changed(place: Span, name: str) -> Diagnostic:
         f"the source of `{name}` is not where Python says it is",
         place,
         notes=("the file has probably changed since it was imported",),
+        help=("import it again",),
+    )
+
+
+def _edited(place: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        Code.E0102,
+        f"`{name}` has changed in its file since it was imported",
+        place,
+        notes=("Python still has the function as it was, with the objects and values of that time",),
         help=("import it again",),
     )
 

@@ -35,8 +35,8 @@ class Code(enum.Enum):
     E0102 = Explanation(
         title="the source of a function cannot be found",
         why="pyebpf compiles the text of a function, which it asks Python for. Python keeps the text "
-        "of files, IPython sessions and notebook cells, but not of strings given to `exec`, and "
-        "it cannot know that a file has been edited since it was imported.",
+        "of files, IPython sessions and notebook cells, but not of strings given to `exec`. A file "
+        "that has been edited since it was imported no longer has the text of the function.",
         wrong='exec("def prog(skb): return 0")',
         right="# in a file, imported again after editing\ndef prog(skb): return 0",
     )

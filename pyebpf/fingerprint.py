@@ -30,6 +30,7 @@ from pyebpf.declare import (
     declaration_of,
 )
 from pyebpf.decorators import ProgramDecorator
+from pyebpf.frontend.running import annotation_strings, trace
 from pyebpf.lang import FieldSpec
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass, field, fields
@@ -251,6 +252,8 @@ class _Walk:
         if _of_others(function.__module__) or self._again("function", function):
             return
         self.out.append(f"{code.co_filename}:{code.co_firstlineno} {code.co_name} {code.co_flags}")
+        # An edited file that was not imported again has another text than what runs, which compiling would refuse.
+        self.out.append(f"{trace(code)} {annotation_strings(function)!r}")
         lines = self._file(code.co_filename).splitlines()
         first, last = code.co_firstlineno, _last_line(code, lines)
         self.found.functions.append((code.co_filename, first, last))

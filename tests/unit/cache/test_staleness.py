@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +14,14 @@ import pytest
 
 from pyebpf import cache
 from pyebpf.declare import GlobalDecl, ProgramDecl
+from pyebpf.diagnostics import CompileError
 from pyebpf.driver import compile_programs
 from pyebpf.fingerprint import Uncacheable, fingerprint
 from pyebpf.ready import Ready
 from pyebpf.target import Isa, Target
 from tests.unit.cache.conftest import Import
 
+ROOT = Path(__file__).resolve().parents[3]
 TARGET = Target(kernel=(6, 1))
 
 PROGRAM = """from __future__ import annotations
@@ -141,8 +146,6 @@ def test_a_change_of_the_module(old: str, new: str, user_module: Import, tmp_pat
     [("DEPTH = 2", "DEPTH = 3"), ("OTHER = 6", "OTHER = 7"), ("STEP = 1", "STEP = 2"), ("x ^ 5", "x ^ 6")],
 )
 def test_a_change_of_another_module(old: str, new: str, user_module: Import, tmp_path: Path) -> None:
-    import sys
-
     (tmp_path / "helper.py").write_text(HELPER)
     _, code = ready(user_module(PROGRAM))
     del sys.modules["helper"]
@@ -263,3 +266,76 @@ def test_a_variable_that_the_walk_did_not_see_is_not_stored(user_module: Import,
     key.declarations[:] = [one for one in key.declarations if not isinstance(one, GlobalDecl)]
     cache.store(key, compile_programs([program_of(module)], TARGET))
     assert cache.find(key) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return 5", "return 66"),
+        ("skb: bpf.SkBuff) -> int", "skb: bpf.SkBuff) -> bpf.u32"),
+        ("x + 1", "x + 2"),
+    ],
+)
+def test_a_file_that_was_edited_but_not_imported_again(
+    old: str, new: str, user_module: Import, tmp_path: Path
+) -> None:
+    """Neither what is stored for the new text is taken for the old function, nor the other way round."""
+    text = """from __future__ import annotations
+import pyebpf as bpf
+
+def helped(x: bpf.u32) -> bpf.u32:
+    return bpf.u32(x + 1)
+
+@bpf.socket_filter
+def program(skb: bpf.SkBuff) -> int:
+    if helped(bpf.u32(len(skb))) == 7:
+        return 1
+    return 5
+"""
+    edited = text.replace(old, new)
+    assert edited != text
+    ready(user_module(edited))
+    ready(user_module(edited))  # named now
+    assert ready(user_module(edited))[0] is not None
+    module = user_module(text)
+    ready(module)
+    assert ready(module)[0] is not None
+    (tmp_path / "program.py").write_text(edited)
+    for _ in range(2):
+        key = cache.key_of(program_of(module), TARGET)
+        assert key is not None and cache.find(key) is None
+        with pytest.raises(CompileError, match="has changed in its file since it was imported"):
+            compile_programs([program_of(module)], TARGET)
+    (tmp_path / "program.py").write_text(text)
+    assert ready(module)[0] is not None
+
+
+def test_the_key_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Also that of constants whose order is another in each process, and of bytecode from ``__pycache__``."""
+    (tmp_path / "program.py").write_text(
+        """import pyebpf as bpf
+@bpf.socket_filter
+def program(skb):
+    if "a" in {"a", "b", "c", "d", b"e", 1, 2.5, None, ("f", "g")}:
+        return 1
+    return 0
+"""
+    )
+    script = "import program, zlib; from pyebpf.fingerprint import *; from pyebpf.target import Target\n"
+    script += "print(zlib.crc32(fingerprint(program.program.__bpf__, Target()).text.encode()))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(seed),
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)]),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1
