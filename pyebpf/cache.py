@@ -39,11 +39,12 @@ _SUFFIX = ".object"
 
 @dataclass(slots=True)
 class Usage:
-    """How much the cache holds. ``folder`` is None where there is no cache."""
+    """How much the cache holds. ``folder`` is None where there is no cache; ``refused``: why it is not used."""
 
     folder: str | None
     entries: int
     bytes: int
+    refused: str | None = None
 
 
 def folder() -> str | None:
@@ -166,7 +167,7 @@ def usage() -> Usage:
     """What the cache holds now."""
     home = folder()
     sizes = [size for _, size, _ in _entries(home)] if home is not None and _private(home) else []
-    return Usage(home, len(sizes), sum(sizes))
+    return Usage(home, len(sizes), sum(sizes), None if home is None else _refusal(home))
 
 
 def clear() -> int:
@@ -191,6 +192,28 @@ def _private(home: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(state.st_mode) and _own(state) and not stat.S_IMODE(state.st_mode) & 0o077
+
+
+def _refusal(home: str) -> str | None:
+    """Why a folder that is there is not used, and what mends it; None for a good one and for none."""
+    import shlex
+
+    try:
+        state = os.stat(home)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{home} cannot be looked at: {error.strerror}; name another folder with PYEBPF_CACHE_DIR"
+    if not stat.S_ISDIR(state.st_mode):
+        return f"{home} is not a folder; remove it, or name another folder with PYEBPF_CACHE_DIR"
+    if not _own(state):
+        return f"{home} belongs to user {state.st_uid}; name a folder of your own with PYEBPF_CACHE_DIR"
+    if not _private(home):
+        mode = stat.S_IMODE(state.st_mode)
+        return (
+            f"{home} is open to other users (mode {mode:04o}); close it with `chmod 700 {shlex.quote(home)}`"
+        )
+    return None
 
 
 def _own(state: os.stat_result) -> bool:

@@ -159,10 +159,13 @@ def _log(args: argparse.Namespace) -> int:
 def _cache(args: argparse.Namespace) -> int:
     from pyebpf import cache
 
+    found = cache.usage()
+    if found.refused is not None:
+        print(f"pyebpf: the cache is not used: {found.refused}", file=sys.stderr)
+        return 1
     if args.action == "clear":
         print(f"removed {cache.clear()} entries")
         return 0
-    found = cache.usage()
     if found.folder is None:
         print("the cache is switched off")
     else:
