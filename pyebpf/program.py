@@ -113,7 +113,8 @@ class Program:
 
         ``data`` is a whole frame, at least 14 bytes; the kernel strips the Ethernet header before a socket filter
         sees it. ``machine=True`` where the process uses the kernel is a machine for this one run: its maps are empty
-        and forgotten. Raises ``NotSupported`` for kinds without a test run, unless the machine was asked for.
+        and forgotten. Raises ``NotSupported`` for kinds without a test run, unless the machine was asked for,
+        ``TypeError`` for data that is no bytes and ``ValueError`` for data that the kind does not take.
         """
         from pyebpf.session import run_program
 
@@ -134,7 +135,9 @@ class SocketFilter(Program):
     """A program that decides how many bytes of each packet a socket receives."""
 
     def attach(self, sock: socket.socket) -> Link:
-        """Filter what ``sock`` receives until the link is closed."""
+        """Filter what ``sock`` receives until the link is closed. Raises ``TypeError`` for what is no socket."""
+        if not callable(getattr(sock, "fileno", None)):
+            raise TypeError(f"{self.name}.attach: a socket is wanted, not {type(sock).__name__}")
         from pyebpf.runtime.attach.socket import attach_socket
         from pyebpf.session import keep_link
 

@@ -15,7 +15,7 @@ from pyebpf.runtime.info import ProgramFacts, program_facts, xlated_code
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.pin import pin
 from pyebpf.runtime.privilege import program_need
-from pyebpf.runtime.run_result import ON_PACKETS, RunResult, check_input
+from pyebpf.runtime.run_result import ON_PACKETS, ON_SKB, RunResult, check_input, longest_frame
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
@@ -88,9 +88,10 @@ class LoadedProgram:
         in ``BPF_PROG_RUN``.
 
         Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type
-        does not take, ``BpfError`` otherwise.
+        does not take, ``TypeError`` for what is no bytes, ``BpfError`` otherwise.
         """
-        check_input(self.type, data, repeat)
+        data = check_input(self.type, data, repeat, ctx)
+        ctx = None if ctx is None else bytes(ctx)
         attr = ProgRun(prog_fd=self.fd, flags=flags, cpu=cpu)
         packet = ctypes.create_string_buffer(data, max(len(data), 1))
         out = ctypes.create_string_buffer(len(data) + _HEADROOM)
@@ -106,7 +107,7 @@ class LoadedProgram:
                 attr.ctx_out, attr.ctx_size_out = ctypes.addressof(context_out), len(ctx)
         result = call(BpfCmd.PROG_RUN, attr)
         if result < 0:
-            raise self._run_failure(-result)
+            raise self._run_failure(-result, len(data))
         after = context if self.type is ProgType.SYSCALL else context_out
         return RunResult(
             verdict=ctypes.c_int32(attr.retval).value,
@@ -115,10 +116,12 @@ class LoadedProgram:
             ctx=after.raw[: len(ctx)] if ctx is not None else b"",
         )
 
-    def _run_failure(self, code: int) -> Exception:
+    def _run_failure(self, code: int, length: int) -> Exception:
         found = error(code, Phase.PROG_RUN, repr(self.name), need=program_need(self.type))
         if isinstance(found, NotSupported):
             found.detail = f"the kernel has no test run for {self.type.name} programs; attach it instead"
+        elif code == errno.EINVAL and self.type in ON_SKB and length > longest_frame():
+            found.detail = f"a test run takes frames of 14 to {longest_frame()} bytes, not {length}"
         elif code == errno.EINVAL:
             found.detail = "the kernel does not accept this data or this context for the program's type"
         return found

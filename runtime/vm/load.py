@@ -78,10 +78,11 @@ class MachineProgram:
             raise ValueError(
                 "the built-in machine runs programs without flags, on the CPU of its environment"
             )
-        check_input(self.type, data, repeat)
+        data = check_input(self.type, data, repeat, ctx)
+        ctx = None if ctx is None else bytes(ctx)
         code = self.code
         with _LOCK:
-            context = make_context(code.machine.memory, self.type, self.attach_type, bytes(data), ctx)
+            context = make_context(code.machine.memory, self.type, self.attach_type, data, ctx)
             try:
                 start = time.perf_counter_ns()
                 for _ in range(max(repeat, 1)):
