@@ -87,6 +87,7 @@ FUNCTIONS += (
     "bpf.htonll",
     "bpf.ntohs",
     "bpf.ntohl",
+    "bpf.snprintf",
 )
 STYLES = ("function", "noinline", "inline", "global_function", "socket_filter", "tc", "xdp")
 ENTRIES = {"bpf.socket_filter", "bpf.tc", "bpf.xdp"}

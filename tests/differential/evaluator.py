@@ -7,6 +7,7 @@ range of their type after each operation; memory is bytearrays; exceptions of th
 from __future__ import annotations
 
 import operator
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -224,6 +225,10 @@ def initial(value: Any, layout: Layout) -> bytes:
             return bytes(out)
         case _:
             assert_never(layout)
+
+
+def _without_length(found: re.Match[bytes]) -> bytes:
+    return found[0].removesuffix(b"ll")
 
 
 def _layout(node: tree.Expr) -> Any:
@@ -686,7 +691,10 @@ class Evaluator:
     # ------------------------------------------------------------ contexts and packets
 
     def _helper(self, node: tree.HelperCall, act: _Activation) -> int:
-        """The helpers that move the ends of a frame; a test run gives it room for 256 zero bytes before and more after."""
+        """``snprintf``, and the helpers that move the ends of a frame; a test run gives it room for 256 zero bytes before
+        and more after."""
+        if node.helper.name == "snprintf":
+            return self._snprintf(node, act)
         if node.helper.name not in ("xdp_adjust_head", "xdp_adjust_tail"):
             raise OutOfScope(f"the helper {node.helper.name}")
         context, delta = (self._value(arg, act) for arg in node.args)
@@ -702,6 +710,18 @@ class Evaluator:
                 return self._errno(-EINVAL, node.checked, Exc.OS)
             packet[len(packet) + min(delta, 0) :] = bytes(max(delta, 0))
         return 0
+
+    def _snprintf(self, node: tree.HelperCall, act: _Activation) -> int:
+        """The text with a NUL, as far as there is room, and how many bytes the whole takes. ``ll`` is all that C has more
+        than Python's ``%``."""
+        target, size, form, data, _ = node.args
+        assert isinstance(form, tree.ConstData)
+        values = [self._value(item, act) for item in data.items] if isinstance(data, tree.NewArray) else []
+        text = re.sub(rb"%([-+ 0]*[0-9]*)ll|%%", _without_length, form.data.rstrip(b"\0")) % tuple(values)
+        place, room = self._value(target, act), self._value(size, act)
+        written = text[: room - 1] + b"\0"
+        place.memory[place.offset : place.offset + len(written)] = written
+        return len(text) + 1
 
     def _packet_operation(
         self,

@@ -86,6 +86,7 @@ def program(ctx):
         ("text = bpf.chars(4); return len(text) + text[3]", 0),
         ("array = bpf.array(u8, 3); array[-1] = 257; return array[2]", 1),
         ("return 1 // len(bpf.chars(2))", 77),
+        ("text = bpf.chars(4); return bpf.snprintf(text, f'{300}a{2}') * 10 + len(text)", 63),
     ],
 )
 def test_programs_behave_as_the_language_says(body: str, verdict: int) -> None:

@@ -47,6 +47,13 @@ def _checked(value: Any) -> Any:
     return value
 
 
+def _snprintf(buffer: storage.Text, text: str) -> int:
+    written = text.encode()[: buffer.size - 1] + b"\0"
+    for at, byte in enumerate(written):
+        buffer[at] = byte
+    return len(text) + 1
+
+
 def _sizeof(of: Any) -> int:
     size: int = of.size
     return size
@@ -73,6 +80,7 @@ class Vocabulary(types.ModuleType):
             chars=lambda length: _zero(storage.TextKind(length)),
             copy=storage.copy_of,
             sizeof=_sizeof,
+            snprintf=_snprintf,
             checked=_checked,
             loop=_loop,
             log2=_log2,

@@ -189,11 +189,8 @@ def bytes_of_packet(g: Generator, indent: int, scope: Scope) -> bool:
     return True
 
 
-@statement(weight=2)
-def printed(g: Generator, indent: int, scope: Scope) -> bool:
-    """``print``: once or twice in a program and not in loops, because its lines go to the buffer of the whole system."""
-    if scope.in_loop or scope.times > 1 or g.features["print"] >= 2:
-        return False
+def _pieces(g: Generator, scope: Scope, count: int) -> list[str]:
+    """Parts of an f-string, each with a number."""
     pieces = [f"{name}={{{name}{g.pick('', ':d', ':5', ':08d')}}}" for name in scope.ints]
     pieces += [
         f"{{{name}:{g.pick('x', '#x', '4X')}}}" for name, of in scope.ints.items() if kind_of(of) != "i"
@@ -203,7 +200,31 @@ def printed(g: Generator, indent: int, scope: Scope) -> bool:
     ]
     pieces += [f"{{{name}.q:+d}}" for name, struct in scope.structs.items() if struct == "Inner"]
     pieces += [f"{{{name} & 7}} % of" for name in scope.ints]
-    chosen = g.rng.sample(pieces, min(len(pieces), g.rng.choice((0, 1, 2, 3, 3, 5))))
+    return g.rng.sample(pieces, min(len(pieces), count))
+
+
+@statement()
+def formatted(g: Generator, indent: int, scope: Scope) -> bool:
+    """``bpf.snprintf`` into a buffer, which may be too small; the result is what the whole text needs."""
+    size, chosen = g.rng.choice((6, 8, 16, 24)), _pieces(g, scope, g.rng.choice((1, 1, 2, 3, 5)))
+    if not chosen or not g.take(size + 8 * len(chosen)):
+        return False
+    name = g.fresh("text")
+    g.note("snprintf")
+    g.emit(indent, f"{name} = bpf.chars({size})")
+    scope.chars[name] = size
+    _result(g, indent, scope, "u32", f'bpf.snprintf({name}, f"{" ".join(chosen)}")')
+    if g.chance(60):
+        g.emit(indent, f"total.value ^= {name}[{g.rng.randrange(-size, size)}] + len({name})")
+    return True
+
+
+@statement(weight=2)
+def printed(g: Generator, indent: int, scope: Scope) -> bool:
+    """``print``: once or twice in a program and not in loops, because its lines go to the buffer of the whole system."""
+    if scope.in_loop or scope.times > 1 or g.features["print"] >= 2:
+        return False
+    chosen = _pieces(g, scope, g.rng.choice((0, 1, 2, 3, 3, 5)))
     if g.chance(25) and scope.chars and g.take(16):
         chosen.append(f"{{{g.rng.choice(list(scope.chars))}}}")
     if len(chosen) > 3 and not g.take(8 * len(chosen)):
