@@ -10,6 +10,7 @@ from pyebpf.frontend.build_arith import compare, element_offset
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
 from pyebpf.frontend.build_frame import nodes
+from pyebpf.frontend.build_known import forget_known
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
 from pyebpf.ir.ops import BinOp, Block, Pred
@@ -42,6 +43,7 @@ def while_(f: State, node: tree.While) -> None:
     f.jump_to(head)
     f.branch(node.test, inside, ended)
     f.go(inside)
+    forget_known(f, node)
     _body(f, node.body, done, head)
     f.go(ended)
     _else(f, node.orelse, done)
@@ -63,6 +65,7 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.b.branch(compare(f, op, current, stop), inside, ended)
     f.go(inside)
     f.store_local(node.local, current.value)
+    forget_known(f, node)
     _body(f, node.body, done, latch)
     f.go(latch)
     _step(f, node, current, stop, ended)
@@ -135,6 +138,7 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     table = f.data.constant_ref(data, ArrayType(element, count), f"{node.local.name}_table", f.b)
     at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
     f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
+    forget_known(f, node)
     _body(f, node.body, done, latch)
     f.go(latch)
     f.b.store(counter, 0, 8, f.b.binary(BinOp.ADD, index, f.b.const(1)))
