@@ -98,17 +98,7 @@ def compile_with_report(module: Module, target: Target, *, observer: Observer | 
     compiled = {name: _compile(f, module, target, watch) for name, f in module.functions.items()}
     reports = _reports(module, compiled)
     watch.tell()
-    spec = ObjectSpec(
-        maps=dict(module.maps),
-        data=dict(module.data),
-        externs=dict(module.externs),
-        license=module.license,
-        little_endian=target.little_endian,
-    )
-    for map_spec in spec.maps.values():
-        debuginfo.complete_map(map_spec)
-    for section in spec.data.values():
-        debuginfo.complete_data(section)
+    spec = debuginfo.object_without_code(module, target)
     types = debuginfo.FunctionTypes(module)
     for result in compiled.values():
         made = _spec(result, types, target)

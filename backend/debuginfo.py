@@ -16,7 +16,8 @@ from pyebpf.backend.emit import Code
 from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module, ParamInfo
 from pyebpf.ir.types import IntTy, IRType, PtrTy, Space, VoidTy
-from pyebpf.object import DataSection, LineInfo, MapSpec
+from pyebpf.object import DataSection, LineInfo, MapSpec, ObjectSpec
+from pyebpf.target import Target
 
 MAX_COLUMN: Final = 1023  # ten bits of line_col
 _MAX_TEXT: Final = 200  # bytes of a source line; longer ones say nothing more in a log
@@ -113,6 +114,22 @@ def _infos(function: Function) -> list[ParamInfo | None]:
 def _param_name(info: ParamInfo | None, number: int, hint: str) -> str:
     name = info.name if info is not None and info.name else hint
     return btf.identifier(name) if name else f"arg{number}"
+
+
+def object_without_code(module: Module, target: Target) -> ObjectSpec:
+    """The object of ``module`` with everything but functions; its maps and data get their types."""
+    spec = ObjectSpec(
+        maps=dict(module.maps),
+        data=dict(module.data),
+        externs=dict(module.externs),
+        license=module.license,
+        little_endian=target.little_endian,
+    )
+    for map_spec in spec.maps.values():
+        complete_map(map_spec)
+    for section in spec.data.values():
+        complete_data(section)
+    return spec
 
 
 def complete_map(spec: MapSpec) -> None:

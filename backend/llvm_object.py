@@ -33,17 +33,7 @@ def take_over(data: bytes, module: Module, target: Target) -> ObjectSpec:
     Functions that LLVM inlined everywhere are not there. Raises ``LlvmRefused`` where the file refers to something
     that programs cannot have, such as a function of C's library.
     """
-    spec = ObjectSpec(
-        maps=dict(module.maps),
-        data=dict(module.data),
-        externs=dict(module.externs),
-        license=module.license,
-        little_endian=target.little_endian,
-    )
-    for map_spec in spec.maps.values():
-        debuginfo.complete_map(map_spec)
-    for section in spec.data.values():
-        debuginfo.complete_data(section)
+    spec = debuginfo.object_without_code(module, target)
     try:
         elf = parse(data)
         _define_symbols(elf, spec)
