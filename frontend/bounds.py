@@ -175,7 +175,7 @@ def _counter(
             fixed = bound.lo == bound.hi and bound.exact
             exact = relation != "!=" or (fixed and first.lo == first.hi)
             seen = exact and followed(context, first, bound, constant_bound=fixed)
-            return Trips(count, seen)
+            return Trips(count, seen, variable.local)
     return None
 
 
@@ -347,7 +347,7 @@ def _shrinking(context: Context, node: Any, condition: _Condition, entry: State 
         and _always(context, node.body, variable, _is_shrink)
     ):
         seen = variable.declared.exact and all(_is_shift(context, a) for a in found)
-        return Trips(65, seen)
+        return Trips(65, seen, variable.local)
     return None
 
 

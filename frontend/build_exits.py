@@ -8,6 +8,7 @@ filled when the scope has been left, and then go on to the next scope outside.""
 from __future__ import annotations
 
 import enum
+import math
 from typing import TypeVar, assert_never
 
 from pyebpf.frontend.tree import Exc, Handler
@@ -30,10 +31,11 @@ AnyExit = TypeVar("AnyExit", Exc, Exc | Leave)
 
 @dataclass(slots=True)
 class LoopScope:
-    """A loop body."""
+    """A loop body. ``trips``: how often it runs at most each time."""
 
     broken: Block
     continued: Block
+    trips: int
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Exits:
         """Where control goes that leaves the current place by ``exit_``."""
         for scope in reversed(self.scopes):
             match scope:
-                case LoopScope(broken, continued):
+                case LoopScope(broken=broken, continued=continued):
                     if exit_ is Leave.BREAK:
                         return broken
                     if exit_ is Leave.CONTINUE:
@@ -117,6 +119,10 @@ class Exits:
             else:
                 landings[exit_] = self._b.new_block(f"on_{exit_.value}")
         return landings[exit_]
+
+    def trips(self) -> int:
+        """How often the current place is passed at most in one activation: the loops around it, multiplied."""
+        return math.prod(scope.trips for scope in self.scopes if isinstance(scope, LoopScope))
 
     def through_cleanup(self) -> bool:
         """Whether leaving the function from here has something to do on the way."""

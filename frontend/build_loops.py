@@ -10,7 +10,7 @@ from pyebpf.frontend.build_arith import compare, element_offset
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
 from pyebpf.frontend.build_frame import nodes
-from pyebpf.frontend.build_known import forget_known
+from pyebpf.frontend.build_known import forget, hidden_in
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
 from pyebpf.ir.ops import BinOp, Block, Pred
@@ -22,9 +22,9 @@ UNROLLED_VALUES = 8
 """and up to this many constants; otherwise the constants are read from a table."""
 
 
-def _body(f: State, body: tree.Body, broken: Block, continued: Block) -> None:
+def _body(f: State, body: tree.Body, broken: Block, continued: Block, trips: int) -> None:
     """The body in its scope; ends with a jump to ``continued``."""
-    f.exits.scopes.append(LoopScope(broken, continued))
+    f.exits.scopes.append(LoopScope(broken, continued, trips))
     f.run(body)
     f.exits.scopes.pop()
     if not f.b.terminated:
@@ -39,20 +39,23 @@ def _else(f: State, orelse: tree.Body, done: Block) -> None:
 
 def while_(f: State, node: tree.While) -> None:
     """``while test: body; else: orelse``."""
+    hidden = hidden_in(f, node)
     head, inside, ended, done = (f.b.new_block(n) for n in ("while", "body", "ended", "done"))
     f.jump_to(head)
     f.branch(node.test, inside, ended)
     f.go(inside)
-    forget_known(f, node)
-    _body(f, node.body, done, head)
+    forget(f, node, hidden.inside, node.known.entering)
+    _body(f, node.body, done, head, node.trips)
     f.go(ended)
     _else(f, node.orelse, done)
+    forget(f, node, hidden.behind, node.known.leaving)
 
 
 def for_range(f: State, node: tree.ForRange) -> None:
     """``for local in range(start, stop, step)``: a hidden counter runs, the variable gets its value each
     time."""
     start, stop = f.number(node.start), f.number(node.stop)
+    hidden = hidden_in(f, node)
     if not isinstance(node.local.type, Int):
         raise f.bug(f"range variable of type {node.local.type}")
     counted = _counter_type(node, start.type, stop.type)
@@ -65,8 +68,8 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.b.branch(compare(f, op, current, stop), inside, ended)
     f.go(inside)
     f.store_local(node.local, current.value)
-    forget_known(f, node)
-    _body(f, node.body, done, latch)
+    forget(f, node, hidden.inside, node.known.entering)
+    _body(f, node.body, done, latch, node.trips)
     f.go(latch)
     _step(f, node, current, stop, ended)
     stepped = f.b.binary(BinOp.ADD, current.value, f.b.const(node.step))
@@ -74,6 +77,7 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.b.jump(head)
     f.go(ended)
     _else(f, node.orelse, done)
+    forget(f, node, hidden.behind, node.known.leaving)
 
 
 def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
@@ -117,7 +121,7 @@ def _unrolled(f: State, node: tree.ForConstants) -> None:
     for value in node.values:
         following = f.b.new_block("next")
         f.store_local(node.local, f.b.const(value))
-        _body(f, node.body, done, following)
+        _body(f, node.body, done, following, 1)
         f.go(following)
     _else(f, node.orelse, done)
 
@@ -128,6 +132,7 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     element = next(t for t in fitting if t.lo <= least and greatest <= t.hi)
     data = b"".join(encode(value, element, f.target) for value in node.values)
     count = len(node.values)
+    hidden = hidden_in(f, node)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
     counter = f.b.alloca(8, 8, f"{node.local.name}.index")
     f.b.store(counter, 0, 8, f.b.const(0))
@@ -138,10 +143,11 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     table = f.data.constant_ref(data, ArrayType(element, count), f"{node.local.name}_table", f.b)
     at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
     f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
-    forget_known(f, node)
-    _body(f, node.body, done, latch)
+    forget(f, node, hidden.inside, node.known.entering)
+    _body(f, node.body, done, latch, count)
     f.go(latch)
     f.b.store(counter, 0, 8, f.b.binary(BinOp.ADD, index, f.b.const(1)))
     f.b.jump(head)
     f.go(ended)
     _else(f, node.orelse, done)
+    forget(f, node, hidden.behind, node.known.leaving)

@@ -20,10 +20,11 @@ REGISTERS_COMPARED_SINCE = (6, 8)
 
 @dataclass(frozen=True, slots=True)
 class Trips:
-    """The most iterations of a loop, and whether the verifier sees that there are no more."""
+    """The most iterations of a loop, whether the verifier sees that there are no more, and by which variable."""
 
     count: int
     followed: bool
+    counter: tree.Local | None = None
 
 
 def followed(context: Context, start: Int, bound: Int, *, constant_bound: bool) -> bool:
@@ -37,7 +38,13 @@ def followed(context: Context, start: Int, bound: Int, *, constant_bound: bool) 
 
 
 def guarded(
-    context: Context, test: tree.Expr | None, body: tree.Body, orelse: tree.Body, trips: int, span: Span
+    context: Context,
+    test: tree.Expr | None,
+    body: tree.Body,
+    orelse: tree.Body,
+    trips: int,
+    known: tree.LoopKnowledge,
+    span: Span,
 ) -> tuple[tree.Stmt, tree.Stmt]:
     """A ``while`` loop with a counter beside its test (None: always true): what comes before it, and the loop.
 
@@ -53,7 +60,16 @@ def guarded(
         more = tree.Logic(conjunction=True, operands=(more, test), span=span)
     step = tree.SetLocal(local=local, value=_sum(current, 1, kind, span), span=span)
     before = tree.SetLocal(local=local, value=constant(0, span), span=span)
-    return before, tree.While(test=more, body=(step, *body), orelse=orelse, trips=trips, span=span)
+    loop = tree.While(
+        test=more,
+        body=(step, *body),
+        orelse=orelse,
+        trips=trips,
+        counter=local,
+        known=known,
+        span=span,
+    )
+    return before, loop
 
 
 def _sum(expr: tree.Expr, amount: int, kind: Int, span: Span) -> tree.Expr:
@@ -67,6 +83,7 @@ def guarded_range(
     body: tree.Body,
     orelse: tree.Body,
     trips: int,
+    known: tree.LoopKnowledge,
     span: Span,
 ) -> list[tree.Stmt]:
     """``for local in range(start, stop, step)`` as a ``while`` loop whose end the verifier sees.
@@ -95,7 +112,15 @@ def guarded_range(
         edge = constant(last.hi if step > 0 else last.lo, span)
         guard = tree.Compare(op=op, left=position, right=edge, span=span)
         test = tree.Logic(conjunction=True, operands=(guard, test), span=span)
-        loop = tree.While(test=test, body=(*head, *body), orelse=orelse, trips=trips, span=span)
+        loop = tree.While(
+            test=test,
+            body=(*head, *body),
+            orelse=orelse,
+            trips=trips,
+            counter=following,
+            known=known,
+            span=span,
+        )
         return [*out, loop]
-    before, counted = guarded(context, test, (*head, *body), orelse, trips, span)
+    before, counted = guarded(context, test, (*head, *body), orelse, trips, known, span)
     return [*out, before, counted]

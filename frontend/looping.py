@@ -11,6 +11,7 @@ from pyebpf.frontend.blocks import block
 from pyebpf.frontend.bounds import WEIGHT_LIMIT, weight
 from pyebpf.frontend.flow import Fate, State, join_states
 from pyebpf.frontend.session import Context, LoopFrame
+from pyebpf.frontend.types import Int
 
 
 def enter(context: Context, node: Any) -> LoopFrame:
@@ -19,6 +20,13 @@ def enter(context: Context, node: Any) -> LoopFrame:
     frame = LoopFrame(id(node))
     context.loops.append(frame)
     return frame
+
+
+def intervals(context: Context) -> dict[tree.Local, Int]:
+    """What is known of the integer variables here."""
+    if context.state is None:
+        return {}
+    return {v.local: k.type for v, k in context.state.known.items() if isinstance(k.type, Int)}
 
 
 def close(context: Context, node: Any, frame: LoopFrame) -> State | None:

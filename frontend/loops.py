@@ -26,7 +26,7 @@ from pyebpf.frontend.conditions import test
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Variable, join_states
 from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
-from pyebpf.frontend.looping import close, enter, finish, refuse_heavy
+from pyebpf.frontend.looping import close, enter, finish, intervals, refuse_heavy
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
@@ -42,9 +42,11 @@ def _while(context: Context, node: Any) -> None:
     with context.region(node):
         found = test(context, node.test)
         context.state = found.yes.copy() if found.yes is not None else None
+        entering = intervals(context)
         body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
     back = close(context, node, frame)
     orelse = finish(context, node, frame, found.no)
+    known = tree.LoopKnowledge(entering, intervals(context))
     span = context.span(node)
     if found.known is False:
         context.out += orelse
@@ -62,10 +64,20 @@ def _while(context: Context, node: Any) -> None:
     if not trips.followed:
         if found.expr is None and context.state is None:
             orelse = (_unreachable(context, span),)
-        context.out += guarded(context, found.expr, body, orelse, trips.count, span)
+        context.out += guarded(context, found.expr, body, orelse, trips.count, known, span)
         return
     expr = found.expr or tree.IntConst(value=1, type=BOOL, span=span)
-    context.out.append(tree.While(test=expr, body=body, orelse=orelse, trips=trips.count, span=span))
+    context.out.append(
+        tree.While(
+            test=expr,
+            body=body,
+            orelse=orelse,
+            trips=trips.count,
+            counter=trips.counter,
+            known=known,
+            span=span,
+        )
+    )
 
 
 def _unreachable(context: Context, span: Span) -> tree.Stmt:
@@ -185,11 +197,12 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
         kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=not constant)
     refuse_heavy(context, trips, body, context.span(node.iter))
     if not plain:
         bounds = (first, last, step)
-        context.out += guarded_range(context, counter.local, bounds, body, orelse, trips, context.span(node))
+        span = context.span(node)
+        context.out += guarded_range(context, counter.local, bounds, body, orelse, trips, known, span)
         return
     context.out.append(
         tree.ForRange(
@@ -200,6 +213,7 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
             body=body,
             orelse=orelse,
             trips=trips,
+            known=known,
             span=context.span(node),
         )
     )
@@ -215,9 +229,10 @@ def _counter(context: Context, variable: Variable, kind: Int, node: Any) -> Vari
 
 def _run(
     context: Context, node: Any, variable: Variable, counter: Variable, kind: Int, *, may_be_empty: bool
-) -> tuple[tree.Body, tree.Body]:
-    """The body with the target assigned from the counter at its start."""
+) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge]:
+    """The body with the target assigned from the counter at its start; the ``else`` block; what is known."""
     frame = enter(context, node)
+    entering = intervals(context)
     at_head = context.state.copy() if context.state is not None else None
     with context.region(node), context.collecting() as out:
         value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
@@ -226,7 +241,7 @@ def _run(
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
     orelse = finish(context, node, frame, exhausted)
-    return body, orelse
+    return body, orelse, tree.LoopKnowledge(entering, intervals(context))
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -276,11 +291,16 @@ def _for_constants(context: Context, node: Any, values: tuple[Any, ...], span: S
     kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse = _run(context, node, variable, counter, kind, may_be_empty=False)
+    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=False)
     refuse_heavy(context, len(numbers), body, context.span(node.iter))
     context.out.append(
         tree.ForConstants(
-            local=counter.local, values=numbers, body=body, orelse=orelse, span=context.span(node)
+            local=counter.local,
+            values=numbers,
+            body=body,
+            orelse=orelse,
+            known=known,
+            span=context.span(node),
         )
     )
 
@@ -301,6 +321,7 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     variable = _target(context, node)
     index = context.temporary(kind, span)
     frame = enter(context, node)
+    entering = intervals(context)
     with context.region(node), context.collecting() as out:
         position = tree.GetLocal(local=index, type=kind, span=span)
         element = conversions.read(aggregates.element(context, expr, position, span))
@@ -308,6 +329,7 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
     orelse = finish(context, node, frame, back)
+    known = tree.LoopKnowledge(entering, intervals(context))
     refuse_heavy(context, length, body, span)
     context.out.append(
         tree.ForRange(
@@ -318,6 +340,7 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
             body=body,
             orelse=orelse,
             trips=length,
+            known=known,
             span=context.span(node),
         )
     )

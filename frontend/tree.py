@@ -14,6 +14,7 @@ right, each once. An operation that can fail raises the exception in its docstri
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import final
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
@@ -744,18 +745,30 @@ class If(Node):
     orelse: Body
 
 
+@dataclass(frozen=True, slots=True)
+class LoopKnowledge:
+    """The intervals of the integer variables at the begin of every iteration (behind the test of a ``while``), and behind
+    the loop."""
+
+    entering: Mapping[Local, Int] = field(default_factory=dict)
+    leaving: Mapping[Local, Int] = field(default_factory=dict)
+
+
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
 class While(Node):
     """``orelse`` runs when the test fails (not after ``break``). ``trips``: the most iterations that the rules allow for.
 
-    The verifier sees the end in the test as it stands: where it would not, the test counts as well.
+    The verifier sees the end in the test as it stands, by the ``counter`` in it: where it would not, the test counts
+    as well.
     """
 
     test: Expr
     body: Body
     orelse: Body
     trips: int
+    counter: Local | None = None
+    known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 
 @final
@@ -771,6 +784,7 @@ class ForRange(Node):
     body: Body
     orelse: Body
     trips: int
+    known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 
 @final
@@ -782,6 +796,7 @@ class ForConstants(Node):
     values: tuple[int, ...]
     body: Body
     orelse: Body
+    known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 
 @final

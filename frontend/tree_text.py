@@ -17,7 +17,7 @@ from pyebpf.uapi.contexts import ContextField
 from pyebpf.uapi.helpers import Helper
 
 _WIDTH = 100
-_HIDDEN = frozenset({"span", "type", "label"})
+_HIDDEN = frozenset({"span", "type", "label", "known"})
 
 
 def print_unit(unit: tree.Unit) -> str:

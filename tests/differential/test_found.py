@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 
 import pytest
 
@@ -361,15 +362,15 @@ FOUND = {
 }
 
 
-def _source(body: str) -> str:
-    lines = body.strip("\n").splitlines()
-    margin = len(lines[0]) - len(lines[0].lstrip())
-    return HEADER + "\n".join(line[margin:] for line in lines) + "\n"
+def source_of(head: str, body: str) -> str:
+    """A module with the declarations above; ``body`` is what ``head`` begins, or stands alone."""
+    text = textwrap.dedent(body)
+    return HEADER + head + (textwrap.indent(text, "    ") if head else text)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_stays_mended(name: str) -> None:
     with pinned():
-        judgement = judge(_source(FOUND[name]), "found", packets(1), check=True)
+        judgement = judge(source_of("", FOUND[name]), "found", packets(1), check=True)
     assert judgement.verdict is Verdict.AGREED, f"{judgement.verdict.value}\n{judgement.text}"

@@ -1,0 +1,252 @@
+"""Loops as users write them, in which the verifier would follow too many ways if nothing were hidden from it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.differential.judge import Verdict, judge, packets, pinned
+from tests.differential.test_found import source_of
+
+HEAD = """
+@bpf.xdp(on_error=1)
+def program(ctx: bpf.Xdp) -> int:
+"""
+
+LOOPS = {
+    "steps that differ, and a count beside them": """
+        i = 0
+        j = 0
+        while i < 400:
+            if table[i & 15] > 3:
+                i += 1
+            else:
+                i += 2
+            if table[i & 7] > 5:
+                j += 1
+            if j == 12:
+                break
+        return u8(i + j)
+    """,
+    "bits of a number": """
+        x = table[1]
+        v: u32 = 1
+        w = 0
+        while x:
+            x >>= 1
+            if x & 1:
+                v = v * 3 + 1
+                w += 1
+            elif x & 4:
+                v = v * 7 + 3
+            if v == 12 or w > 20:
+                return 5
+        return u8(v)
+    """,
+    "nested loops": """
+        v = 1
+        for i in range(20):
+            for j in range(3):
+                if table[i & 15] > 3:
+                    v = v * 3 + 1
+                if v == 13:
+                    v = 5
+        return u8(v)
+    """,
+    "fields of a struct": """
+        c = Counters(first=0, second=0)
+        for i in range(200):
+            if table[i & 15] > 3:
+                c.first += 1
+            if table[i & 7] > 5:
+                c.second += 1
+            if c.first == 12 and c.second > 3:
+                break
+        return u8(c.first)
+    """,
+    "elements of an array": """
+        c = bpf.array(u64, 4)
+        for i in range(200):
+            if table[i & 15] > 3:
+                c[0] += 1
+            if table[i & 7] > 5:
+                c[1] += 1
+            if c[0] == 12 and c[1] > 3:
+                break
+        return u8(c[0])
+    """,
+    "flags": """
+        a = False
+        b = False
+        c = False
+        d = False
+        n = 0
+        for i in range(500):
+            x = table[i & 15]
+            if x == 1:
+                a = True
+            if x == 2:
+                b = True
+            if x == 3:
+                c = True
+            if x == 5:
+                d = True
+            if a and b and c and d:
+                break
+            n += 1
+        return u8(n)
+    """,
+    "a number or None": """
+        best = None
+        for i in range(200):
+            x = table[i & 15]
+            if x & 1:
+                best = i
+            elif x == 7:
+                best = None
+            if best is not None and best == 40:
+                return 3
+        return 2 if best is None else u8(best)
+    """,
+    "the least and the greatest byte": """
+        lo: u32 = 1000
+        hi: u32 = 0
+        at = 0
+        for i in range(64):
+            x = ctx.read(u8, i)
+            if x < lo:
+                lo = x
+                at = i
+            if x > hi:
+                hi = x
+        if hi - lo > 100:
+            return ctx.read(u8, at)
+        return 2
+    """,
+    "records of their own lengths": """
+        at = 14
+        total = 0
+        for _ in range(40):
+            length = ctx.read(u8, at)
+            if length == 0:
+                break
+            if length > 20:
+                at += 1
+                continue
+            at += length + 1
+            total += 1
+            if at > 1400:
+                break
+        return u8(total)
+    """,
+    "options of a header": """
+        at = 14
+        total = 0
+        while at < 200:
+            kind = ctx.read(u8, at)
+            if kind == 0:
+                at += 1
+                continue
+            if kind == 1:
+                at += 4
+                total += 1
+            else:
+                at += 2
+            if total == 10:
+                return 2
+        return u8(total)
+    """,
+    "a sequence that rises and falls": """
+        x = ctx.read(u8, 0) + 1
+        steps = 0
+        for _ in range(120):
+            if x == 1:
+                break
+            if x & 1:
+                x = 3 * x + 1
+            else:
+                x //= 2
+            steps += 1
+        return u8(steps)
+    """,
+    "sorting": """
+        a = bpf.array(u8, 8)
+        for i in range(8):
+            a[i] = ctx.read(u8, i)
+        swaps = 0
+        for _ in range(8):
+            for j in range(7):
+                if a[j] > a[j + 1]:
+                    a[j], a[j + 1] = a[j + 1], a[j]
+                    swaps += 1
+        if swaps == 13:
+            return 2
+        return a[0]
+    """,
+    "searching a word": """
+        m = 0
+        for i in range(90):
+            x = ctx.read(u8, i)
+            if x == b"foobar"[m]:
+                m += 1
+                if m == 6:
+                    return 1
+            else:
+                m = 0
+        return 2
+    """,
+}
+
+FUNCTIONS = {
+    "a function that counts, called in a loop": """
+        @bpf.noinline
+        def count(a: u32) -> u32:
+            n: u32 = 0
+            for j in range(20):
+                if table[(a + j) & 15] > 3:
+                    n += 1
+                if n == 7:
+                    break
+            return n
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            n: u32 = 0
+            for i in range(100):
+                n += count(i)
+                if n > 50:
+                    return 2
+            return u8(n)
+    """,
+    "counts that a function adds to": """
+        @bpf.noinline
+        def step(a: u32, b: u32) -> u32:
+            if table[a & 15] > 3:
+                return b + 1
+            return b
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            n: u32 = 0
+            m: u32 = 0
+            for i in range(100):
+                n = step(i, n)
+                m = step(i + 1, m)
+                if n == 50 and m > 7:
+                    return 2
+            return u8(n)
+    """,
+}
+
+SOURCES = {name: source_of(HEAD, body) for name, body in LOOPS.items()} | {
+    name: source_of("", body) for name, body in FUNCTIONS.items()
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_verifier_follows(name: str) -> None:
+    with pinned():
+        judgement = judge(SOURCES[name], "loop", packets(1), check=True)
+    assert judgement.verdict is Verdict.AGREED, f"{judgement.verdict.value}\n{judgement.text}"
