@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	$(VENV)/bin/python samples/protocol_count.py
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest -q -n $(JOBS) --dist loadgroup --counted $(TESTS)
+	$(VENV)/bin/python -m pytest -q -n $(JOBS) --counted $(TESTS)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

@@ -19,6 +19,9 @@ from pyebpf.runtime.syscall import error
 
 _ROOTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _CHUNK: Final = 1 << 16
+_OTHER_READER: Final = (
+    "somebody else reads it (another `trace_print`, `bpftool prog tracelog`, `cat`); it takes one reader"
+)
 
 
 def trace_pipe() -> Path:
@@ -41,14 +44,18 @@ def trace_print(timeout: float | None = None) -> Iterator[str]:
     """The lines that programs print, as they come, without newlines.
 
     A line is what the kernel makes of it: process, CPU, time, ``bpf_trace_printk``, text. The pipe is
-    shared by the whole machine: each line goes to one reader. ``timeout``: seconds; the iteration ends when
-    that long no line came, 0 gives what is there, ``None`` never ends. Raises ``BpfError``.
+    shared by the whole machine: each line goes to one reader, and newer kernels admit one at a time (EBUSY).
+    ``timeout``: seconds; the iteration ends when that long no line came, 0 gives what is there, ``None`` never ends.
+    Raises ``BpfError``.
     """
     path = trace_pipe()
     try:
         pipe = Fd(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError as found:
-        raise error(found.errno or errno.EIO, Phase.TRACE, f"{str(path)!r}", need=Need.SYS_ADMIN) from None
+        number, subject = found.errno or errno.EIO, f"{str(path)!r}"
+        if number == errno.EBUSY:
+            raise BpfError(number, Phase.TRACE, subject, detail=_OTHER_READER) from None
+        raise error(number, Phase.TRACE, subject, need=Need.SYS_ADMIN) from None
     return _lines(pipe, timeout)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,20 @@ def pytest_configure(config: pytest.Config) -> None:
         if os.environ.get("CI"):
             raise pytest.UsageError("--bless is for people: CI only compares")
         os.environ["PYEBPF_BLESS"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests marked ``alone("what")`` take turns with all others of the machine that are marked so, in whatever process:
+    for what a kernel has only one of."""
+    mark = request.node.get_closest_marker("alone")
+    if mark is None:
+        yield
+        return
+    path = Path(tempfile.gettempdir()) / f"pyebpf-tests-{mark.args[0].replace(' ', '-')}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

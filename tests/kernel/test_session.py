@@ -159,6 +159,7 @@ def test_attach_detach_attach() -> None:
         assert receiver.recv(16) == b"Hello"
 
 
+@pytest.mark.alone("trace pipe")
 def test_what_print_wrote_can_be_read() -> None:
     receiver, sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     lines = bpf.trace_print(timeout=5.0)
@@ -264,7 +265,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.xdist_group("xdp on lo")
+@pytest.mark.alone("xdp on lo")
 def test_pinned_things_go_on_after_their_process(tmp_path: Path) -> None:
     if not os.path.ismount("/sys/fs/bpf"):
         subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)

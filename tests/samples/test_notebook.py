@@ -17,7 +17,7 @@ from tests.samples.unprivileged import run
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="attaching, and giving up capabilities, needs root"),
-    pytest.mark.xdist_group("xdp on lo"),
+    pytest.mark.alone("xdp on lo"),
 ]
 
 NOTEBOOK = SAMPLES / "experiments.ipynb"

@@ -207,6 +207,7 @@ def test_checked_null_raises() -> None:
     assert compiled(unit).verdict == 70
 
 
+@pytest.mark.alone("trace pipe")
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_printing(count: int) -> None:
     case = Case()

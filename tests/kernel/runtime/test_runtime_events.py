@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -241,18 +242,39 @@ def printing(text: bytes) -> LoadedProgram:
     return load(spec).programs["prog"]
 
 
+@pytest.mark.alone("trace pipe")
 def test_printed_lines_are_read() -> None:
     word = f"runtime test {os.getpid()}"
     list(trace_print(0))
     with printing(f"{word} %d".encode()) as program_:
+        pipe = trace_print(0.5)
         timer = threading.Timer(0.05, lambda: program_.run(FRAME, repeat=3))
         timer.start()
-        lines = [line for line in trace_print(0.5) if word in line]
+        lines = [line for line in pipe if word in line]
         timer.join()
     assert len(lines) == 3
     assert all(line.endswith(f"bpf_trace_printk: {word} 42") for line in lines)
 
 
+def is_busy(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as found:
+        return found.errno == errno.EBUSY
+    return False
+
+
+@pytest.mark.alone("trace pipe")
+def test_a_second_reader_of_the_trace_pipe_is_told_of_the_first() -> None:
+    with open(trace_pipe(), "rb"):
+        if not is_busy(trace_pipe()):
+            pytest.skip("this kernel admits several readers of the trace pipe")
+        with pytest.raises(BpfError, match=r"EBUSY.*somebody else reads it.*takes one reader"):
+            trace_print(0)
+    list(trace_print(0))
+
+
+@pytest.mark.alone("trace pipe")
 def test_the_trace_pipe_ends_with_the_time_and_closes() -> None:
     trace_pipe()
     before = open_fds()
