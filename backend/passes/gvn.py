@@ -16,7 +16,9 @@ stored is the stored value. Pointers to packets and context fields are loaded an
 the packet, because such a helper changes the context's region.
 
 Merging makes checks count for more: what was compared and what is used become one value. Constants, maps and
-addresses in the frame are not merged, because making them again is cheaper than a register.
+addresses in the frame are not merged, because making them again is cheaper than a register. Nor are offsets that
+pointers move by, where a branch has learned more of the operands since: the verifier then knows more of the operand,
+but not of what was computed from it before.
 
 Requires: ``simplify`` before, which puts operands in order. Invalidates: nothing.
 """
@@ -33,7 +35,7 @@ from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators, iterated_frontier
 from pyebpf.ir.edit import substitute
 from pyebpf.ir.ops import Alloca, BinOp, Block, Const, Function, Load, Module, Op, Store, Value
-from pyebpf.ir.types import I64, PtrTy
+from pyebpf.ir.types import I64, IntTy, PtrTy
 from pyebpf.uapi.helpers import helper_by_name
 
 _COMMUTATIVE: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})
@@ -58,6 +60,20 @@ def run(module: Module) -> bool:
     return any(changes)
 
 
+def _offsets(function: Function) -> set[Value]:
+    """The numbers that pointers move by, and those from which they are computed."""
+    waiting: list[Value] = [op.offset for op in function.ops() if isinstance(op, ops.PtrAdd)]
+    found: set[Value] = set()
+    while waiting:
+        value = waiting.pop()
+        if value in found or isinstance(value, Const):
+            continue
+        found.add(value)
+        if isinstance(value, ops.Binary | ops.Zext | ops.Sext | ops.Trunc | ops.Neg):
+            waiting += value.operands()
+    return found
+
+
 class _Numbering:
     def __init__(self, function: Function, memory: Memory) -> None:
         self.function = function
@@ -65,12 +81,15 @@ class _Numbering:
         self.replaced: dict[Value, Value] = {}
         self.number: dict[Hashable, int] = {}
         self.expressions: dict[Hashable, Value] = {}
+        self.offsets = _offsets(function)
+        self.learned: dict[Value, Block] = {}
         self.changed = False
 
     def run(self) -> bool:
         dominators = Dominators(self.function)
         forgets = self.forgotten(dominators)
         at_end: dict[Block, _Available] = {}
+        learned: dict[Block, dict[Value, Block]] = {}
         stack: list[tuple[Block, list[Hashable] | None]] = [(self.function.entry, None)]
         while stack:
             block, undo = stack.pop()
@@ -79,6 +98,10 @@ class _Numbering:
                     del self.expressions[key]
                 continue
             parent = dominators.idom.get(block)
+            self.learned = learned[parent] if parent else {}
+            if dominators.preds[block] == [parent] and parent is not None:
+                self.learned = self.learned | dict.fromkeys(self.compared(parent), block)
+            learned[block] = self.learned
             inherited: _Available = at_end[parent] if parent else {}
             self.available: _Available = {
                 region: dict(known)
@@ -137,6 +160,20 @@ class _Numbering:
 
     # ------------------------------------------------------------ expressions
 
+    def compared(self, block: Block) -> list[Value]:
+        """The numbers of which the branch at the end of ``block`` tells something."""
+        branch = block.ops[-1]
+        if not isinstance(branch, ops.Branch) or not isinstance(branch.condition, ops.Cmp):
+            return []
+        found: list[Value] = []
+        for value in (branch.condition.left, branch.condition.right):
+            while isinstance(value.type, IntTy):
+                found.append(value)
+                if not isinstance(value, ops.Zext | ops.Sext | ops.Trunc):
+                    break
+                value = value.operand
+        return found
+
     def id(self, value: Value) -> int:
         """A number that values have in common only if they are equal."""
         key: Hashable
@@ -151,6 +188,14 @@ class _Numbering:
 
     def key(self, op: Op, block: Block) -> Hashable | None:
         """What makes two operations equal; None for those that are not merged."""
+        key = self.operation(op, block)
+        if key is None or not (op in self.offsets or isinstance(op, ops.PtrAdd)):
+            return key
+        since = tuple(self.learned.get(operand) for operand in op.operands())
+        return (key, since) if any(since) else key
+
+    def operation(self, op: Op, block: Block) -> Hashable | None:
+        """What ``op`` does with which operands; None for what is not merged."""
         match op:
             case ops.Binary():
                 pair = (self.id(op.left), self.id(op.right))

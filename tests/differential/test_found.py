@@ -265,6 +265,21 @@ FOUND = {
                 return 9
             return 0
     """,
+    "an index that was scaled before a tighter check of it": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            wide = bpf.array(u32, 5)
+            i = narrow.value & 7
+            v = 0
+            if wide[i] == 0:
+                v = TABLE[i]
+            j = ctx.read(u8, 0) & 7
+            scaled = j * 4
+            wide[j] = 3
+            if j < 4:
+                v += TABLE[j] + scaled
+            return u8(v)
+    """,
     "a callback that counts is followed no further where a test finds what it counts to be one number": """
         def nth(i: u32, state: Counters) -> None:
             state.first += 1

@@ -80,6 +80,42 @@ def loops() -> tree.Unit:
     )
 
 
+def hidden() -> tree.Unit:
+    """A loop that the verifier would follow number by number: what a test in it looks at is hidden each time, within its
+    interval; what only is looked at behind it, once there."""
+    program = t.Program(maps=[table := t.array_map("table", lay.U64, 16)])
+    word, count = Int(False, 0, 200), Int(False, 0, 100)
+    i, n, m, found = t.local("i"), t.local("n", count), t.local("m", word), t.local("found", BOOL)
+    body = (
+        t.if_(
+            t.compare(">", t.read(t.lookup(table, t.num(3))), t.num(7)),
+            t.put(n, t.arith("+", t.get(n), t.num(1))),
+            t.put(m, t.arith("+", t.get(m), t.num(2))),
+        ),
+        t.if_(t.compare("==", t.get(n), t.num(12)), t.put(found, t.boolean(True))),
+        t.if_(t.get(found), t.put(n, t.num(3))),
+    )
+    known = tree.LoopKnowledge({n: count, m: word}, {n: count, m: word})
+    return program.unit(
+        t.put(n, t.num(0)),
+        t.put(m, t.num(0)),
+        t.put(found, t.boolean(False)),
+        tree.ForRange(
+            span=t.AT,
+            local=i,
+            start=t.num(0),
+            stop=t.num(100),
+            step=1,
+            body=body,
+            orelse=(),
+            trips=100,
+            known=known,
+        ),
+        t.if_(t.compare("==", t.get(m), t.num(4)), t.ret(t.num(2))),
+        t.ret(t.get(n)),
+    )
+
+
 def exceptions() -> tree.Unit:
     """Handlers, a bare raise, finally on two ways out."""
     table = t.hash_map("table", lay.U32, lay.U64)
@@ -196,6 +232,7 @@ PROGRAMS: dict[str, Callable[[], tree.Unit]] = {
         packet_view,
         structs,
         loops,
+        hidden,
         exceptions,
         calls,
         callbacks,
