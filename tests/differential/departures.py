@@ -10,13 +10,17 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
-from tests.differential.cpython.vocabulary import INTEGERS
+from tests.differential.cpython.vocabulary import INTEGERS, Vocabulary
 from tests.differential.evaluator import Departure
 
-_FOLDED = {name: getattr(builtins, name) for name in ("min", "max", "abs", "int", "bool")} | INTEGERS
+_FOLDED: dict[str, Any] = {
+    name: getattr(builtins, name) for name in ("min", "max", "abs", "int", "bool")
+} | INTEGERS
+_FOLDED["bpf"] = Vocabulary()
 _PLAIN = (
     ast.Constant,
     ast.UnaryOp,
@@ -26,6 +30,7 @@ _PLAIN = (
     ast.expr_context,
     ast.Call,
     ast.IfExp,
+    ast.Attribute,
 )
 _LOGIC = (ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.Tuple)
 

@@ -7,6 +7,8 @@ import errno
 import pytest
 
 from pyebpf.diagnostics import Span
+from pyebpf.frontend import tree
+from pyebpf.frontend.types import Int
 from pyebpf.lang import layout_of
 from pyebpf.layout import StructType
 from pyebpf.uapi.constants import TcAction, XdpAction
@@ -14,7 +16,7 @@ from tests.differential.cpython.contexts import Xdp
 from tests.differential.cpython.run import PythonModule
 from tests.differential.cpython.storage import Struct
 from tests.differential.cpython.vocabulary import INTEGERS, Vocabulary
-from tests.differential.departures import is_python
+from tests.differential.departures import folds_as_python, is_python
 from tests.differential.evaluator import Departure
 from tests.differential.generate import generate
 from tests.differential.judge import Verdict, judge, module_of, packets
@@ -150,3 +152,13 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PythonModule, "run", other)
     judgement = judge(WRAPPING.format(operator="&"), "different", packets(1), on=[Machine.CPYTHON])
     assert judgement.verdict is Verdict.MISMATCH and judgement.text.startswith("cpython")
+
+
+def test_a_folded_helper_is_compared_with_what_its_text_means() -> None:
+    line = "v: u16 = 4294967295 ^ bpf.log2(1000)"
+    span = Span("m.py", 1, len("v: u16 = ") + 1, 1, len(line) + 1)
+    plain = Int(False, 0, 1 << 33)
+    exact = tree.IntConst(value=4294967295 ^ 9, type=plain, span=span)
+    cut = tree.IntConst(value=(4294967295 ^ 9) & 0xFFFF, type=plain, span=span)
+    assert folds_as_python([exact], line)
+    assert not folds_as_python([cut], line)
