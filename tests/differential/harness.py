@@ -103,6 +103,8 @@ def run_all(seeds: Iterable[int], jobs: int, plan: Plan, progress: bool = False)
     with context.Pool(jobs, _start, (numbers,), maxtasksperchild=500) as pool:
         for done, (seed, judgement) in enumerate(pool.imap_unordered(partial(_planned, plan), seeds, 4), 1):
             tally.add(seed, judgement)
+            if progress and seed in tally.failures:
+                print(f"{judgement.verdict.value}: seed {seed}", flush=True)
             if progress and not done % 500:
                 seconds = time.monotonic() - start
                 print(f"{done} programs, {len(tally.failures)} failures, {seconds:.0f} s", flush=True)
