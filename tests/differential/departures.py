@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +33,8 @@ _PLAIN = (
     ast.Call,
     ast.IfExp,
     ast.Attribute,
+    ast.Subscript,
+    ast.Slice,
 )
 _LOGIC = (ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop, ast.Tuple)
 
@@ -63,17 +67,32 @@ def is_python(departures: Iterable[Departure], source: str) -> bool:
     return all(_spelled(departure, lines) for departure in departures)
 
 
-def _meaning(text: str) -> int | None:
+def _constants(source: str) -> dict[str, Any]:
+    """What the constants of a module stand for: literals, and classes of literals as enumerations are."""
+    found: dict[str, Any] = {}
+    for statement in ast.parse(source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                with contextlib.suppress(ValueError):
+                    found[name] = ast.literal_eval(value)
+            case ast.ClassDef(name=name, body=body, bases=[_]):
+                found[name] = types.SimpleNamespace(**_constants(ast.unparse(ast.Module(body, []))))
+            case _:
+                pass
+    return found
+
+
+def _meaning(text: str, constants: dict[str, Any]) -> int | None:
     """What Python makes of a constant expression; ``None`` for any other text."""
     try:
         parsed = ast.parse(text, mode="eval")
         for node in ast.walk(parsed.body):
-            if isinstance(node, ast.Name) and node.id in _FOLDED:
+            if isinstance(node, ast.Name) and node.id in constants:
                 continue
             if not isinstance(node, _PLAIN + _LOGIC):
                 return None
-        value = eval(compile(parsed, "<constant>", "eval"), dict(_FOLDED))
-    except (SyntaxError, ArithmeticError, TypeError, ValueError):
+        value = eval(compile(parsed, "<constant>", "eval"), dict(constants))
+    except (SyntaxError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
     return value if isinstance(value, int) else None
 
@@ -86,12 +105,13 @@ def _kept(value: int, folded: int) -> bool:
 def folds_as_python(nodes: Iterable[tree.Node], source: str) -> bool:
     """Whether every constant of a typed tree is what Python makes of its text."""
     lines = source.splitlines()
+    constants = _FOLDED | _constants(source)
     known: dict[Span, int | None] = {}
     for node in nodes:
         if isinstance(node, tree.IntConst):
             if node.span not in known:
                 text = _text(node.span, lines)
-                known[node.span] = int(text) if text.isdecimal() else _meaning(text)
+                known[node.span] = int(text) if text.isdecimal() else _meaning(text, constants)
             value = known[node.span]
             if value is not None and value != node.value and _kept(value, node.value):
                 return False
