@@ -16,13 +16,9 @@ from pyebpf.layout import ArrayType, BytesType, IntType, Order
 from pyebpf.uapi.constants import MapType
 from tests.differential.cpython.vocabulary import INTEGERS, ORDERED
 
+PREPARED = frozenset({"accumulate", "stop_early", "gather", "search", "touch"})
+"""Functions that every generated module has, whether it uses them or not."""
 NODE_KINDS = tuple(k.__name__ for k in (*typing.get_args(tree.Expr), *typing.get_args(tree.Stmt)))
-BEYOND = {
-    "MapHandle": "only in raw calls of helpers",
-    "FunctionHandle": "only in raw calls of helpers",
-}
-"""What is left to tests of its own, and why."""
-
 MAPS = {
     MapType.ARRAY: "ArrayMap",
     MapType.HASH: "HashMap",
@@ -75,6 +71,7 @@ FUNCTIONS: tuple[str, ...] = (
     "print",
     "bpf.checked",
     "bpf.copy",
+    "bpf.for_each_map_elem",
     "bpf.loop",
     "bpf.sizeof",
 )
@@ -147,7 +144,7 @@ SHAPES = (
     "slice x[a:]",
 )
 CONSTRUCTS: tuple[str, ...] = (
-    *(f"tree {name}" for name in NODE_KINDS if name not in BEYOND),
+    *(f"tree {name}" for name in NODE_KINDS),
     *(f"operator {name}" for name in OPERATORS),
     *(
         f"operator {name} on {kind}"
@@ -275,7 +272,7 @@ def _of_function(function: ast.FunctionDef, found: set[str]) -> None:
         isinstance(d, ast.Call) and d.keywords for d in function.decorator_list
     ):
         found.add("default verdict")
-    if not decorators and function.name not in ("accumulate", "stop_early"):
+    if not decorators and function.name not in PREPARED:
         found.add("function without decorator")
     if function.args.defaults:
         found.add("default argument")

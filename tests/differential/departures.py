@@ -20,7 +20,7 @@ from tests.differential.cpython.vocabulary import INTEGERS, Vocabulary
 from tests.differential.evaluator import Departure
 
 _FOLDED: dict[str, Any] = {
-    name: getattr(builtins, name) for name in ("min", "max", "abs", "int", "bool")
+    name: getattr(builtins, name) for name in ("min", "max", "abs", "int", "bool", "len")
 } | INTEGERS
 _FOLDED["bpf"] = Vocabulary()
 _PLAIN = (

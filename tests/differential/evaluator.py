@@ -505,8 +505,10 @@ class Evaluator:
                 return decode(self._bytes(self._value(ref, act), layout.size), layout)
             case tree.HelperCall():
                 return self._helper(node, act)
-            case tree.MapHandle() | tree.FunctionHandle():
-                raise OutOfScope("a raw helper call")
+            case tree.MapHandle(map=decl):
+                return self.map(decl)
+            case tree.FunctionHandle(function=function):
+                return function
             case tree.Print(format=text, args=args):
                 self.printed.append((text, tuple(self._value(a, act) for a in args)))
                 return None
@@ -695,6 +697,8 @@ class Evaluator:
         and more after."""
         if node.helper.name == "snprintf":
             return self._snprintf(node, act)
+        if node.helper.name == "for_each_map_elem":
+            return self._for_each(node, act)
         if node.helper.name not in ("xdp_adjust_head", "xdp_adjust_tail"):
             raise OutOfScope(f"the helper {node.helper.name}")
         context, delta = (self._value(arg, act) for arg in node.args)
@@ -710,6 +714,16 @@ class Evaluator:
                 return self._errno(-EINVAL, node.checked, Exc.OS)
             packet[len(packet) + min(delta, 0) :] = bytes(max(delta, 0))
         return 0
+
+    def _for_each(self, node: tree.HelperCall, act: _Activation) -> int:
+        """Calls the function for each element until it returns something true; how many elements that were."""
+        state, function, given, flags = (self._value(arg, act) for arg in node.args)
+        if flags:
+            return self._errno(-EINVAL, node.checked, Exc.OS)
+        for number, (key, value) in enumerate(list(state.values.items()), 1):
+            if self._call(function, [state, Reference(bytearray(key), 0), Reference(value, 0), given], act):
+                return number
+        return len(state.values)
 
     def _snprintf(self, node: tree.HelperCall, act: _Activation) -> int:
         """The text with a NUL, as far as there is room, and how many bytes the whole takes. ``ll`` is all that C has more

@@ -124,6 +124,21 @@ def accumulate(i: u32, state: Inner) -> None:
 def stop_early(i: u32, state: Inner) -> bool:
     state.q += i
     return i > state.p
+
+
+def gather(walked, key, value, state):  # noqa: ANN001, ANN201
+    state.p += 1
+    state.q += i64(value ^ key)
+
+
+def search(walked, key, value, state):  # noqa: ANN001, ANN201
+    state.q += 1
+    return value > state.p and key > 1
+
+
+def touch(walked, key, record, state):  # noqa: ANN001, ANN201
+    record.c += key
+    total.value += record.a
 """
 
 

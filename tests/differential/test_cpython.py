@@ -154,13 +154,15 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert judgement.verdict is Verdict.MISMATCH and judgement.text.startswith("cpython")
 
 
-@pytest.mark.parametrize("text", ["4294967295 ^ bpf.log2(1000)", "WORD[1] + 99999", "Color.RED - 1", "N * N"])
+@pytest.mark.parametrize(
+    "text", ["4294967295 ^ bpf.log2(1000)", "WORD[1] + 99999", "Color.RED - 1", "N * N", "len(WORD) + 99999"]
+)
 def test_a_folded_constant_is_compared_with_what_its_text_means(text: str) -> None:
     source = "WORD = b'hello'\nN = 1000\nclass Color(enum.IntEnum):\n    RED = 70000\n"
     line = f"v: u16 = {text}"
     span = Span("m.py", 5, len("v: u16 = ") + 1, 5, len(line) + 1)
     plain = Int(False, 0, 1 << 33)
-    value = {"4": 4294967295 ^ 9, "W": 101 + 99999, "C": 69999, "N": 1_000_000}[text[0]]
+    value = {"4": 4294967295 ^ 9, "W": 101 + 99999, "C": 69999, "N": 1_000_000, "l": 100_004}[text[0]]
     exact = tree.IntConst(value=value, type=plain, span=span)
     cut = tree.IntConst(value=value & 0xFFFF, type=plain, span=span)
     assert folds_as_python([exact], source + line)

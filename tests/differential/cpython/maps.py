@@ -106,6 +106,11 @@ class Table(_Typed):
         """0 or a negative error number."""
         return self._remove(self._key(key))
 
+    def elements(self) -> Iterator[tuple[Any, Any]]:
+        """Keys and values as a program sees them."""
+        for key, value in list(self.contents.items()):
+            yield self.key.load(bytearray(key), 0), self.value.load(value, 0)
+
     def left(self) -> dict[bytes, bytes]:
         """The contents."""
         return {key: bytes(value) for key, value in self.contents.items()}

@@ -6,6 +6,7 @@ A new one for every run of a module, because it keeps what the module declares.
 from __future__ import annotations
 
 import builtins
+import errno
 import types
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,15 @@ def _loop(count: int, body: Callable[..., Any], *state: Any) -> int:
         if body(i, *state):
             return i + 1
     return max(count, 0)
+
+
+def _for_each(walked: maps.Table, body: Callable[..., Any], state: Any, flags: int) -> int:
+    if flags:
+        return -errno.EINVAL
+    for number, (key, value) in enumerate(walked.elements(), 1):
+        if body(walked, key, value, state):
+            return number
+    return len(walked.contents)
 
 
 def _checked(value: Any) -> Any:
@@ -82,6 +92,7 @@ class Vocabulary(types.ModuleType):
             sizeof=_sizeof,
             snprintf=_snprintf,
             checked=_checked,
+            for_each_map_elem=_for_each,
             loop=_loop,
             log2=_log2,
             log2l=_log2,

@@ -182,6 +182,26 @@ def callback_with_state(g: Generator, indent: int, scope: Scope) -> bool:
     return True
 
 
+@statement(weight=2)
+def each_element(g: Generator, indent: int, scope: Scope) -> bool:
+    """``bpf.for_each_map_elem``: a hash map has no order that a program could rely on, so only arrays are searched."""
+    found = [n for n, s in scope.structs.items() if s == "Inner" and n.startswith("r_")]
+    if scope.budget < 4 or scope.in_loop:
+        return False
+    hashed, arrays = g.pick("words", "counts", "recent", "slots"), g.pick("table", "small", "local")
+    walks = [("records", "touch", "None")]
+    if found:
+        state = g.rng.choice(found)
+        walks += [(hashed, "gather", state), (arrays, "gather", state), (arrays, "search", state)]
+    g.note("for each element of a map")
+    made = g.fresh("v")
+    walked, body, state = g.rng.choice(walks)
+    flags = "0" if g.chance(85) else "1"
+    g.emit(indent, f"{made}: i64 = bpf.for_each_map_elem({walked}, {body}, {state}, {flags})")
+    scope.ints[made] = "i64"
+    return True
+
+
 # ---------------------------------------------------------------- tail calls
 
 
