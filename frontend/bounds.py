@@ -30,6 +30,20 @@ from pyebpf.records import dataclass, fields
 
 TRIPS_LIMIT = 1 << 23
 WEIGHT_LIMIT = 500_000
+ITERATOR_WEIGHT = 100_000
+"""From here on a loop goes over an iterator where it may: following it would take the kernel longer than running it."""
+BRANCHES_LIMIT = 6_000
+"""The verifier keeps 8,192 sides of branches for later (``BPF_COMPLEXITY_LIMIT_JMP_SEQ``)."""
+
+
+ITERATOR_ROUNDS = 4
+"""So often the verifier goes through the body of a loop over an iterator until nothing changes any more, about."""
+
+
+def followed_trips(loop: tree.While | tree.ForRange | tree.ForConstants) -> int:
+    """How many iterations the verifier goes through."""
+    trips = len(loop.values) if isinstance(loop, tree.ForConstants) else loop.trips
+    return trips if loop.driver is tree.LoopDriver.COUNTER else min(trips, ITERATOR_ROUNDS)
 
 
 def weight(node: object) -> int:
@@ -37,14 +51,17 @@ def weight(node: object) -> int:
     if isinstance(node, tuple | list):
         return sum(weight(item) for item in node)
     match node:
-        case tree.While() | tree.ForRange():
-            return 2 + node.trips * (1 + weight(node.body)) + weight(node.orelse)
-        case tree.ForConstants():
-            return 2 + len(node.values) * (1 + weight(node.body)) + weight(node.orelse)
-        case tree.IntConst() | tree.GetLocal() | tree.FieldOf() | tree.MapHandle() | tree.FunctionHandle():
+        case tree.While() | tree.ForRange() | tree.ForConstants():
+            return 2 + followed_trips(node) * (1 + weight(node.body)) + weight(node.orelse)
+        case tree.FunctionHandle(function=function):
+            return ITERATOR_ROUNDS * weight(function.body)
+        case tree.IntConst() | tree.GetLocal() | tree.FieldOf() | tree.MapHandle():
             return 0 if not isinstance(node, tree.FieldOf) else weight(node.base)
-        case tree.FunctionCall():
-            return 2 + weight(node.args) + weight(node.function.body)
+        case tree.FunctionCall(function=function, args=args):
+            alone = function.kind is tree.FunctionKind.GLOBAL
+            return 2 + weight(args) + (0 if alone else weight(function.body))
+        case tree.LoopCall(count=count, body=function, state=state):
+            return 6 + weight((count, state)) + ITERATOR_ROUNDS * weight(function.body)
         case tree.MapLookup() | tree.MapUpdate() | tree.MapDelete() | tree.HelperCall() | tree.PacketView():
             return 6 + sum(weight(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
         case tree.EqualBytes():
@@ -52,6 +69,51 @@ def weight(node: object) -> int:
     if not isinstance(node, tree.Node):
         return 0
     return 1 + sum(weight(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
+
+
+def branches(node: object) -> int:
+    """About how many branches the verifier meets on its way of which it leaves one side for later."""
+    match node:
+        case tuple():
+            return sum(branches(item) for item in node)
+        case tree.While(test=test):
+            return followed_trips(node) * branches((test, *node.body)) + branches(node.orelse)
+        case tree.ForRange(start=start, stop=stop):
+            unknown = not (isinstance(start, tree.IntConst) and isinstance(stop, tree.IntConst))
+            return followed_trips(node) * (unknown + branches(node.body)) + branches(node.orelse)
+        case tree.ForConstants():
+            return followed_trips(node) * branches(node.body) + branches(node.orelse)
+        case tree.FunctionCall(function=function, args=args):
+            alone = function.kind is tree.FunctionKind.GLOBAL
+            return 1 + branches(args) + (0 if alone else branches(function.body))
+        case tree.LoopCall(count=count, body=function, state=state):
+            return 1 + branches((count, state)) + ITERATOR_ROUNDS * branches(function.body)
+        case tree.FunctionHandle(function=function):
+            return ITERATOR_ROUNDS * branches(function.body)
+        case tree.Function():
+            return 0
+        case tree.Node():
+            parts = sum(branches(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
+            return isinstance(node, _BRANCHING) + parts
+        case _:
+            return 0
+
+
+_BRANCHING = (
+    tree.Compare
+    | tree.Truth
+    | tree.IsNone
+    | tree.EqualBytes
+    | tree.MapLookup
+    | tree.MapUpdate
+    | tree.MapDelete
+    | tree.PacketView
+    | tree.PacketCopy
+    | tree.ElementOf
+    | tree.HelperCall
+    | tree.Reserve
+    | tree.RingOutput
+)
 
 
 _SKIP = frozenset(

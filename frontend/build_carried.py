@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_counters import fixed_place
-from pyebpf.frontend.build_frame import nodes
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Bool, Int, Origin, Ref
 from pyebpf.layout import IntType
 from pyebpf.records import dataclass, fields

@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_frame import Calling, RecordLayout, assigned_locals, nodes, reachable
+from pyebpf.frontend.build_frame import Calling, RecordLayout, assigned_locals, reachable
 from pyebpf.frontend.build_state import Place, State
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int, Origin, Ref
 from pyebpf.ir.ops import AtomicOp, Value
 from pyebpf.layout import ArrayType

@@ -12,7 +12,7 @@ from pyebpf.diagnostics import InternalError
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import GlobalRef, Module
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType, round_up
-from pyebpf.object import DataSection, Variable
+from pyebpf.object import DataSection, Extern, Variable
 from pyebpf.target import Target
 
 PHASE = "building SSA"
@@ -79,6 +79,10 @@ class DataBuilder:
             raise InternalError(f"variable {decl.name} in {section} is not zero", phase=PHASE)
         self._place(section, decl.name, contents, decl.layout, variable_align(decl.layout), static=False)
         self._globals[decl] = (section, decl.name)
+
+    def use_extern(self, extern: Extern) -> None:
+        """Declare a function of the kernel that is called."""
+        self._module.externs[extern.name] = extern
 
     def global_ref(self, decl: GlobalDecl, builder: Builder) -> GlobalRef:
         """The address of a variable."""

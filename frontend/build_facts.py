@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_data import variable_align
-from pyebpf.frontend.build_frame import Calling, Frame, nodes, result_in_record
+from pyebpf.frontend.build_frame import Calling, Frame, result_in_record
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Maybe, Ref, Type
 from pyebpf.ir.ops import FunctionRole
 from pyebpf.layout import ArrayType, Layout, StructType

@@ -12,18 +12,19 @@ a reference to stack memory, that reference is passed itself."""
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pyebpf.diagnostics import InternalError
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_types import ir_type
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Bool, Int, Origin, Ref
 from pyebpf.ir.ops import FunctionRole, Inlining, ParamInfo
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.layout import I64 as I64_LAYOUT
 from pyebpf.layout import U64 as U64_LAYOUT
 from pyebpf.layout import Layout, round_up
-from pyebpf.records import dataclass, fields, is_dataclass, replace
+from pyebpf.records import dataclass, replace
 
 CODE, ERRNO = 0, 4
 """Offsets in the exception field of a record."""
@@ -64,19 +65,6 @@ class Frame:
     inlining: Inlining
     caller: Space  # what memory of callers is, in the whole unit
     state_itself: bool  # a loop body whose second argument is the state and not a record
-
-
-def nodes(root: object) -> Iterator[tree.Node]:
-    """Every node in a body, statement or expression, in source order. Other functions are not entered."""
-    stack = [root]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(reversed(item))
-        elif isinstance(item, tree.Node) and is_dataclass(item):
-            yield item
-            if not isinstance(item, tree.Function):
-                stack.extend(getattr(item, f.name) for f in reversed(fields(item)))
 
 
 def assigned_locals(function: tree.Function) -> frozenset[tree.Local]:

@@ -29,10 +29,10 @@ from pyebpf.frontend.build_carried import (
     trips_of,
     varies,
 )
-from pyebpf.frontend.build_frame import nodes
 from pyebpf.frontend.build_state import State
-from pyebpf.frontend.types import Bool, Int
-from pyebpf.ir.ops import AtomicOp, Pred, Value
+from pyebpf.frontend.tree_nodes import nodes
+from pyebpf.frontend.types import Bool, Int, Type
+from pyebpf.ir.ops import Alloca, AtomicOp, Pred, Value
 from pyebpf.records import dataclass
 
 STATES = 400_000
@@ -57,9 +57,16 @@ def hidden_in(f: State, node: Loop) -> Hidden:
     inside = looked_at(body, everywhere, result=for_callers)
     anywhere = looked_at(f.source.body, everywhere, result=for_callers)
     growing = _growing(f.source, node, everywhere, inside, anywhere)
-    if _states(node, growing) * f.exits.trips() <= STATES:
+    growing = {cell: ones for cell, ones in growing.items() if _local(cell) in node.known.entering}
+    counted = node.driver is tree.LoopDriver.COUNTER
+    if counted and _states(node, growing) * f.exits.trips() <= STATES:
         return Hidden()
-    return Hidden(tuple(c for c in growing if c in inside), tuple(c for c in growing if c not in inside))
+    behind = (c for c in growing if c not in inside and _local(c) in node.known.leaving)
+    return Hidden(tuple(c for c in growing if c in inside), tuple(behind))
+
+
+def _local(cell: Cell) -> tree.Local:
+    return cell.base if isinstance(cell, Part) else cell
 
 
 def _growing(
@@ -74,7 +81,10 @@ def _growing(
     here = list(assignments(node.body))
     known = _known(function, everywhere)
     # Where the steps of the counter differ, what is counted beside it does not follow from it.
-    drifting = isinstance(node, tree.While) and any(a.chosen and a.cell is node.counter for a in here)
+    # Over an iterator nothing follows.
+    drifting = node.driver is tree.LoopDriver.ITERATOR or (
+        isinstance(node, tree.While) and any(a.chosen and a.cell is node.counter for a in here)
+    )
     varying = _varying(here)
     wanted = (carried(function, node) & set(anywhere)) - _kept(function)
     rebound = {a.local for a in nodes(node.body) if isinstance(a, tree.SetLocal | tree.Bind)}
@@ -154,19 +164,29 @@ def _pure(value: tree.Expr, known: set[Cell]) -> bool:
 
 def _kept(function: tree.Function) -> set[Cell]:
     """What the verifier needs to see the end of ``while`` loops."""
-    found = (node.counter for node in nodes(function.body) if isinstance(node, tree.While))
+    found = (
+        node.counter
+        for node in nodes(function.body)
+        if isinstance(node, tree.While) and node.driver is tree.LoopDriver.COUNTER
+    )
     return {counter for counter in found if counter is not None}
 
 
 # ---------------------------------------------------------------- hiding
 
 
-def forget(f: State, node: Loop, cells: Collection[Cell], known: Mapping[tree.Local, Int]) -> None:
+def forget(f: State, node: Loop, cells: Collection[Cell], known: Mapping[tree.Local, Type]) -> None:
     """Hide what ``cells`` hold, but not the intervals that are ``known`` of them."""
     for cell in cells:
         if isinstance(cell, Part):
             _forget_part(f, node, cell)
-        elif isinstance(cell.type, Bool):
+            continue
+        place = f.local(cell)
+        if isinstance(place.pointer, Alloca):
+            f.b.start_at_zero(
+                place.pointer, place.offset
+            )  # the number of what is None may never have been written
+        if isinstance(cell.type, Bool):
             held = f.widen(f.load_local(cell, cell.type))
             f.store_local(cell, _hidden(f, node, cell.name, held, 8, False))
         else:
@@ -191,17 +211,23 @@ def _forget_part(f: State, node: Loop, part: Part) -> None:
     f.b.store(base, part.offset, width, held)
 
 
-def _forget_variable(f: State, node: Loop, local: tree.Local, known: Int | None) -> None:
+def _forget_variable(f: State, node: Loop, local: tree.Local, known: Type | None) -> None:
     assert isinstance(local.type, Int)
     width, signed = _width(local.type)
     held = _hidden(f, node, local.name, f.load_local(local, local.type), width, signed)
     f.store_local(local, held)
-    if known is None or not known.seen:
-        return
-    low, high = (-(1 << 8 * width - 1), (1 << 8 * width - 1) - 1) if signed else (0, (1 << 8 * width) - 1)
-    if known.lo > low:
+    if isinstance(known, Int):
+        bits = 8 * width - signed
+        confine(f, local, held, (-(1 << bits) if signed else 0, (1 << bits) - 1), known)
+
+
+def confine(f: State, local: tree.Local, held: Value, seen: tuple[int, int], known: Int) -> None:
+    """Tell the verifier, which knows that ``local`` holds ``held``, a number of the interval ``seen``, that it is in
+    the interval ``known``, as far as that is relied upon."""
+    signed = seen[0] < 0
+    if known.seen and known.lo > seen[0]:
         _keep(f, local, f.b.cmp(Pred.SLT if signed else Pred.ULT, held, f.b.const(known.lo)), known)
-    if known.hi < high:
+    if known.seen and known.hi < seen[1]:
         _keep(f, local, f.b.cmp(Pred.SGT if signed else Pred.UGT, held, f.b.const(known.hi)), known)
 
 

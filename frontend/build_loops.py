@@ -9,11 +9,12 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.build_arith import compare, element_offset
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
-from pyebpf.frontend.build_frame import nodes
-from pyebpf.frontend.build_known import forget, hidden_in
+from pyebpf.frontend.build_iterators import driven
+from pyebpf.frontend.build_known import confine, forget, hidden_in
 from pyebpf.frontend.build_state import Number, State
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
-from pyebpf.ir.ops import BinOp, Block, Pred
+from pyebpf.ir.ops import BinOp, Block, Pred, Value
 from pyebpf.layout import ArrayType, IntType
 
 UNROLLED_NODES = 200
@@ -39,6 +40,9 @@ def _else(f: State, orelse: tree.Body, done: Block) -> None:
 
 def while_(f: State, node: tree.While) -> None:
     """``while test: body; else: orelse``."""
+    if node.driver is tree.LoopDriver.ITERATOR:
+        _while_iterating(f, node)
+        return
     hidden = hidden_in(f, node)
     head, inside, ended, done = (f.b.new_block(n) for n in ("while", "body", "ended", "done"))
     f.jump_to(head)
@@ -55,9 +59,12 @@ def for_range(f: State, node: tree.ForRange) -> None:
     """``for local in range(start, stop, step)``: a hidden counter runs, the variable gets its value each
     time."""
     start, stop = f.number(node.start), f.number(node.stop)
-    hidden = hidden_in(f, node)
     if not isinstance(node.local.type, Int):
         raise f.bug(f"range variable of type {node.local.type}")
+    if node.driver is tree.LoopDriver.ITERATOR:
+        _range_iterating(f, node, start, stop)
+        return
+    hidden = hidden_in(f, node)
     counted = _counter_type(node, start.type, stop.type)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
     counter = f.b.alloca(8, 8, f"{node.local.name}.next")
@@ -78,6 +85,44 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.go(ended)
     _else(f, node.orelse, done)
     forget(f, node, hidden.behind, node.known.leaving)
+
+
+def _while_iterating(f: State, node: tree.While) -> None:
+    """The iterator allows for one evaluation of the test more than the body runs, so the test itself decides."""
+
+    def begin(number: Value, ended: Block) -> None:
+        inside = f.b.new_block("body")
+        f.branch(node.test, inside, ended)
+        f.go(inside)
+
+    driven(f, node, f.b.const(node.trips + 1), begin)
+
+
+def _range_iterating(f: State, node: tree.ForRange, start: Number, stop: Number) -> None:
+    """Counts the iterations from 0, and computes the variable from that."""
+    near, far = (start, stop) if node.step > 0 else (stop, start)
+    left = f.b.binary(BinOp.SUB, far.value, near.value)
+    if abs(node.step) > 1:
+        rounded = f.b.binary(BinOp.ADD, left, f.b.const(abs(node.step) - 1))
+        left = f.b.binary(BinOp.UDIV, rounded, f.b.const(abs(node.step)))
+    count = f.temporary("count", 8)
+    f.b.store(count.pointer, count.offset, 8, f.b.const(0))
+    some, counted = f.b.new_block("some"), f.b.new_block("counted")
+    f.b.branch(compare(f, tree.CompareOp.LT, near, far), some, counted)
+    f.go(some)
+    f.b.store(count.pointer, count.offset, 8, left)
+    f.jump_to(counted)
+
+    def begin(number: Value, ended: Block) -> None:
+        kind = node.local.type
+        assert isinstance(kind, Int)
+        moved = f.b.binary(BinOp.MUL, number, f.b.const(node.step)) if node.step != 1 else number
+        value = f.b.binary(BinOp.ADD, start.value, moved)
+        f.store_local(node.local, value)
+        from_zero = start.constant == 0 and node.step == 1
+        confine(f, node.local, value, (0, 0xFFFFFFFF) if from_zero else (I64_MIN, I64_MAX), kind)
+
+    driven(f, node, f.b.load(count.pointer, count.offset, 8), begin)
 
 
 def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
@@ -110,7 +155,9 @@ def _step(f: State, node: tree.ForRange, current: Number, stop: Number, ended: B
 def for_constants(f: State, node: tree.ForConstants) -> None:
     """``for local in (1, 2, 3)``: unrolled where that is small, else over a table."""
     size = sum(1 for _ in nodes(node.body))
-    if len(node.values) <= UNROLLED_VALUES and size * len(node.values) <= UNROLLED_NODES:
+    if node.driver is tree.LoopDriver.ITERATOR:
+        _table_iterating(f, node)
+    elif len(node.values) <= UNROLLED_VALUES and size * len(node.values) <= UNROLLED_NODES:
         _unrolled(f, node)
     else:
         _over_table(f, node)
@@ -126,11 +173,31 @@ def _unrolled(f: State, node: tree.ForConstants) -> None:
     _else(f, node.orelse, done)
 
 
-def _over_table(f: State, node: tree.ForConstants) -> None:
+def _read_table(f: State, node: tree.ForConstants, index: Value) -> None:
+    """The constant at ``index``, which the verifier knows to be inside."""
     least, greatest = min(node.values), max(node.values)
     fitting = (IntType(bits, least < 0) for bits in (8, 16, 32, 64))
     element = next(t for t in fitting if t.lo <= least and greatest <= t.hi)
     data = b"".join(encode(value, element, f.target) for value in node.values)
+    layout = ArrayType(element, len(node.values))
+    table = f.data.constant_ref(data, layout, f"{node.local.name}_table", f.b)
+    at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
+    f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
+
+
+def _table_iterating(f: State, node: tree.ForConstants) -> None:
+    count = f.b.const(len(node.values))
+
+    def begin(number: Value, ended: Block) -> None:
+        inside = f.b.new_block("body")
+        f.b.branch(f.b.cmp(Pred.ULT, number, count), inside, ended)
+        f.go(inside)
+        _read_table(f, node, number)
+
+    driven(f, node, count, begin)
+
+
+def _over_table(f: State, node: tree.ForConstants) -> None:
     count = len(node.values)
     hidden = hidden_in(f, node)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
@@ -140,9 +207,7 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     index = f.b.load(counter, 0, 8, name="index")
     f.b.branch(f.b.cmp(Pred.ULT, index, f.b.const(count)), inside, ended)
     f.go(inside)
-    table = f.data.constant_ref(data, ArrayType(element, count), f"{node.local.name}_table", f.b)
-    at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
-    f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
+    _read_table(f, node, index)
     forget(f, node, hidden.inside, node.known.entering)
     _body(f, node.body, done, latch, count)
     f.go(latch)

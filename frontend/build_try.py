@@ -9,8 +9,8 @@ from __future__ import annotations
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_calls import dispatch
 from pyebpf.frontend.build_exits import CleanupScope, HandlerScope, Handling
-from pyebpf.frontend.build_frame import nodes
 from pyebpf.frontend.build_state import State
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.ir.ops import Alloca, Block
 
 

@@ -25,11 +25,6 @@ from pyebpf.uapi.helpers import (
     helper_by_name,
 )
 
-GPL_COMPATIBLE = frozenset(
-    {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
-)
-"""The licences that the kernel accepts for GPL-only helpers (include/linux/license.h)."""
-
 _SHORT: dict[str, int] = {"get_current_comm": 16}
 """Helpers that fill a buffer and may be called without it: the size of the bytes that they then return."""
 
@@ -98,9 +93,9 @@ def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> P
 
 def require_gpl(context: Context, what: str, span: Span) -> None:
     """Refuse GPL-only services without a licence that the kernel takes for GPL-compatible."""
-    stated = context.session.license
-    if stated in GPL_COMPATIBLE:
+    if context.session.gpl:
         return
+    stated = context.session.license
     raise context.refusal(
         Code.E0804,
         span,

@@ -25,6 +25,7 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
 from pyebpf.frontend.annotations import read_annotation
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.instances import analyse, make_instance, parameters_of
+from pyebpf.frontend.loop_drivers import balance
 from pyebpf.frontend.naming import name_declarations
 from pyebpf.frontend.parse import parse_function
 from pyebpf.frontend.scope import Scope
@@ -62,6 +63,9 @@ def analyze(programs: Sequence[ProgramDecl], target: Target, license: str | None
                 function=instance.function.name,
                 span=instance.function.span,
             )
+    functions = [instance.function for instance in reached]
+    alone = (tree.FunctionKind.ENTRY, tree.FunctionKind.GLOBAL)
+    balance(session, [function for function in functions if function.kind in alone])
     return _unit(programs, [instance for instance, _ in entries], reached, license)
 
 

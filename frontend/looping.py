@@ -1,17 +1,14 @@
-"""What all loops have in common: the state at the head, at the back edge and after the end, and their weight."""
+"""What all loops have in common: the state at the head, at the back edge and after the end."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pyebpf.codes import Code
-from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.blocks import block
-from pyebpf.frontend.bounds import WEIGHT_LIMIT, weight
 from pyebpf.frontend.flow import Fate, State, join_states
-from pyebpf.frontend.session import Context, LoopFrame
-from pyebpf.frontend.types import Int
+from pyebpf.frontend.session import Context, LoopFrame, local_type
+from pyebpf.frontend.types import BOOL, Type
 
 
 def enter(context: Context, node: Any) -> LoopFrame:
@@ -22,11 +19,16 @@ def enter(context: Context, node: Any) -> LoopFrame:
     return frame
 
 
-def intervals(context: Context) -> dict[tree.Local, Int]:
-    """What is known of the integer variables here."""
-    if context.state is None:
-        return {}
-    return {v.local: k.type for v, k in context.state.known.items() if isinstance(k.type, Int)}
+def known_types(context: Context) -> dict[tree.Local, Type]:
+    """What is known of the variables that are bound here."""
+    found: dict[tree.Local, Type] = {}
+    if context.state is not None:
+        for variable, knowledge in context.state.known.items():
+            if knowledge.bound:
+                found[variable.local] = local_type(knowledge.type)
+                if variable.present is not None:
+                    found[variable.present] = BOOL
+    return found
 
 
 def close(context: Context, node: Any, frame: LoopFrame) -> State | None:
@@ -64,18 +66,3 @@ def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | Non
             context.coverage.skip(child)
     context.state = join_states(context.state, frame.breaks)
     return orelse
-
-
-def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> None:
-    """Refuse a loop that the verifier would give up on."""
-    if trips * weight(body) > WEIGHT_LIMIT:
-        raise context.refusal(
-            Code.E0402,
-            span,
-            f"up to {trips} iterations of this body are too many to verify",
-            notes=[
-                "the kernel follows every iteration of a loop and gives up after a million instructions",
-                f"the body counts as {weight(body)} instructions",
-            ],
-            help="use `bpf.loop(n, body, state)`, whose body is verified once",
-        )

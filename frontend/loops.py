@@ -26,7 +26,8 @@ from pyebpf.frontend.conditions import test
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Variable, join_states
 from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
-from pyebpf.frontend.looping import close, enter, finish, intervals, refuse_heavy
+from pyebpf.frontend.loop_drivers import driver_of
+from pyebpf.frontend.looping import close, enter, finish, known_types
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
@@ -42,11 +43,11 @@ def _while(context: Context, node: Any) -> None:
     with context.region(node):
         found = test(context, node.test)
         context.state = found.yes.copy() if found.yes is not None else None
-        entering = intervals(context)
+        entering = known_types(context)
         body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
     back = close(context, node, frame)
     orelse = finish(context, node, frame, found.no)
-    known = tree.LoopKnowledge(entering, intervals(context))
+    known = tree.LoopKnowledge(entering, known_types(context))
     span = context.span(node)
     if found.known is False:
         context.out += orelse
@@ -56,14 +57,15 @@ def _while(context: Context, node: Any) -> None:
         context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
         return
     trips = Trips(1, True) if back is None else while_trips(context, node, entry, found.yes)
-    refuse_heavy(context, trips.count, body, context.span(node.test))
+    driver = driver_of(context, trips.count, body, context.span(node.test))
     if found.enter_yes is not None:
         body = (found.enter_yes, *body)
     if found.enter_no is not None:
         orelse = (found.enter_no, *orelse)
-    if not trips.followed:
-        if found.expr is None and context.state is None:
-            orelse = (_unreachable(context, span),)
+    counted = driver is tree.LoopDriver.COUNTER
+    if found.expr is None and context.state is None and not (counted and trips.followed):
+        orelse = (_unreachable(context, span),)
+    if counted and not trips.followed:
         context.out += guarded(context, found.expr, body, orelse, trips.count, known, span)
         return
     expr = found.expr or tree.IntConst(value=1, type=BOOL, span=span)
@@ -74,6 +76,7 @@ def _while(context: Context, node: Any) -> None:
             orelse=orelse,
             trips=trips.count,
             counter=trips.counter,
+            driver=driver,
             known=known,
             span=span,
         )
@@ -198,8 +201,9 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
     body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=not constant)
-    refuse_heavy(context, trips, body, context.span(node.iter))
-    if not plain:
+    exact = one.exact and two.exact
+    driver = driver_of(context, trips, body, context.span(node.iter), exact=exact)
+    if not plain and driver is tree.LoopDriver.COUNTER:
         bounds = (first, last, step)
         span = context.span(node)
         context.out += guarded_range(context, counter.local, bounds, body, orelse, trips, known, span)
@@ -213,6 +217,7 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
             body=body,
             orelse=orelse,
             trips=trips,
+            driver=driver,
             known=known,
             span=context.span(node),
         )
@@ -232,7 +237,7 @@ def _run(
 ) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge]:
     """The body with the target assigned from the counter at its start; the ``else`` block; what is known."""
     frame = enter(context, node)
-    entering = intervals(context)
+    entering = known_types(context)
     at_head = context.state.copy() if context.state is not None else None
     with context.region(node), context.collecting() as out:
         value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
@@ -241,7 +246,7 @@ def _run(
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
     orelse = finish(context, node, frame, exhausted)
-    return body, orelse, tree.LoopKnowledge(entering, intervals(context))
+    return body, orelse, tree.LoopKnowledge(entering, known_types(context))
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -292,13 +297,14 @@ def _for_constants(context: Context, node: Any, values: tuple[Any, ...], span: S
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
     body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=False)
-    refuse_heavy(context, len(numbers), body, context.span(node.iter))
+    driver = driver_of(context, len(numbers), body, context.span(node.iter))
     context.out.append(
         tree.ForConstants(
             local=counter.local,
             values=numbers,
             body=body,
             orelse=orelse,
+            driver=driver,
             known=known,
             span=context.span(node),
         )
@@ -321,7 +327,7 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     variable = _target(context, node)
     index = context.temporary(kind, span)
     frame = enter(context, node)
-    entering = intervals(context)
+    entering = known_types(context)
     with context.region(node), context.collecting() as out:
         position = tree.GetLocal(local=index, type=kind, span=span)
         element = conversions.read(aggregates.element(context, expr, position, span))
@@ -329,8 +335,8 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
     orelse = finish(context, node, frame, back)
-    known = tree.LoopKnowledge(entering, intervals(context))
-    refuse_heavy(context, length, body, span)
+    known = tree.LoopKnowledge(entering, known_types(context))
+    driver = driver_of(context, length, body, span)
     context.out.append(
         tree.ForRange(
             local=index,
@@ -340,6 +346,7 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
             body=body,
             orelse=orelse,
             trips=length,
+            driver=driver,
             known=known,
             span=context.span(node),
         )

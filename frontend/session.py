@@ -56,6 +56,12 @@ class Instance:
     prologue: list[tree.Stmt] = field(default_factory=list)  # what comes before the user's statements
 
 
+GPL_COMPATIBLE = frozenset(
+    {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
+)
+"""The licences that the kernel accepts for what is for GPL-compatible programs only (include/linux/license.h)."""
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """One call of ``analyze``."""
@@ -64,6 +70,11 @@ class Session:
     license: str | None
     instances: dict[Any, Instance] = field(default_factory=dict)
     active: list[Instance] = field(default_factory=list)
+
+    @property
+    def gpl(self) -> bool:
+        """Whether the kernel takes the licence for GPL-compatible."""
+        return self.license in GPL_COMPATIBLE
 
 
 @dataclass(eq=False, slots=True)

@@ -745,13 +745,22 @@ class If(Node):
     orelse: Body
 
 
+class LoopDriver(enum.Enum):
+    """What ends a loop for the verifier."""
+
+    COUNTER = "counter"  # it follows every iteration
+    ITERATOR = (
+        "iterator"  # a number iterator of the kernel: it goes through the body until nothing changes any more
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LoopKnowledge:
-    """The intervals of the integer variables at the begin of every iteration (behind the test of a ``while``), and behind
-    the loop."""
+    """The variables that are bound at the begin of every iteration (behind the test of a ``while``) and behind the loop,
+    with what is known of their types there: of integers the intervals."""
 
-    entering: Mapping[Local, Int] = field(default_factory=dict)
-    leaving: Mapping[Local, Int] = field(default_factory=dict)
+    entering: Mapping[Local, Type] = field(default_factory=dict)
+    leaving: Mapping[Local, Type] = field(default_factory=dict)
 
 
 @final
@@ -768,6 +777,7 @@ class While(Node):
     orelse: Body
     trips: int
     counter: Local | None = None
+    driver: LoopDriver = LoopDriver.COUNTER
     known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 
@@ -784,6 +794,7 @@ class ForRange(Node):
     body: Body
     orelse: Body
     trips: int
+    driver: LoopDriver = LoopDriver.COUNTER
     known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 
@@ -796,6 +807,7 @@ class ForConstants(Node):
     values: tuple[int, ...]
     body: Body
     orelse: Body
+    driver: LoopDriver = LoopDriver.COUNTER
     known: LoopKnowledge = field(default_factory=LoopKnowledge)
 
 

@@ -63,6 +63,10 @@ _LOOKUPS: Final = frozenset(
 )
 
 
+_ITERATION: Final = frozenset({"bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"})
+"""Functions of the kernel that change the iterator that they are given, and nothing else."""
+
+
 def context_changers(module: Module) -> frozenset[str]:
     """The functions that may change the context or the packet, themselves or through what they call."""
     found = {
@@ -91,7 +95,7 @@ def _changes_context(op: Op, changers: Iterable[str]) -> bool:
                 return True  # the callback may do anything
             return op.helper not in _READ_CONTEXT and any(_space(arg) is Space.CTX for arg in op.args)
         case CallKfunc():
-            return True
+            return op.kfunc not in _ITERATION
         case Call():
             return op.function in changers
         case ops.Store() | ops.Atomic():
@@ -143,6 +147,8 @@ class Memory:
                 return self._written(op.target)
             case CallHelper():
                 return self._helper(op)
+            case CallKfunc() if op.kfunc in _ITERATION:
+                return self._written(op.args[0])
             case Call() | CallKfunc():
                 changed: set[Region] = {*SHARED, *self.shown}
                 return changed | {Space.CTX} if _changes_context(op, self.changers) else changed

@@ -139,6 +139,12 @@ class Builder:
         self._allocas += 1
         return op
 
+    def start_at_zero(self, slot: ops.Alloca, offset: int = 0) -> None:
+        """Eight bytes of ``slot`` are zero where the function begins, wherever the builder stands."""
+        zero = ops.Const(0, type=I64, span=self.span)
+        store = ops.Store(slot, offset, 8, zero, span=self.span)
+        self.function.entry.ops[self._allocas : self._allocas] = [zero, store]
+
     def ptradd(self, base: Value, offset: Value | int, size: int | None = None) -> ops.PtrAdd:
         """``base`` moved by ``offset`` bytes. ``size``: what may be accessed from there; by default what is
         left of ``base`` after a constant offset, and unknown after a variable one."""

@@ -25,6 +25,7 @@ from pyebpf.runtime.vm.errors import (
     Where,
 )
 from pyebpf.runtime.vm.helpers import HELPERS
+from pyebpf.runtime.vm.kfuncs import KFUNCS
 from pyebpf.runtime.vm.maps import MachineMap
 from pyebpf.runtime.vm.maps_array import ProgArray
 from pyebpf.runtime.vm.memory import PAGE_BITS, Memory, Region
@@ -164,6 +165,7 @@ class Program:
             "PROGRAM": self,
         }
         namespace |= {name: HELPERS[number] for name, number in self.translation.helpers.items()}
+        namespace |= {name: KFUNCS[name].run for name in self.translation.kfuncs}
         namespace |= {name: memory.pages[region.address >> PAGE_BITS] for name, region in sections.items()}
         exec(self.translation.code, namespace)
         self.entry = namespace["f0"]

@@ -18,6 +18,7 @@ from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Insn, Insn
 from pyebpf.object import RelocKind
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.errors import BadCode, Where
+from pyebpf.runtime.vm.kfuncs import KFUNCS
 from pyebpf.runtime.vm.translate_alu import divide, modulo, swap32, swap64
 from pyebpf.runtime.vm.translate_code import Function, Names, entry_state, write_function
 from pyebpf.runtime.vm.translate_facts import TAIL_CALL, Base, Calls, Place, facts_of, live_arguments
@@ -53,7 +54,8 @@ class Target:
 class Translation:
     """A program as Python. ``code`` defines a function ``f<slot>`` for each BPF function; ``lines``: the slot of each
     line of its text; ``arguments``: the registers that each function takes, by first slot. ``targets``: what the names
-    ``A<slot>`` must be, ``sections``: the names of the bytes of sections. ``helpers``: by name in the code."""
+    ``A<slot>`` must be, ``sections``: the names of the bytes of sections. ``helpers``: by name in the code. ``kfuncs``: the
+    kernel's functions, by their own names."""
 
     filename: str
     text: str
@@ -63,6 +65,7 @@ class Translation:
     targets: dict[str, Target] = field(default_factory=dict)
     sections: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, int] = field(default_factory=dict)
+    kfuncs: set[str] = field(default_factory=set)
 
 
 @functools.lru_cache(maxsize=256)
@@ -123,6 +126,7 @@ class _Translator:
     targets: dict[str, Target] = field(default_factory=dict)
     section_names: dict[str, str] = field(default_factory=dict)
     helpers: dict[str, int] = field(default_factory=dict)
+    kfuncs: set[str] = field(default_factory=set)
     kernel_functions: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +173,7 @@ class _Translator:
             self.targets,
             self.section_names,
             self.helpers,
+            self.kfuncs,
         )
 
     def _refer(self, slot: int, insn: Insn, function: str, own_slot: int, calls: dict[int, int]) -> None:
@@ -177,8 +182,7 @@ class _Translator:
         if insn.opcode == LD_IMM64:
             self._refer_number(slot, insn, where)
         elif insn.opcode == CALL and slot in self.kernel_functions:
-            self.calls.arguments[slot] = ()
-            self.names.missing[slot] = f"the kernel function {self.kernel_functions[slot]}"
+            self._refer_kernel_function(slot, self.kernel_functions[slot])
         elif insn.opcode == CALL and insn.src == CallKind.SUBPROGRAM:
             target = slot + 1 + insn.imm
             if target not in self.functions:
@@ -187,6 +191,15 @@ class _Translator:
             calls[slot] = target
         elif insn.opcode == CALL:
             self._refer_helper(slot, insn)
+
+    def _refer_kernel_function(self, slot: int, name: str) -> None:
+        if name not in KFUNCS:
+            self.calls.arguments[slot] = ()
+            self.names.missing[slot] = f"the kernel function {name}"
+            return
+        self.calls.arguments[slot] = tuple(range(1, KFUNCS[name].arguments + 1))
+        self.names.kfuncs[slot] = name
+        self.kfuncs.add(name)
 
     def _refer_helper(self, slot: int, insn: Insn) -> None:
         self.calls.arguments[slot] = ()

@@ -27,13 +27,14 @@ MAY_GOTO_ROUNDS: Final = 8 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Names:
     """What the text of a function calls things, by slot: ``functions`` that are called, ``helpers``, ``numbers`` of
-    ``ld_imm64`` that are known only when the program is loaded. ``variadic`` calls take the further registers that
+    ``ld_imm64`` that are known only when the program is loaded. ``kfuncs``: functions of the kernel. ``variadic`` calls take the further registers that
     are set; ``missing`` ones cannot be made."""
 
     functions: dict[int, str] = field(default_factory=dict)
     helpers: dict[int, str] = field(default_factory=dict)
     numbers: dict[int, str] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
+    kfuncs: dict[int, str] = field(default_factory=dict)
     variadic: set[int] = field(default_factory=set)
 
 
@@ -147,6 +148,9 @@ class CodeWriter:
         if slot in self.names.missing:
             text.add(f"missing({self.names.missing[slot]!r})")
             text.add("r0 = 0")
+        elif slot in self.names.kfuncs:
+            arguments += ["0"] * (5 - len(arguments))
+            text.add(f"r0 = {self.names.kfuncs[slot]}(run, {', '.join(arguments)}) & {M64}")
         elif insn.src == CallKind.SUBPROGRAM:
             text.add(f"m.left = n - {pending}")
             text.add(f"r0 = {self.names.functions[slot]}({', '.join(['m', 'd + 1', *arguments])})")

@@ -1,4 +1,5 @@
-"""Loops as users write them, in which the verifier would follow too many ways if nothing were hidden from it."""
+"""Loops as users write them, in which the verifier would follow too many ways, or too many iterations, if nothing were
+hidden from it, or if they did not go over the kernel's iterators."""
 
 from __future__ import annotations
 
@@ -198,7 +199,129 @@ LOOPS = {
     """,
 }
 
+LONG = {
+    "more iterations than the verifier would follow": """
+        n = 0
+        for i in range(100_000):
+            n += i & 3
+        return u8(n)
+    """,
+    "more branches than the verifier would keep": """
+        n = 0
+        for i in range(4_000):
+            if table[i & 15] > 3:
+                n += 2
+            if n == 1000:
+                break
+        return u8(n)
+    """,
+    "a while loop with every way out": """
+        n = 0
+        i = 0
+        while i < 20_000:
+            i += 1
+            if i % 7 == 3:
+                continue
+            n += 2
+            if n > 19_000:
+                return 7
+            if table[n & 15] == 99:
+                break
+        else:
+            n = 5
+        return u8(n)
+    """,
+    "bounds that only a run knows, both directions": """
+        n = 0
+        start: u16 = ctx.read(u16, 0) & 0xFFF
+        for i in range(start, 20_000, 3):
+            n ^= i
+            n += table[i % 16]
+        for i in range(10_000, start, -1):
+            n ^= i
+            if n == 17:
+                return 4
+        return u8(n)
+    """,
+    "an index that the iterator gives": """
+        a = bpf.array(u32, 16)
+        for i in range(9_000):
+            a[i & 15] += table[i % 16]
+            if i > 8_990:
+                a[i - 8_990] += 1
+            if a[3] == 77:
+                raise ValueError
+        return u8(a[5])
+    """,
+    "loops in loops": """
+        n = 0
+        for i in range(200):
+            for j in range(100):
+                if table[(i ^ j) & 15] > 5:
+                    n += 1
+                if n == 12_000:
+                    return 3
+        return u8(n)
+    """,
+    "exceptions and finally": """
+        n = 0
+        for i in range(10_000):
+            try:
+                n += counts[i & 63] // (i & 7)
+            except ZeroDivisionError:
+                n += 3
+            finally:
+                n ^= 1
+            if i == 6_000:
+                raise KeyError
+        return u8(n)
+    """,
+    "records of the ring buffer": """
+        n = 0
+        for i in range(2_000):
+            if i % 100 == 7:
+                with events.reserve(Inner) as e:
+                    if e is None:
+                        break
+                    e.p = i
+                    if i == 1_907:
+                        return 9
+            n += 1
+        return u8(n)
+    """,
+}
+
 FUNCTIONS = {
+    "a long loop in a function, in a callback and around one": """
+        @bpf.noinline
+        def search(from_: u32) -> u32:
+            for i in range(5_000):
+                if table[(from_ + i) & 15] > 90:
+                    return i
+                if i * 3 == from_:
+                    raise KeyError
+            return 7
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+
+            def body(j: u32) -> None:
+                nonlocal n
+                for i in range(2_500):
+                    if table[i & 15] > 4:
+                        n += 1
+
+            for k in range(3_000):
+                if k & 2047 == 5:
+                    n += bpf.loop(2, body)
+                n ^= k
+                n += table[k & 15]
+            try:
+                return u8(search(4) + search(6) + n)
+            except KeyError:
+                return 9
+    """,
     "a function that counts, called in a loop": """
         @bpf.noinline
         def count(a: u32) -> u32:
@@ -239,7 +362,7 @@ FUNCTIONS = {
     """,
 }
 
-SOURCES = {name: source_of(HEAD, body) for name, body in LOOPS.items()} | {
+SOURCES = {name: source_of(HEAD, body) for name, body in (LOOPS | LONG).items()} | {
     name: source_of("", body) for name, body in FUNCTIONS.items()
 }
 
@@ -248,5 +371,5 @@ SOURCES = {name: source_of(HEAD, body) for name, body in LOOPS.items()} | {
 @pytest.mark.parametrize("name", SOURCES)
 def test_the_verifier_follows(name: str) -> None:
     with pinned():
-        judgement = judge(SOURCES[name], "loop", packets(1), check=True)
+        judgement = judge(SOURCES[name], "loop", packets(1)[-1:], check=True)
     assert judgement.verdict is Verdict.AGREED, f"{judgement.verdict.value}\n{judgement.text}"

@@ -116,6 +116,36 @@ def hidden() -> tree.Unit:
     )
 
 
+def iterators() -> tree.Unit:
+    """Loops over the kernel's iterators, with a step, and with every way out: the iterator is destroyed on each."""
+    program = t.Program("xdp", error_verdict=9)
+    i, n = t.local("i", Int(False, 4, 99_997)), t.local("n")
+    stop = t.local("stop", Int(False, 0, 100_000))
+    return program.unit(
+        t.put(n, t.num(0)),
+        t.put(stop, t.num(77_777)),
+        tree.ForRange(
+            span=t.AT,
+            local=i,
+            start=t.num(4),
+            stop=t.get(stop),
+            step=3,
+            body=(
+                t.put(n, t.arith("+", t.get(n), t.get(i))),
+                t.if_(t.compare("==", t.get(n), t.num(7)), t.BREAK),
+                t.if_(t.compare("==", t.get(n), t.num(8)), t.CONTINUE),
+                t.if_(t.compare("==", t.get(n), t.num(9)), t.raise_(tree.Exc.VALUE)),
+                t.if_(t.compare("==", t.get(n), t.num(10)), t.ret(t.num(1))),
+            ),
+            orelse=(t.put(n, t.num(5)),),
+            trips=33_332,
+            driver=tree.LoopDriver.ITERATOR,
+            known=tree.LoopKnowledge({n: I64}, {n: I64}),
+        ),
+        t.ret(t.get(n)),
+    )
+
+
 def exceptions() -> tree.Unit:
     """Handlers, a bare raise, finally on two ways out."""
     table = t.hash_map("table", lay.U32, lay.U64)
@@ -233,6 +263,7 @@ PROGRAMS: dict[str, Callable[[], tree.Unit]] = {
         structs,
         loops,
         hidden,
+        iterators,
         exceptions,
         calls,
         callbacks,

@@ -1,0 +1,130 @@
+"""What drives a loop for the verifier: its counter, or one of the kernel's number iterators.
+
+The verifier follows every iteration of a loop that counts, and gives up after a million instructions, or when it has more
+than 8,192 sides of branches to come back to. It goes through the body of a loop over an iterator only until nothing changes
+any more; but taking a number costs a call each time, it needs Linux 6.4 and a GPL-compatible licence. So a loop counts
+unless it would take too much alone (``driver_of``) or together with all others (``balance``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pyebpf.codes import Code
+from pyebpf.diagnostics import Span
+from pyebpf.frontend import tree
+from pyebpf.frontend.bounds import (
+    BRANCHES_LIMIT,
+    ITERATOR_ROUNDS,
+    ITERATOR_WEIGHT,
+    WEIGHT_LIMIT,
+    branches,
+    followed_trips,
+    weight,
+)
+from pyebpf.frontend.session import Context, Session
+from pyebpf.frontend.tree_nodes import nodes
+from pyebpf.frontend.types import Int
+
+ITERATORS_SINCE: Final = (6, 4)
+"""The first kernel with ``bpf_iter_num_new`` and its relatives (kernel/bpf/bpf_iter.c)."""
+
+Loop = tree.While | tree.ForRange | tree.ForConstants
+
+
+def driver_of(
+    context: Context, trips: int, body: tree.Body, span: Span, *, exact: bool = True
+) -> tree.LoopDriver:
+    """What drives a loop: the kernel's iterator where the verifier would give up on a counter. ``exact``: an iterator
+    can be given the number of iterations. Refuses the loop where the iterator may not be used."""
+    instructions = trips * weight(body)
+    heavy, forked = instructions > WEIGHT_LIMIT, trips * branches(body) > BRANCHES_LIMIT
+    if instructions <= ITERATOR_WEIGHT and not forked:
+        return tree.LoopDriver.COUNTER
+    reasons = _against_iterator(context.session, body, exact)
+    if not reasons:
+        return tree.LoopDriver.ITERATOR
+    if not heavy and not forked:
+        return tree.LoopDriver.COUNTER
+    raise context.refusal(
+        Code.E0402,
+        span,
+        f"up to {trips} iterations of this body are too many to verify",
+        notes=[
+            *(_heavy(weight(body)) if heavy else _forked(branches(body))),
+            *reasons,
+        ],
+        help="use `bpf.loop(n, body, state)`, whose body is verified once",
+    )
+
+
+def _heavy(instructions: int) -> tuple[str, ...]:
+    return (
+        "the kernel follows every iteration of a loop and gives up after a million instructions",
+        f"the body counts as {instructions} instructions",
+    )
+
+
+def _forked(sides: int) -> tuple[str, ...]:
+    return (
+        "the kernel follows every iteration of a loop, and keeps at most 8,192 sides of branches for later",
+        f"the body counts as {sides} branches",
+    )
+
+
+def _against_iterator(session: Session, body: tree.Body, exact: bool) -> list[str]:
+    """Why the loop cannot go over an iterator of the kernel."""
+    found: list[str] = []
+    kernel = session.target.kernel
+    if kernel < ITERATORS_SINCE:
+        found.append(
+            f"Linux {_release(ITERATORS_SINCE)} and later have iterators for it; this is for {_release(kernel)}"
+        )
+    if not session.gpl:
+        found.append('the kernel has iterators for it for programs with a `bpf.license("GPL")`')
+    if any(isinstance(node, tree.TailCall) for node in nodes(body)):
+        found.append("a tail call may not leave a loop over one of the kernel's iterators")
+    if not exact:
+        found.append("the bounds may have wrapped, so the kernel's iterators cannot be told where to end")
+    return found
+
+
+def _release(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+# ---------------------------------------------------------------- all loops of a program
+
+
+def balance(session: Session, entries: Iterable[tree.Function]) -> None:
+    """Let the heaviest loops of each program go over iterators until all that it calls can be verified together."""
+    for entry in entries:
+        while weight(entry.body) > ITERATOR_WEIGHT or branches(entry.body) > BRANCHES_LIMIT:
+            loops = [loop for loop in _loops(entry, set()) if _may_change(session, loop)]
+            if not loops:
+                break
+            heaviest = max(loops, key=lambda loop: weight((loop,)))
+            heaviest.driver = tree.LoopDriver.ITERATOR
+
+
+def _loops(function: tree.Function, met: set[tree.Function]) -> Iterator[Loop]:
+    """The loops of a function and of all that the verifier goes through with it."""
+    if function in met:
+        return
+    met.add(function)
+    for node in nodes(function.body):
+        if isinstance(node, Loop):
+            yield node
+        elif isinstance(node, tree.Function) and node.kind is not tree.FunctionKind.GLOBAL:
+            yield from _loops(node, met)
+
+
+def _may_change(session: Session, loop: Loop) -> bool:
+    if isinstance(loop, tree.While) and isinstance(loop.test, tree.IntConst):
+        return False  # only what is inside ends it: there would be nowhere to go at the end of the iterator
+    exact = True
+    if isinstance(loop, tree.ForRange):
+        bounds = (loop.start.type, loop.stop.type)
+        exact = all(isinstance(kind, Int) and kind.exact for kind in bounds)
+    return followed_trips(loop) > 4 * ITERATOR_ROUNDS and not _against_iterator(session, loop.body, exact)
