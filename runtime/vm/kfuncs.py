@@ -34,15 +34,16 @@ def iter_num_new(run: Run, it: int, start: int, end: int, r4: int, r5: int) -> i
     """0, or -errno with an iterator that is over."""
     first, last = _int(start), _int(end)
     result = -errno.EINVAL if first > last else -errno.E2BIG if last - first > _MOST_NUMBERS else 0
-    run.memory.write(it, _OVER if result else _STATE.pack(first - 1, last))
+    run.memory.write(it, _OVER if result else _STATE.pack(_int(first - 1), last))
     return result & _M64
 
 
 def iter_num_next(run: Run, it: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """The address of the next number, or 0."""
     at, end = _STATE.unpack(run.memory.read(it, _STATE.size))
-    over = at + 1 >= end
-    run.memory.write(it, _OVER if over else _STATE.pack(at + 1, end))
+    number = _int(at + 1)
+    over = number >= end
+    run.memory.write(it, _OVER if over else _STATE.pack(number, end))
     return 0 if over else it
 
 
