@@ -20,6 +20,11 @@ from pyebpf.uapi.constants import MapType, MapUpdateFlag
 _ARRAYS: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 
 
+RECORDS_NOT_NULL_SINCE = (6, 12)
+"""The first kernel on which it is tried that the verifier knows a record that was found to be there not to be null at
+a second test (``reg_not_null`` in kernel/bpf/verifier.c). Before, a number that was set at the first test has to tell."""
+
+
 def map_ref(f: State, decl: MapDecl) -> MapRef:
     """The map, as helpers take it."""
     if decl.name is None:
@@ -168,15 +173,25 @@ def reserve(f: State, node: tree.Reserve) -> None:
     record = f.helper("ringbuf_reserve", map_ref(f, node.map), f.b.const(size), zero_flags, type=type_)
     record.name = node.local.name
     reserved, start = f.b.new_block("reserved"), f.b.new_block("with")
+    noted = f.target.kernel < RECORDS_NOT_NULL_SINCE
+    there = f.slot(node, "reserved", 8, "reserved")
+    if noted:
+        f.b.store(there.pointer, 0, 8, f.b.const(0))
     f.b.branch(f.b.cmp(Pred.EQ, record, f.b.null(type_)), start, reserved)
     f.go(reserved)
+    if noted:
+        f.b.store(there.pointer, 0, 8, f.b.const(1))
     memory.zero(f, Place(f.b.nonnull(record), 0, 8), size)
     f.jump_to(start)
     f.store_local(node.local, record)
 
     def finish(helper: str) -> None:
         ending, ended = f.b.new_block(helper.removeprefix("ringbuf_")), f.b.new_block("ended")
-        f.b.branch(f.b.cmp(Pred.EQ, record, f.b.null(type_)), ended, ending)
+        if noted:
+            missing = f.b.cmp(Pred.EQ, f.b.load(there.pointer, 0, 8), f.b.const(0))
+        else:
+            missing = f.b.cmp(Pred.EQ, record, f.b.null(type_))
+        f.b.branch(missing, ended, ending)
         f.go(ending)
         f.helper(helper, f.b.nonnull(record), f.b.const(0), type=VOID)
         f.jump_to(ended)
