@@ -23,6 +23,7 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
     withs,
 )
 from pyebpf.frontend.annotations import read_annotation
+from pyebpf.frontend.atomics import unaligned_updates
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.instances import analyse, make_instance, parameters_of
 from pyebpf.frontend.naming import name_declarations
@@ -148,7 +149,7 @@ def _unit(
     for instance in reached:
         unit.maps += [m for m in instance.maps if m not in unit.maps]
         unit.globals += [g for g in instance.globals if g not in unit.globals]
-    problems: list[Diagnostic] = name_declarations(programs, reached, unit)
+    problems: list[Diagnostic] = name_declarations(programs, reached, unit) + unaligned_updates(unit)
     if problems:
         raise CompileError(problems)
     return unit
