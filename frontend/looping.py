@@ -11,7 +11,7 @@ from pyebpf.frontend.blocks import block
 from pyebpf.frontend.bounds import WEIGHT_LIMIT, weight
 from pyebpf.frontend.flow import Fate, State, join_states
 from pyebpf.frontend.session import Context, LoopFrame
-from pyebpf.frontend.types import Int
+from pyebpf.frontend.types import BOOL, Int
 
 
 def enter(context: Context, node: Any) -> LoopFrame:
@@ -64,6 +64,15 @@ def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | Non
             context.coverage.skip(child)
     context.state = join_states(context.state, frame.breaks)
     return orelse
+
+
+def single_round(
+    local: tree.Local, first: tree.Expr, body: tree.Body, known: tree.LoopKnowledge, span: Span
+) -> tree.Stmt:
+    """A loop over something that is not empty, whose body always leaves it: nothing comes after a first round."""
+    begin = tree.SetLocal(local=local, value=first, span=span)
+    always = tree.IntConst(value=1, type=BOOL, span=span)
+    return tree.While(test=always, body=(begin, *body), orelse=(), trips=1, known=known, span=span)
 
 
 def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> None:

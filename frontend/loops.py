@@ -26,7 +26,7 @@ from pyebpf.frontend.conditions import test
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Variable, join_states
 from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
-from pyebpf.frontend.looping import close, enter, finish, intervals, refuse_heavy
+from pyebpf.frontend.looping import close, enter, finish, intervals, refuse_heavy, single_round
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
@@ -197,7 +197,10 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
         kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    body, orelse, known, once = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    if once:
+        context.out.append(single_round(counter.local, first, body, known, context.span(node)))
+        return
     refuse_heavy(context, trips, body, context.span(node.iter))
     if not plain:
         bounds = (first, last, step)
@@ -229,8 +232,9 @@ def _counter(context: Context, variable: Variable, kind: Int, node: Any) -> Vari
 
 def _run(
     context: Context, node: Any, variable: Variable, counter: Variable, kind: Int, *, may_be_empty: bool
-) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge]:
-    """The body with the target assigned from the counter at its start; the ``else`` block; what is known."""
+) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge, bool]:
+    """The body with the target assigned from the counter at its start; the ``else`` block; what is known; whether
+    the first round certainly begins, and never comes to its end."""
     frame = enter(context, node)
     entering = intervals(context)
     at_head = context.state.copy() if context.state is not None else None
@@ -241,7 +245,8 @@ def _run(
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
     orelse = finish(context, node, frame, exhausted)
-    return body, orelse, tree.LoopKnowledge(entering, intervals(context))
+    once = at_head is not None and exhausted is None
+    return body, orelse, tree.LoopKnowledge(entering, intervals(context)), once
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -291,7 +296,11 @@ def _for_constants(context: Context, node: Any, values: tuple[Any, ...], span: S
     kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=False)
+    body, orelse, known, once = _run(context, node, variable, counter, kind, may_be_empty=False)
+    if once:
+        first = arithmetic.constant(numbers[0], span)
+        context.out.append(single_round(counter.local, first, body, known, context.span(node)))
+        return
     refuse_heavy(context, len(numbers), body, context.span(node.iter))
     context.out.append(
         tree.ForConstants(
@@ -330,11 +339,15 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     back = close(context, node, frame)
     orelse = finish(context, node, frame, back)
     known = tree.LoopKnowledge(entering, intervals(context))
+    first = arithmetic.constant(0, span)
+    if back is None:
+        context.out.append(single_round(index, first, body, known, context.span(node)))
+        return
     refuse_heavy(context, length, body, span)
     context.out.append(
         tree.ForRange(
             local=index,
-            start=arithmetic.constant(0, span),
+            start=first,
             stop=arithmetic.constant(length, span),
             step=1,
             body=body,
