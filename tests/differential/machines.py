@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from pyebpf.declare import GlobalDecl
 from pyebpf.driver import Compiled
-from pyebpf.layout import IntType
+from pyebpf.runtime.map_codec import codec_for
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.program import RunResult
 from pyebpf.uapi.constants import MapType, ProgType
-from tests.differential.evaluator import Evaluator, encode
+from tests.differential.evaluator import Evaluator
 
 ETH_HLEN = 14
 
@@ -169,9 +169,8 @@ def _variables(compiled: Compiled) -> list[GlobalDecl]:
 def _loaded_variables(compiled: Compiled, loaded: Loaded) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for decl in _variables(compiled):
-        assert isinstance(decl.layout, IntType)
         value = loaded.data[str(decl.section)].read(str(decl.name))
-        found[str(decl.name)] = encode(int(value), decl.layout)
+        found[str(decl.name)] = codec_for(decl.layout, decl.layout.size).encode(value)
     return found
 
 
