@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pyebpf.codes import Code
 from pyebpf.declare import ContextDecl, ProgramDecl
-from pyebpf.diagnostics import CompileError, Diagnostic, Diagnostics, InternalError
+from pyebpf.diagnostics import CompileError, Diagnostics, InternalError
 from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that they register)
     calls,
     comparisons,
@@ -149,7 +149,8 @@ def _unit(
     for instance in reached:
         unit.maps += [m for m in instance.maps if m not in unit.maps]
         unit.globals += [g for g in instance.globals if g not in unit.globals]
-    problems: list[Diagnostic] = name_declarations(programs, reached, unit) + unaligned_updates(unit)
-    if problems:
-        raise CompileError(problems)
+    found = Diagnostics()
+    for problem in [*name_declarations(programs, reached, unit), *unaligned_updates(unit)]:
+        found.report(problem)
+    found.raise_if_any()
     return unit
