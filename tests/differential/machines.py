@@ -145,7 +145,9 @@ def _loaded_maps(compiled: Compiled, loaded: Loaded, cpu: int) -> dict[str, Any]
         live: Any = loaded.maps[name]
         match decl.type:
             case MapType.QUEUE | MapType.STACK:
-                found[name] = [int(v) for v in live.drain()]
+                assert decl.value is not None
+                codec = codec_for(decl.value, decl.value.size)
+                found[name] = [codec.encode(v) for v in live.drain()]
             case MapType.RINGBUF:
                 records: list[bytes] = []
                 live.consume(lambda record, into=records: into.append(bytes(record)))
@@ -191,7 +193,7 @@ def modelled_maps(compiled: Compiled, evaluator: Evaluator) -> dict[str, Any]:
         state, name = evaluator.map(decl), str(decl.name)
         match decl.type:
             case MapType.QUEUE | MapType.STACK:
-                items = [int.from_bytes(b, "little") for b in state.sequence]
+                items = list(state.sequence)
                 found[name] = items[::-1] if decl.type is MapType.STACK else items
                 state.sequence.clear()
             case MapType.RINGBUF:
