@@ -94,7 +94,10 @@ def run(seeds: Iterable[int], *, progress: bool = False) -> Tally:
     with pinned(), importable():
         for done, seed in enumerate(seeds, 1):
             made = mutant(seed)
-            tally.add(made, judge(made))
+            result = judge(made)
+            tally.add(made, result)
+            if progress and result.fate in FAILURES:
+                print(f"{result.fate.value}: mutant {seed}", flush=True)
             if progress and not done % 500:
                 print(f"{done} mutants, {len(tally.failures)} failures", flush=True)
     return tally
