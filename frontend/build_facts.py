@@ -34,7 +34,7 @@ def _layout(type_: Type) -> Layout | None:
     return of.layout if isinstance(of, Ref) else None
 
 
-def _of(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
+def alignment(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
     """The alignment of what ``expr`` refers to, in bytes."""
     match expr:
         case (
@@ -51,17 +51,17 @@ def _of(expr: tree.Expr, known: dict[tree.Local, int]) -> int:
         case tree.GetLocal(local=local):
             return known.get(local, 1)
         case tree.Bind(value=value):
-            return _of(value, known)
+            return alignment(value, known)
         case tree.FieldOf(base=base, field=field):
-            return _common(_of(base, known), field.offset)
+            return _common(alignment(base, known), field.offset)
         case tree.ElementOf(base=base) if isinstance(expr.type, Ref):
-            return _common(_of(base, known), expr.type.layout.size)
+            return _common(alignment(base, known), expr.type.layout.size)
         case tree.SliceOf(base=base, start=start) if isinstance(base.type, Ref):
             layout = base.type.layout
             size = layout.element.size if isinstance(layout, ArrayType) else 1
-            return _common(_of(base, known), start * size)
+            return _common(alignment(base, known), start * size)
         case tree.Conditional(then=then, otherwise=otherwise):
-            return min(_of(then, known), _of(otherwise, known))
+            return min(alignment(then, known), alignment(otherwise, known))
         case tree.FunctionCall(function=function) if result_in_record(function):
             return BEST
         case tree.GlobalVar(decl=decl):
@@ -149,7 +149,7 @@ def _alignments(frames: dict[tree.Function, Frame], assigned: Assigned) -> dict[
     while changed:
         changed = False
         for local, value in assigned:
-            if (align := _of(value, known)) < known[local]:
+            if (align := alignment(value, known)) < known[local]:
                 known[local] = align
                 changed = True
     return known

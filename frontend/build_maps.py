@@ -10,7 +10,7 @@ from pyebpf.declare import MapDecl
 from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_exits import CleanupScope, Leave
-from pyebpf.frontend.build_refs import as_argument, layout_of
+from pyebpf.frontend.build_refs import OUTSIDE_PACKET, as_argument, layout_of
 from pyebpf.frontend.build_state import Place, State
 from pyebpf.ir.ops import MapRef, Pred, Value
 from pyebpf.ir.types import VOID, PtrTy, Space
@@ -158,10 +158,10 @@ def pop(f: State, node: tree.MapPop) -> Place:
 
 def ring_output(f: State, node: tree.RingOutput) -> Value:
     """Copy a value into a ring buffer."""
-    size = layout_of(node.value, f).size
-    data = f.value(node.value)
+    layout = layout_of(node.value, f)
+    data = as_argument(f, node.value, layout, lambda size: f.temporary("record", size), OUTSIDE_PACKET)
     flags = f.value(node.flags)
-    result = f.helper("ringbuf_output", map_ref(f, node.map), data, f.b.const(size), flags)
+    result = f.helper("ringbuf_output", map_ref(f, node.map), data(), f.b.const(layout.size), flags)
     return raise_os_if_negative(f, result) if node.checked else result
 
 

@@ -7,7 +7,7 @@ pointer that has the same variable part as ``p``, as long as no offset can pass 
 from __future__ import annotations
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_refs import as_argument
+from pyebpf.frontend.build_refs import OUTSIDE_PACKET, as_argument
 from pyebpf.frontend.build_state import Number, Place, State
 from pyebpf.frontend.types import Bool, ContextPtr, Int
 from pyebpf.ir.ops import BinOp, Pred, Value
@@ -139,7 +139,7 @@ def packet_store(f: State, node: tree.PacketStore) -> None:
     """Bytes into the packet."""
     context = f.value(node.context)
     offset = f.number(node.offset)
-    value = as_argument(f, node.value, node.layout, lambda size: f.temporary("packet", size))
+    value = as_argument(f, node.value, node.layout, lambda size: f.temporary("packet", size), OUTSIDE_PACKET)
     flags = f.value(node.flags)
     where = _copied_offset(f, offset)
     size = f.b.const(node.layout.size)

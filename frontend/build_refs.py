@@ -18,6 +18,8 @@ UNROLLED_LENGTH = 8
 
 IN_MAPS = frozenset({Space.STACK, Space.MAP_VALUE, Space.GLOBAL, Space.PACKET})
 """Memory that map helpers take as a key or value on every kernel."""
+OUTSIDE_PACKET = frozenset(Space) - {Space.PACKET, Space.PACKET_META}
+"""Memory that helpers take which may not look into the packet themselves."""
 
 
 def layout_of(expr: tree.Expr, f: State) -> Layout:
@@ -139,11 +141,15 @@ def _scan(f: State, place: Place, capacity: int, done: Block) -> Value:
 
 
 def as_argument(
-    f: State, value: tree.Expr, layout: Layout, temporary: Callable[[int], Place]
+    f: State,
+    value: tree.Expr,
+    layout: Layout,
+    temporary: Callable[[int], Place],
+    taken: frozenset[Space] = IN_MAPS,
 ) -> Callable[[], Value]:
-    """Evaluate ``value``, which is to be passed to a helper as memory of ``layout``: a reference that has it,
-    as it is, anything else through ``temporary(size)``. The temporary is written when the result is called,
-    so that several arguments can be evaluated first."""
+    """Evaluate ``value``, which is to be passed to a helper as memory of ``layout``: a reference that has it and is to
+    a kind of memory in ``taken``, as it is, anything else through ``temporary(size)``. The temporary is written when
+    the result is called, so that several arguments can be evaluated first."""
     if isinstance(value.type, Ref):
         if isinstance(value, tree.ConstData) and layout.size <= memory.IMMEDIATE_LIMIT:
             data = value.data[: layout.size].ljust(layout.size, b"\0")
@@ -156,7 +162,7 @@ def as_argument(
             return write_constant
         source = f.place(value)
         given = value.type.layout.size
-        if given >= layout.size and source.pointer_type.space in IN_MAPS:
+        if given >= layout.size and source.pointer_type.space in taken:
             return lambda: f.pointer(source)
 
         def write_copy() -> Value:

@@ -29,6 +29,7 @@ from pyebpf.frontend.types import (
     I64_MIN,
     U64_MAX,
     Bool,
+    ContextPtr,
     Int,
     Maybe,
     NoneT,
@@ -174,7 +175,16 @@ def _instead_of(value: object) -> str | tuple[str, ...]:
     return ()
 
 
+def _has_methods(of: Type) -> bool:
+    return isinstance(of, ContextPtr) or (isinstance(of, Ref) and isinstance(of.layout, BytesType))
+
+
 def _refuse_method(context: Context, method: Method) -> Refused:
+    receiver = method.receiver
+    if not isinstance(receiver, Static) and not _has_methods(receiver.type):
+        return context.refusal(
+            Code.E0301, method.span, f"{describe(receiver.type)} has no field `{method.name}`"
+        )
     return context.refusal(
         Code.E0301,
         method.span,

@@ -12,10 +12,10 @@ from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import FunctionStyle
-from pyebpf.diagnostics import Diagnostic, Span
+from pyebpf.diagnostics import Diagnostic, Label, Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.annotations import Annotation, parameter_annotations, read_annotation
-from pyebpf.frontend.arguments import argument_nodes
+from pyebpf.frontend.arguments import argument_nodes, called
 from pyebpf.frontend.arithmetic import as_kind, reinterpret
 from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.coverage import Coverage
@@ -42,6 +42,13 @@ _INLINING = {
 
 def call_plain(context: Context, value: types.FunctionType | NestedFunction, node: Any) -> Operand:
     """A call of an undecorated function."""
+    if isinstance(value, types.FunctionType) and value.__module__.partition(".")[0] == "pyebpf":
+        raise context.refusal(
+            Code.E0602,
+            node.func,
+            f"`{called(node)}` cannot be called in a program",
+            notes=["it works in user space only"],
+        )
     return call(context, value, FunctionStyle.PLAIN, node)
 
 
@@ -182,7 +189,7 @@ def instance_for(
     role = tree.FunctionKind.GLOBAL if style is FunctionStyle.GLOBAL else tree.FunctionKind.PLAIN
     instance = make_instance(source, scope, context.kind, role, params, _INLINING[style])
     if style is FunctionStyle.GLOBAL:
-        _check_global(context, definition, params, span)
+        _check_global(header, definition, params, Label(span, "it is called here"))
     finished = analyse(context.session, instance, params, context if nested else None)
     if nested:
         for diagnostic in finished.diagnostics.found:
@@ -199,7 +206,18 @@ def _check_instance(instance: Instance, style: FunctionStyle) -> None:
     if instance.failed:
         return
     context_span = function.span
-    if style is FunctionStyle.GLOBAL and function.raises:
+    if style is FunctionStyle.GLOBAL and not isinstance(function.result, Int | Bool):
+        instance.diagnostics.append(
+            Diagnostic(
+                Code.E0909,
+                f"the global function `{function.name}` has to return an integer, this returns {describe(function.result)}",
+                context_span,
+                notes=("the kernel verifies it on its own, and takes nothing else for a result",),
+                help=("return a number, or mark it with `@bpf.noinline` instead",),
+            )
+        )
+        instance.failed = True
+    elif style is FunctionStyle.GLOBAL and function.raises:
         names = ", ".join(sorted(python_name(e) for e in function.raises))
         instance.diagnostics.append(
             Diagnostic(
@@ -305,15 +323,16 @@ def _refuse_captures(context: Context, instance: Instance, span: Span) -> None:
         )
 
 
-def _check_global(context: Context, definition: Any, params: Sequence[VariableType], span: Span) -> None:
+def _check_global(header: Context, definition: Any, params: Sequence[VariableType], call: Label) -> None:
     for argument, annotation, kind in zip(
         parameters_of(definition), parameter_annotations(definition), params, strict=True
     ):
         if annotation is None or not isinstance(kind, Int | ContextPtr):
-            raise context.refusal(
+            raise header.refusal(
                 Code.E0909,
-                span,
+                argument,
                 f"the parameter `{argument.name}` of the global function `{definition.name}` needs an integer type",
+                labels=[call],
                 notes=["the kernel verifies a global function for all arguments of the types that it states"],
                 help="annotate it, for example with `u32`",
             )

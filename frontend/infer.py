@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pyebpf.codes import Code
 from pyebpf.declare import ContextDecl, ProgramDecl
-from pyebpf.diagnostics import CompileError, Diagnostic, Diagnostics, InternalError
+from pyebpf.diagnostics import CompileError, Diagnostics, InternalError
 from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that they register)
     calls,
     comparisons,
@@ -23,6 +23,7 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
     withs,
 )
 from pyebpf.frontend.annotations import read_annotation
+from pyebpf.frontend.atomics import unaligned_updates
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.instances import analyse, make_instance, parameters_of
 from pyebpf.frontend.loop_drivers import balance
@@ -152,7 +153,8 @@ def _unit(
     for instance in reached:
         unit.maps += [m for m in instance.maps if m not in unit.maps]
         unit.globals += [g for g in instance.globals if g not in unit.globals]
-    problems: list[Diagnostic] = name_declarations(programs, reached, unit)
-    if problems:
-        raise CompileError(problems)
+    found = Diagnostics()
+    for problem in [*name_declarations(programs, reached, unit), *unaligned_updates(unit)]:
+        found.report(problem)
+    found.raise_if_any()
     return unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.blocks import block
 from pyebpf.frontend.flow import Fate, State, join_states
@@ -66,3 +67,12 @@ def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | Non
             context.coverage.skip(child)
     context.state = join_states(context.state, frame.breaks)
     return orelse
+
+
+def single_round(
+    local: tree.Local, first: tree.Expr, body: tree.Body, known: tree.LoopKnowledge, span: Span
+) -> tree.Stmt:
+    """A loop over something that is not empty, whose body always leaves it: nothing comes after a first round."""
+    begin = tree.SetLocal(local=local, value=first, span=span)
+    always = tree.IntConst(value=1, type=BOOL, span=span)
+    return tree.While(test=always, body=(begin, *body), orelse=(), trips=1, known=known, span=span)

@@ -27,7 +27,7 @@ from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Variable, join_states
 from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
 from pyebpf.frontend.loop_drivers import driver_of
-from pyebpf.frontend.looping import close, enter, finish, known_types
+from pyebpf.frontend.looping import close, enter, finish, known_types, single_round
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
@@ -200,7 +200,10 @@ def _iterate_range(context: Context, node: Any, start: Operand, stop: Operand, s
         kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    body, orelse, known, once = _run(context, node, variable, counter, kind, may_be_empty=not constant)
+    if once:
+        context.out.append(single_round(counter.local, first, body, known, context.span(node)))
+        return
     exact = one.exact and two.exact
     driver = driver_of(context, trips, body, context.span(node.iter), exact=exact)
     if not plain and driver is tree.LoopDriver.COUNTER:
@@ -234,8 +237,9 @@ def _counter(context: Context, variable: Variable, kind: Int, node: Any) -> Vari
 
 def _run(
     context: Context, node: Any, variable: Variable, counter: Variable, kind: Int, *, may_be_empty: bool
-) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge]:
-    """The body with the target assigned from the counter at its start; the ``else`` block; what is known."""
+) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge, bool]:
+    """The body with the target assigned from the counter at its start; the ``else`` block; what is known; whether
+    the first round certainly begins, and never comes to its end."""
     frame = enter(context, node)
     entering = known_types(context)
     at_head = context.state.copy() if context.state is not None else None
@@ -246,7 +250,8 @@ def _run(
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
     orelse = finish(context, node, frame, exhausted)
-    return body, orelse, tree.LoopKnowledge(entering, known_types(context))
+    once = at_head is not None and exhausted is None
+    return body, orelse, tree.LoopKnowledge(entering, known_types(context)), once
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -296,7 +301,11 @@ def _for_constants(context: Context, node: Any, values: tuple[Any, ...], span: S
     kind = Int(False, min(numbers), max(numbers))
     variable = _target(context, node)
     counter = _counter(context, variable, kind, node)
-    body, orelse, known = _run(context, node, variable, counter, kind, may_be_empty=False)
+    body, orelse, known, once = _run(context, node, variable, counter, kind, may_be_empty=False)
+    if once:
+        only = arithmetic.constant(numbers[0], span)
+        context.out.append(single_round(counter.local, only, body, known, context.span(node)))
+        return
     driver = driver_of(context, len(numbers), body, context.span(node.iter))
     context.out.append(
         tree.ForConstants(
@@ -336,11 +345,15 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     back = close(context, node, frame)
     orelse = finish(context, node, frame, back)
     known = tree.LoopKnowledge(entering, known_types(context))
+    first = arithmetic.constant(0, span)
+    if back is None:
+        context.out.append(single_round(index, first, body, known, context.span(node)))
+        return
     driver = driver_of(context, length, body, span)
     context.out.append(
         tree.ForRange(
             local=index,
-            start=arithmetic.constant(0, span),
+            start=first,
             stop=arithmetic.constant(length, span),
             step=1,
             body=body,

@@ -153,7 +153,6 @@ def _return_none(context: Context, span: Span) -> None:
         context.out.append(_callback_goes_on(context, span))
         leave(context)
         return
-    context.results.append((NONE, span))
     if any(isinstance(kind, Int | Bool) for kind, _ in context.results):
         raise context.refusal(
             Code.E0912,
@@ -161,6 +160,7 @@ def _return_none(context: Context, span: Span) -> None:
             "a function cannot return an integer on one path and `None` on another",
             help="return a number that means “none”, or raise an exception",
         )
+    context.results.append((NONE, span))
     _refuse_untrue_none(context, span)
     wanted = context.result
     value = tree.NullConst(type=wanted, span=span) if isinstance(wanted, Maybe) else None

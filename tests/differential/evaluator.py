@@ -283,7 +283,8 @@ class Evaluator:
         self.tail_calls = 0
         while True:
             activation = _Activation()
-            activation.cell(program.params[0])[0] = context
+            for parameter in program.params:  # the context, if the program wants it
+                activation.cell(parameter)[0] = context
             try:
                 self._body(program.body, activation)
                 raise AssertionError("an entry function fell off its end")
@@ -701,7 +702,8 @@ class Evaluator:
             return self._for_each(node, act)
         if node.helper.name not in ("xdp_adjust_head", "xdp_adjust_tail"):
             raise OutOfScope(f"the helper {node.helper.name}")
-        context, delta = (self._value(arg, act) for arg in node.args)
+        context, given = (self._value(arg, act) for arg in node.args)
+        delta = wrap(given, IntType(32, True))
         packet: bytearray = context.packet
         if node.helper.name == "xdp_adjust_head":
             if delta > len(packet) - ETH_HLEN or len(context.headroom) + delta < FRAME_HEADER:

@@ -77,7 +77,7 @@ class Judgement:
     constructs: frozenset[str] = frozenset()
 
 
-class _Slow(BaseException):
+class Slow(BaseException):
     """The time limit has passed."""
 
 
@@ -91,9 +91,9 @@ class _Failed(Exception):
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
+def time_limit(seconds: int) -> Iterator[None]:
     def expire(number: int, frame: object) -> None:
-        raise _Slow
+        raise Slow
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.alarm(seconds)
@@ -318,7 +318,7 @@ def judge(
     trial: _Trial | None = None
     verdict, text = Verdict.AGREED, ""
     try:
-        with _time_limit(TIME_LIMIT), module_of(source, name, code) as module:
+        with time_limit(TIME_LIMIT), module_of(source, name, code) as module:
             trial = _Trial(source, code, frames, check, programs_of(module))
             compiled = trial.compile()
             for machine in Machine:
@@ -326,7 +326,7 @@ def judge(
                     trial.try_machine(machine, compiled)
     except _Failed as failed:
         verdict, text = failed.verdict, failed.text
-    except _Slow:
+    except Slow:
         verdict, text = Verdict.SLOW, f"more than {TIME_LIMIT} s"
     except Exception:
         verdict, text = Verdict.CRASHED, traceback.format_exc()

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from pyebpf.declare import GlobalDecl
 from pyebpf.driver import Compiled
-from pyebpf.layout import IntType
+from pyebpf.runtime.map_codec import codec_for
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.program import RunResult
 from pyebpf.uapi.constants import MapType, ProgType
-from tests.differential.evaluator import Evaluator, encode
+from tests.differential.evaluator import Evaluator
 
 ETH_HLEN = 14
 
@@ -145,7 +145,9 @@ def _loaded_maps(compiled: Compiled, loaded: Loaded, cpu: int) -> dict[str, Any]
         live: Any = loaded.maps[name]
         match decl.type:
             case MapType.QUEUE | MapType.STACK:
-                found[name] = [int(v) for v in live.drain()]
+                assert decl.value is not None
+                codec = codec_for(decl.value, decl.value.size)
+                found[name] = [codec.encode(v) for v in live.drain()]
             case MapType.RINGBUF:
                 records: list[bytes] = []
                 live.consume(lambda record, into=records: into.append(bytes(record)))
@@ -169,9 +171,8 @@ def _variables(compiled: Compiled) -> list[GlobalDecl]:
 def _loaded_variables(compiled: Compiled, loaded: Loaded) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for decl in _variables(compiled):
-        assert isinstance(decl.layout, IntType)
         value = loaded.data[str(decl.section)].read(str(decl.name))
-        found[str(decl.name)] = encode(int(value), decl.layout)
+        found[str(decl.name)] = codec_for(decl.layout, decl.layout.size).encode(value)
     return found
 
 
@@ -192,7 +193,7 @@ def modelled_maps(compiled: Compiled, evaluator: Evaluator) -> dict[str, Any]:
         state, name = evaluator.map(decl), str(decl.name)
         match decl.type:
             case MapType.QUEUE | MapType.STACK:
-                items = [int.from_bytes(b, "little") for b in state.sequence]
+                items = list(state.sequence)
                 found[name] = items[::-1] if decl.type is MapType.STACK else items
                 state.sequence.clear()
             case MapType.RINGBUF:

@@ -374,6 +374,57 @@ FOUND = {
                         v = -6
             return u8(v) if v != 11 else 2
     """,
+    "loops whose body leaves in the first round": """
+        @bpf.xdp(on_error=9)
+        def program(ctx: bpf.Xdp) -> int:
+            first = bpf.array(u32, 2)
+            first[0] = ctx.read(u8, 3)
+            for i in range(100):
+                match i * 8:
+                    case _:
+                        total = 3
+                if len(ctx) > 40:
+                    break
+                for j in (5, 6):
+                    for each in first:
+                        return u8(each + i + j)
+                total = 4
+            else:
+                return 1
+            return total
+    """,
+    "what lies in the packet is copied for helpers that may not look there": """
+        @bpf.tc(on_error=9)
+        def program(skb: bpf.SkBuff) -> int:
+            inner = skb.read(Inner, 2)
+            events.output(inner)
+            skb.store(20, inner)
+            return skb.read(u8, 22)
+    """,
+    "the end of a frame is moved by 32 bits of a number": """
+        @bpf.xdp(on_error=9)
+        def program(ctx: bpf.Xdp) -> int:
+            return ctx.adjust_tail(len(ctx) << 60) + ctx.adjust_head((len(ctx) << 40) + 2)
+    """,
+    "an aligned field of a packed struct is changed atomically": """
+        @bpf.struct(packed=True)
+        class Entry:
+            total: u64
+            kind: u8
+            count: u32
+
+        entries = bpf.HashMap[u32, Entry](max_entries=4)
+
+        @bpf.xdp(on_error=9)
+        def program(ctx: bpf.Xdp) -> int:
+            entries[3] = Entry(total=len(ctx), kind=1, count=2)
+            entry = entries.get(3)
+            if entry is None:
+                return 1
+            entry.total += 7
+            entry.count = entry.count + 1
+            return 2
+    """,
 }
 
 

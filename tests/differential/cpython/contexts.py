@@ -10,7 +10,7 @@ from tests.differential.cpython.storage import Array, ArrayKind, Integer, Kind, 
 ETH_HLEN = 14
 HEADROOM, FRAME = 256, 40
 """Bytes before the packet of a test run, and how many of them the kernel keeps for itself."""
-U32 = Integer(32)
+U32, I32 = Integer(32), Integer(32, True)
 
 
 class Packet:
@@ -107,6 +107,7 @@ class Xdp(Packet):
 
     def adjust_head(self, delta: int) -> int:
         """Cut off bytes at the start, or add some; 0 or a negative error number."""
+        delta = I32(delta)
         start = len(self._before) + delta
         if delta > len(self.packet) - ETH_HLEN or start < FRAME:
             return -errno.EINVAL
@@ -116,7 +117,7 @@ class Xdp(Packet):
 
     def adjust_tail(self, delta: int) -> int:
         """Add zeros at the end, or cut off bytes; 0 or a negative error number."""
-        length = len(self.packet) + delta
+        length = len(self.packet) + I32(delta)
         if length < ETH_HLEN:
             return -errno.EINVAL
         self.packet = self.packet[:length].ljust(length, b"\0")

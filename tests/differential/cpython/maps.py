@@ -223,9 +223,9 @@ class QueueOf(_Typed):
         """The next one. Raises ``IndexError`` when empty."""
         return self._load(self.items[-1 if self.last_first else 0])
 
-    def left(self) -> list[int]:
+    def left(self) -> list[bytes]:
         """All items in the order in which they would be taken, which are taken."""
-        values = [int.from_bytes(item, "little") for item in self.items]
+        values = [bytes(item) for item in self.items]
         self.items.clear()
         return values[::-1] if self.last_first else values
 

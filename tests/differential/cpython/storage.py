@@ -208,9 +208,9 @@ class Struct(View):
     fields: ClassVar[Mapping[str, tuple[int, Kind]]] = {}
     align: ClassVar[int] = 1
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *given: Any, **values: Any) -> None:
         super().__init__(bytearray(self.size), 0)
-        for name, value in values.items():
+        for name, value in [*zip(self.fields, given, strict=False), *values.items()]:
             setattr(self, name, value)
 
     def __init_subclass__(cls) -> None:

@@ -83,6 +83,7 @@ class Vocabulary(types.ModuleType):
         self.__dict__.update(vars(constants))
         self.__dict__.update(INTEGERS | ORDERED)
         self.__dict__.update(
+            KEEP=programs.KEEP,
             license=lambda text: None,
             struct=self._struct,
             union=lambda cls: self._make(cls, packed=False, union=True),

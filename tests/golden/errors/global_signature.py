@@ -7,10 +7,10 @@ import pyebpf as bpf
 
 
 @bpf.global_function
-def double(n) -> int:
+def double(n) -> int:  # error: E0909
     return n * 2
 
 
 @bpf.socket_filter
 def program(skb: bpf.SkBuff) -> int:
-    return double(1)  # error: E0909
+    return double(1)
