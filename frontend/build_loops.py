@@ -10,11 +10,14 @@ from pyebpf.frontend.build_arith import compare, element_offset
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
 from pyebpf.frontend.build_frame import nodes
-from pyebpf.frontend.build_known import forget, hidden_in
+from pyebpf.frontend.build_hiding import forget
+from pyebpf.frontend.build_known import Hidden, hidden_in
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
 from pyebpf.ir.ops import BinOp, Block, Pred
 from pyebpf.layout import ArrayType, IntType
+
+Loop = tree.While | tree.ForRange | tree.ForConstants
 
 UNROLLED_NODES = 200
 """``for`` over constants is unrolled up to this many tree nodes in all copies of the body,"""
@@ -31,31 +34,35 @@ def _body(f: State, body: tree.Body, broken: Block, continued: Block, trips: int
         f.b.jump(continued)
 
 
-def _else(f: State, orelse: tree.Body, done: Block) -> None:
-    """What follows a loop that was not broken."""
-    f.run(orelse)
+def _end(f: State, node: Loop, hidden: Hidden, ended: Block, done: Block) -> None:
+    """What follows a loop: ``else`` where it was not broken."""
+    f.go(ended)
+    if node.orelse:
+        forget(f, node, hidden.behind, node.known.ended, hidden.measured)
+    f.run(node.orelse)
     f.jump_to(done)
+    forget(f, node, hidden.behind, node.known.leaving, hidden.measured)
 
 
 def while_(f: State, node: tree.While) -> None:
     """``while test: body; else: orelse``."""
     hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
     head, inside, ended, done = (f.b.new_block(n) for n in ("while", "body", "ended", "done"))
     f.jump_to(head)
     f.branch(node.test, inside, ended)
     f.go(inside)
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, head, node.trips)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)
 
 
 def for_range(f: State, node: tree.ForRange) -> None:
     """``for local in range(start, stop, step)``: a hidden counter runs, the variable gets its value each
     time."""
-    start, stop = f.number(node.start), f.number(node.stop)
     hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
+    start, stop = f.number(node.start), f.number(node.stop)
     if not isinstance(node.local.type, Int):
         raise f.bug(f"range variable of type {node.local.type}")
     counted = _counter_type(node, start.type, stop.type)
@@ -68,16 +75,14 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.b.branch(compare(f, op, current, stop), inside, ended)
     f.go(inside)
     f.store_local(node.local, current.value)
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, latch, node.trips)
     f.go(latch)
     _step(f, node, current, stop, ended)
     stepped = f.b.binary(BinOp.ADD, current.value, f.b.const(node.step))
     f.b.store(counter, 0, 8, stepped)
     f.b.jump(head)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)
 
 
 def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
@@ -117,13 +122,17 @@ def for_constants(f: State, node: tree.ForConstants) -> None:
 
 
 def _unrolled(f: State, node: tree.ForConstants) -> None:
-    done = f.b.new_block("done")
+    hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
+    ended, done = f.b.new_block("ended"), f.b.new_block("done")
     for value in node.values:
         following = f.b.new_block("next")
         f.store_local(node.local, f.b.const(value))
-        _body(f, node.body, done, following, 1)
+        forget(f, node, hidden.inside, node.known.entering, hidden.measured)
+        _body(f, node.body, done, following, len(node.values))
         f.go(following)
-    _else(f, node.orelse, done)
+    f.jump_to(ended)
+    _end(f, node, hidden, ended, done)
 
 
 def _over_table(f: State, node: tree.ForConstants) -> None:
@@ -133,6 +142,7 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     data = b"".join(encode(value, element, f.target) for value in node.values)
     count = len(node.values)
     hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
     counter = f.b.alloca(8, 8, f"{node.local.name}.index")
     f.b.store(counter, 0, 8, f.b.const(0))
@@ -143,11 +153,9 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     table = f.data.constant_ref(data, ArrayType(element, count), f"{node.local.name}_table", f.b)
     at = f.b.ptradd(table, element_offset(f, index, element.size), element.size)
     f.store_local(node.local, f.b.load(at, 0, element.size, signed=element.signed and element.bits < 64))
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, latch, count)
     f.go(latch)
     f.b.store(counter, 0, 8, f.b.binary(BinOp.ADD, index, f.b.const(1)))
     f.b.jump(head)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)

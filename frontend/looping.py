@@ -22,11 +22,11 @@ def enter(context: Context, node: Any) -> LoopFrame:
     return frame
 
 
-def intervals(context: Context) -> dict[tree.Local, Int]:
-    """What is known of the integer variables here."""
-    if context.state is None:
+def intervals(state: State | None) -> dict[tree.Local, Int]:
+    """What is known of the integer variables in ``state``."""
+    if state is None:
         return {}
-    return {v.local: k.type for v, k in context.state.known.items() if isinstance(k.type, Int)}
+    return {v.local: k.type for v, k in state.known.items() if isinstance(k.type, Int)}
 
 
 def close(context: Context, node: Any, frame: LoopFrame) -> State | None:

@@ -38,15 +38,17 @@ from pyebpf.layout import ArrayType, BytesType
 @statement("While")
 def _while(context: Context, node: Any) -> None:
     entry = context.state
+    before = intervals(entry)
     frame = enter(context, node)
     with context.region(node):
         found = test(context, node.test)
         context.state = found.yes.copy() if found.yes is not None else None
-        entering = intervals(context)
+        entering = intervals(context.state)
         body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
     back = close(context, node, frame)
+    ended = intervals(found.no)
     orelse = finish(context, node, frame, found.no)
-    known = tree.LoopKnowledge(entering, intervals(context))
+    known = tree.LoopKnowledge(before, entering, ended, intervals(context.state))
     span = context.span(node)
     if found.known is False:
         context.out += orelse
@@ -231,8 +233,9 @@ def _run(
     context: Context, node: Any, variable: Variable, counter: Variable, kind: Int, *, may_be_empty: bool
 ) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge]:
     """The body with the target assigned from the counter at its start; the ``else`` block; what is known."""
+    before = intervals(context.state)
     frame = enter(context, node)
-    entering = intervals(context)
+    entering = intervals(context.state)
     at_head = context.state.copy() if context.state is not None else None
     with context.region(node), context.collecting() as out:
         value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
@@ -240,8 +243,9 @@ def _run(
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
+    ended = intervals(exhausted)
     orelse = finish(context, node, frame, exhausted)
-    return body, orelse, tree.LoopKnowledge(entering, intervals(context))
+    return body, orelse, tree.LoopKnowledge(before, entering, ended, intervals(context.state))
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -320,16 +324,18 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     kind = Int(False, 0, length - 1)
     variable = _target(context, node)
     index = context.temporary(kind, span)
+    before = intervals(context.state)
     frame = enter(context, node)
-    entering = intervals(context)
+    entering = intervals(context.state)
     with context.region(node), context.collecting() as out:
         position = tree.GetLocal(local=index, type=kind, span=span)
         element = conversions.read(aggregates.element(context, expr, position, span))
         assign(context, variable, element, context.span(node.target))
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
+    ended = intervals(back)
     orelse = finish(context, node, frame, back)
-    known = tree.LoopKnowledge(entering, intervals(context))
+    known = tree.LoopKnowledge(before, entering, ended, intervals(context.state))
     refuse_heavy(context, length, body, span)
     context.out.append(
         tree.ForRange(

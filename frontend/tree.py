@@ -747,10 +747,12 @@ class If(Node):
 
 @dataclass(frozen=True, slots=True)
 class LoopKnowledge:
-    """The intervals of the integer variables at the begin of every iteration (behind the test of a ``while``), and behind
-    the loop."""
+    """The intervals of the integer variables: before the loop, at the begin of every iteration (behind the test of a
+    ``while``), where the iterations have ended (before ``else``), and behind the loop."""
 
+    before: Mapping[Local, Int] = field(default_factory=dict)
     entering: Mapping[Local, Int] = field(default_factory=dict)
+    ended: Mapping[Local, Int] = field(default_factory=dict)
     leaving: Mapping[Local, Int] = field(default_factory=dict)
 
 
