@@ -10,6 +10,7 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.blocks import block
 from pyebpf.frontend.bounds import WEIGHT_LIMIT, weight
 from pyebpf.frontend.flow import Fate, State, join_states
+from pyebpf.frontend.forks import FORKS_LIMIT, forks
 from pyebpf.frontend.session import Context, LoopFrame
 from pyebpf.frontend.types import Int
 
@@ -66,8 +67,11 @@ def finish(context: Context, node: Any, frame: LoopFrame, exhausted: State | Non
     return orelse
 
 
-def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> None:
-    """Refuse a loop that the verifier would give up on."""
+def refuse_heavy(
+    context: Context, trips: int, body: tree.Body, span: Span, test: tree.Expr | None = None
+) -> None:
+    """Refuse a loop that the verifier would give up on. ``test``: what each iteration of a ``while`` begins with."""
+    help_ = "use `bpf.loop(n, body, state)`, whose body is verified once"
     if trips * weight(body) > WEIGHT_LIMIT:
         raise context.refusal(
             Code.E0402,
@@ -77,5 +81,18 @@ def refuse_heavy(context: Context, trips: int, body: tree.Body, span: Span) -> N
                 "the kernel follows every iteration of a loop and gives up after a million instructions",
                 f"the body counts as {weight(body)} instructions",
             ],
-            help="use `bpf.loop(n, body, state)`, whose body is verified once",
+            help=help_,
+        )
+    asked = forks((test, *body), context.session.target.kernel)
+    if trips * asked > FORKS_LIMIT:
+        raise context.refusal(
+            Code.E0402,
+            span,
+            f"up to {trips} iterations with so many tests are too many to verify",
+            notes=[
+                "where a test may go either way, the kernel puts one way aside until it has followed the other to the end, "
+                f"and gives up after {FORKS_LIMIT} of them",
+                f"each iteration has up to {asked}, checks of packet bounds and of missing keys included",
+            ],
+            help=help_,
         )

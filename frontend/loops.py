@@ -58,7 +58,7 @@ def _while(context: Context, node: Any) -> None:
         context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
         return
     trips = Trips(1, True) if back is None else while_trips(context, node, entry, found.yes)
-    refuse_heavy(context, trips.count, body, context.span(node.test))
+    refuse_heavy(context, trips.count, body, context.span(node.test), found.expr)
     if found.enter_yes is not None:
         body = (found.enter_yes, *body)
     if found.enter_no is not None:
