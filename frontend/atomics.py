@@ -11,7 +11,7 @@ from pyebpf.codes import Code
 from pyebpf.diagnostics import Diagnostic
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_facts import alignment, facts
-from pyebpf.frontend.build_frame import frames_of, nodes, reachable
+from pyebpf.frontend.build_frame import frames_of, reachable
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Ref
 from pyebpf.layout import ArrayType, Layout, StructType

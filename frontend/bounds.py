@@ -32,8 +32,6 @@ TRIPS_LIMIT = 1 << 23
 WEIGHT_LIMIT = 500_000
 ITERATOR_WEIGHT = 100_000
 """From here on a loop goes over an iterator where it may: following it would take the kernel longer than running it."""
-BRANCHES_LIMIT = 6_000
-"""The verifier keeps 8,192 sides of branches for later (``BPF_COMPLEXITY_LIMIT_JMP_SEQ``)."""
 
 
 ITERATOR_ROUNDS = 4
@@ -69,51 +67,6 @@ def weight(node: object) -> int:
     if not isinstance(node, tree.Node):
         return 0
     return 1 + sum(weight(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
-
-
-def branches(node: object) -> int:
-    """About how many branches the verifier meets on its way of which it leaves one side for later."""
-    match node:
-        case tuple():
-            return sum(branches(item) for item in node)
-        case tree.While(test=test):
-            return followed_trips(node) * branches((test, *node.body)) + branches(node.orelse)
-        case tree.ForRange(start=start, stop=stop):
-            unknown = not (isinstance(start, tree.IntConst) and isinstance(stop, tree.IntConst))
-            return followed_trips(node) * (unknown + branches(node.body)) + branches(node.orelse)
-        case tree.ForConstants():
-            return followed_trips(node) * branches(node.body) + branches(node.orelse)
-        case tree.FunctionCall(function=function, args=args):
-            alone = function.kind is tree.FunctionKind.GLOBAL
-            return 1 + branches(args) + (0 if alone else branches(function.body))
-        case tree.LoopCall(count=count, body=function, state=state):
-            return 1 + branches((count, state)) + ITERATOR_ROUNDS * branches(function.body)
-        case tree.FunctionHandle(function=function):
-            return ITERATOR_ROUNDS * branches(function.body)
-        case tree.Function():
-            return 0
-        case tree.Node():
-            parts = sum(branches(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
-            return isinstance(node, _BRANCHING) + parts
-        case _:
-            return 0
-
-
-_BRANCHING = (
-    tree.Compare
-    | tree.Truth
-    | tree.IsNone
-    | tree.EqualBytes
-    | tree.MapLookup
-    | tree.MapUpdate
-    | tree.MapDelete
-    | tree.PacketView
-    | tree.PacketCopy
-    | tree.ElementOf
-    | tree.HelperCall
-    | tree.Reserve
-    | tree.RingOutput
-)
 
 
 _SKIP = frozenset(

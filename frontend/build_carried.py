@@ -1,45 +1,271 @@
-"""What the iterations of a loop pass on to each other: its cells, and how they are assigned and looked at.
-
-A *cell* is an integer or truth value that lives as long as its function: a variable, or a part of an object on the stack
-at a fixed place.
-"""
+"""How the cells of a function are assigned: where, from what, and on which ways."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_counters import fixed_place
+from pyebpf.frontend.build_cells import Cell, Cells, Read, Somewhere, is_number
 from pyebpf.frontend.tree_nodes import nodes
-from pyebpf.frontend.types import Bool, Int, Origin, Ref
-from pyebpf.layout import IntType
-from pyebpf.records import dataclass, fields
+from pyebpf.records import dataclass, fields, replace
 
 Loop = tree.While | tree.ForRange | tree.ForConstants
+LOOPS = (tree.While, tree.ForRange, tree.ForConstants)
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """An integer at ``offset`` in the object that a reference variable refers to."""
-
-    base: tree.Local
-    offset: int
-    layout: IntType
-
-
-Cell = tree.Local | Part
+_SOURCES = 8
+"""So many ways in which a value may come from known numbers are told apart."""
+_NOTHING: frozenset[Read] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``times``: how often an iteration may come here. ``chosen``: not on every way through it. ``step``: what is added
-    to what the cell held before, where that is a constant."""
+    """``times``: how often an iteration may come here. ``chosen``: not on every way through it, or not on all equally often.
+    ``step``: what is added to what the cell held before; ``constant``: the value; where these are known.
+
+    ``reads``: what the value depends on; ``forks``: it depends on the way through it as well. The value may be a known
+    number if all of one of ``sources`` are, it is one if all ``needs`` are (None: never). ``places``: the same as
+    ``sources`` for the place of a ``Somewhere``.
+    """
 
     cell: Cell
-    value: tree.Expr
     times: int
     chosen: bool
     step: int | None
+    constant: int | None
+    reads: AbstractSet[Read]
+    forks: bool
+    sources: tuple[AbstractSet[Read], ...]
+    needs: AbstractSet[Read] | None
+    places: tuple[AbstractSet[Read], ...] = (_NOTHING,)
+
+
+class Assignments:
+    """All assignments to cells in one function. ``fixed``: the variables that hold known numbers, the same on all ways."""
+
+    def __init__(self, cells: Cells, memo: dict[tree.Function, Assignments] | None = None) -> None:
+        self.cells = cells
+        self._memo = {} if memo is None else memo
+        self._memo[cells.function] = self
+        body = cells.function.body
+        self.counters: set[Read] = {
+            node.local for node in nodes(body) if isinstance(node, tree.ForRange | tree.ForConstants)
+        }
+        self.all = list(self.within(body))
+        self.known = self._may_be_known()
+        self._fixed = self._must_be_known()
+
+    def of(self, function: tree.Function) -> Assignments:
+        """Those of another function."""
+        return self._memo.get(function) or Assignments(self.cells.of(function), self._memo)
+
+    def _may_be_known(self) -> set[Read]:
+        """The cells that may hold a number that the verifier knows."""
+        known = set(self.counters)
+        while more := {
+            a.cell for a in self.all if a.cell not in known and any(s <= known for s in a.sources)
+        }:
+            known |= more
+        return known
+
+    def _must_be_known(self) -> set[Read]:
+        """The variables that hold a number that the verifier knows wherever they are read."""
+        fixed = self.counters | {one.cell for one in self.all if isinstance(one.cell, tree.Local)}
+        fixed -= set(self.cells.outside())
+        ranges = [n for n in nodes(self.cells.function.body) if isinstance(n, tree.ForRange)]
+        while True:
+            other: set[Read] = {a.cell for a in self.all if a.needs is None or not a.needs <= fixed}
+            other |= {n.local for n in ranges if (needs := self.needs(n.start)) is None or not needs <= fixed}
+            if not other & fixed:
+                return fixed
+            fixed -= other
+
+    def inside(self, loop: Loop) -> list[Assignment]:
+        """The assignments in the body of ``loop``; what is chosen there is so between ways through one iteration."""
+        fixed = set(self._fixed)
+        while True:
+            here = list(self.within(loop.body, fixed=fixed))
+            other: set[Read] = {
+                one.cell
+                for one in here
+                if one.chosen or one.forks or one.needs is None or not one.needs <= fixed
+            }
+            if not other & fixed:
+                return here
+            fixed -= other
+
+    def numbers(self) -> Iterator[tree.Local]:
+        """The parameters that are cells."""
+        yield from (p for p in self.cells.function.params if is_number(p.type))
+
+    def steady(self, loop: Loop) -> bool:
+        """Whether ``loop`` is left in one way only, after the same number of iterations."""
+        return self._steady(loop, self._fixed)
+
+    # ------------------------------------------------------------ where
+
+    def within(
+        self, item: object, times: int = 1, chosen: bool = False, fixed: AbstractSet[Read] = _NOTHING
+    ) -> Iterator[Assignment]:
+        """Every assignment to a cell in ``item``, in source order. ``fixed``: the variables on which the number of iterations
+        of a loop may depend without being another on other ways."""
+        match item:
+            case tuple():
+                for child in item:
+                    yield from self.within(child, times, chosen, fixed)
+                    chosen = chosen or any(isinstance(n, tree.Continue) for n in nodes(child))
+            case tree.Function():
+                return
+            case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
+                if is_number(local.type):
+                    yield self._assignment(local, value, times, chosen, _step(self.cells, local, value))
+                yield from self.within(value, times, True, fixed)
+            case tree.StoreTo(ref=ref, value=value) | tree.UpdateTo(ref=ref, value=value):
+                yield from self._stored(item, times, chosen)
+                yield from self.within((ref, value), times, True, fixed)
+            case tree.CopyInto(target=target, source=source):
+                for whole in self.cells.wholes(target):
+                    yield self._assignment(Somewhere(whole.base), source, times, True, None)
+                yield from self.within((target, source), times, True, fixed)
+            case tree.While() | tree.ForRange() | tree.ForConstants():
+                varies = chosen or not self._steady(item, fixed)
+                yield from self.within(item.body, times * trips_of(item), varies, fixed)
+                yield from self.within(item.orelse, times, True, fixed)
+            case tree.FunctionCall(args=args):
+                yield from self.within(args, times, True, fixed)
+                yield from self._called(item, times, chosen)
+            case tree.Node():
+                for part in fields(item):
+                    yield from self.within(getattr(item, part.name), times, True, fixed)
+            case _:
+                return
+
+    def _stored(self, at: tree.StoreTo | tree.UpdateTo, times: int, chosen: bool) -> Iterator[Assignment]:
+        cells = self.cells.referred(at.ref)
+        places = self._places(at.ref)
+        for cell in cells:
+            step = _step(self.cells, cell, at.value)
+            if isinstance(at, tree.UpdateTo):
+                adds = at.op in (tree.ArithOp.ADD, tree.ArithOp.SUB)
+                step = _constant(at.value) if adds else None
+            one = self._assignment(cell, at.value, times, chosen or len(cells) > 1, step)
+            constant = None if isinstance(at, tree.UpdateTo) else one.constant
+            reads = one.reads | self.cells.reads(at.ref)
+            yield replace(one, constant=constant, places=places, reads=reads - {cell})
+
+    def _places(self, ref: tree.Expr) -> tuple[AbstractSet[Read], ...]:
+        """Which numbers must be known for the place to be known."""
+        found: set[Read] = set()
+        while isinstance(ref, tree.FieldOf | tree.ElementOf | tree.SliceOf):
+            if isinstance(ref, tree.ElementOf):
+                needs = self.needs(ref.index)
+                if needs is None:
+                    return ()
+                found |= needs
+            ref = ref.base
+        return (found,)
+
+    def _called(self, call: tree.FunctionCall, times: int, chosen: bool) -> Iterator[Assignment]:
+        """What the callee does to objects and variables of its caller's."""
+
+        def here(cells: AbstractSet[Read]) -> set[Read]:
+            return self.cells.from_callee(cells, call.function, call.args)
+
+        for one in self.of(call.function).all:
+            cells = self.cells.cells_of_caller(one.cell, call.function, call.args)
+            for cell in cells:
+                yield replace(
+                    one,
+                    cell=cell,
+                    times=one.times * times,
+                    chosen=one.chosen or chosen or len(cells) > 1,
+                    reads=here(one.reads),
+                    sources=tuple(here(s) for s in one.sources),
+                    needs=None,
+                    places=tuple(here(s) for s in one.places),
+                )
+
+    def _steady(self, loop: Loop, fixed: AbstractSet[Read]) -> bool:
+        """Whether a loop has the same number of iterations on every way."""
+        match loop:
+            case tree.ForConstants():
+                bounds: tuple[tree.Expr, ...] = ()
+            case tree.ForRange(start=start, stop=stop):
+                bounds = (start, stop)
+            case tree.While(test=tree.Compare(left=left, right=right)):
+                bounds = (left, right)
+            case _:
+                return False
+        found = [self.needs(bound) for bound in bounds]
+        return not breaks(loop.body) and all(needs is not None and needs <= fixed for needs in found)
+
+    # ------------------------------------------------------------ what
+
+    def _assignment(
+        self, cell: Cell, value: tree.Expr, times: int, chosen: bool, step: int | None
+    ) -> Assignment:
+        return Assignment(
+            cell,
+            times,
+            chosen,
+            None if step is None else abs(step),
+            _constant(value),
+            self.cells.reads(value),
+            any(isinstance(node, _FORKS) for node in nodes(value)),
+            tuple(self.sources(value)),
+            self.needs(value),
+        )
+
+    def sources(self, value: tree.Expr) -> list[AbstractSet[Read]]:
+        """The sets of cells of which all must be known for ``value`` to be known on one way at least."""
+        match value:
+            case tree.IntConst():
+                return [_NOTHING]
+            case tree.GetLocal(local=local) if is_number(local.type):
+                return [{local}]
+            case tree.Read(ref=ref):
+                return [{cell} for cell in self.cells.referred(ref)]
+            case tree.Arith(left=left, right=right):
+                pairs = [one | two for one in self.sources(left) for two in self.sources(right)]
+                return pairs[:_SOURCES]
+            case tree.Conditional(then=then, otherwise=otherwise):
+                return [*self.sources(then), *self.sources(otherwise)][:_SOURCES]
+            case tree.Bind(value=inner):
+                return self.sources(inner)
+            case _ if isinstance(value, _UNARY):
+                return self.sources(value.operand)
+            case _:
+                return []
+
+    def needs(self, value: tree.Expr) -> AbstractSet[Read] | None:
+        """The cells that must be known for ``value`` to be known on every way; None if it is not even then."""
+        match value:
+            case tree.IntConst():
+                return _NOTHING
+            case tree.GetLocal(local=local) if is_number(local.type):
+                return {local}
+            case tree.Arith(left=left, right=right) | tree.Conditional(then=left, otherwise=right):
+                one, two = self.needs(left), self.needs(right)
+                return None if one is None or two is None else one | two
+            case tree.Bind(value=inner):
+                return self.needs(inner)
+            case _ if isinstance(value, _UNARY):
+                return self.needs(value.operand)
+            case _:
+                return None
+
+
+_UNARY = (tree.Wrap, tree.Reinterpret, tree.Negate, tree.Invert, tree.ToInt)
+_FORKS = (
+    tree.Conditional,
+    tree.Compare,
+    tree.Truth,
+    tree.Logic,
+    tree.Not,
+    tree.IsNone,
+    tree.FunctionCall,
+    tree.LoopCall,
+)
 
 
 def trips_of(loop: Loop) -> int:
@@ -47,205 +273,29 @@ def trips_of(loop: Loop) -> int:
     return len(loop.values) if isinstance(loop, tree.ForConstants) else loop.trips
 
 
-def cell_of(expr: tree.Expr) -> Cell | None:
-    """The cell that ``expr`` reads, or refers to."""
-    match expr:
-        case tree.GetLocal(local=local) if isinstance(local.type, Int | Bool):
-            return local
-        case tree.Read(ref=ref):
-            return cell_of(ref)
-        case tree.FieldOf() | tree.ElementOf() | tree.GetLocal():
-            found = fixed_place(expr)
-            if found is None or not isinstance(expr.type, Ref) or not isinstance(expr.type.layout, IntType):
-                return None
-            base = found[0]
-            on_stack = isinstance(base.type, Ref) and base.type.origin in (Origin.LOCAL, Origin.CALLER)
-            return Part(base, found[1], expr.type.layout) if on_stack else None
-        case _:
-            return None
-
-
-def read_cells(root: object) -> set[Cell]:
-    """The cells that are read anywhere in ``root``."""
-    found = (cell_of(node) for node in nodes(root) if isinstance(node, tree.GetLocal | tree.Read))
-    return {cell for cell in found if cell is not None}
-
-
-def assignments(item: object, times: int = 1, chosen: bool = False) -> Iterator[Assignment]:
-    """Every assignment to a cell in ``item``, in source order."""
-    match item:
+def breaks(body: object) -> bool:
+    """Whether the loop with this body may be left by ``break``."""
+    match body:
         case tuple():
-            for child in item:
-                yield from assignments(child, times, chosen)
-                chosen = chosen or any(isinstance(n, tree.Continue) for n in nodes(child))
-        case tree.Function():
-            return
-        case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
-            if isinstance(local.type, Int | Bool):
-                yield Assignment(local, value, times, chosen, _step(local, value))
-            yield from assignments(value, times, True)
-        case tree.StoreTo(ref=ref, value=value):
-            if (cell := cell_of(ref)) is not None:
-                yield Assignment(cell, value, times, chosen, _step(cell, value))
-            yield from assignments(value, times, True)
-        case tree.UpdateTo(ref=ref, value=value):
-            if (cell := cell_of(ref)) is not None:
-                adds = item.op in (tree.ArithOp.ADD, tree.ArithOp.SUB)
-                step = abs(value.value) if adds and isinstance(value, tree.IntConst) else None
-                yield Assignment(cell, value, times, chosen, step)
-            yield from assignments(value, times, True)
+            return any(breaks(item) for item in body)
+        case tree.Break():
+            return True
         case tree.While() | tree.ForRange() | tree.ForConstants():
-            yield from assignments(item.body, times * trips_of(item), chosen)
-            yield from assignments(item.orelse, times, True)
-        case tree.Node():
-            for part in fields(item):
-                yield from assignments(getattr(item, part.name), times, True)
+            return breaks(body.orelse)
+        case tree.If() | tree.Try() | tree.Reserve() | tree.Handler():
+            return any(breaks(getattr(body, part.name)) for part in fields(body))
         case _:
-            return
+            return False
 
 
-def _step(cell: Cell, value: tree.Expr) -> int | None:
+def _constant(value: tree.Expr) -> int | None:
+    return value.value if isinstance(value, tree.IntConst) else None
+
+
+def _step(cells: Cells, cell: Cell, value: tree.Expr) -> int | None:
     """How far ``v = v + 3`` moves it."""
     while isinstance(value, tree.Wrap | tree.Reinterpret):
         value = value.operand
     if not isinstance(value, tree.Arith) or value.op not in (tree.ArithOp.ADD, tree.ArithOp.SUB):
         return None
-    if cell_of(value.left) == cell and isinstance(value.right, tree.IntConst):
-        return abs(value.right.value)
-    return None
-
-
-def looked_at(part: object, everywhere: Iterable[Assignment], *, result: bool) -> set[Cell]:
-    """The cells on which a test, an address or a call in ``part`` depends, through assignments too. ``result``: what a
-    function returns is looked at by its callers."""
-    found: set[Cell] = set()
-    for node in nodes(part):
-        match node:
-            case tree.Compare() | tree.Truth() | tree.Logic() | tree.Not() | tree.MapLookup():
-                found |= read_cells(node)
-            case tree.HelperCall() | tree.FunctionCall() | tree.ElementOf() | tree.PacketView():
-                found |= read_cells(node)
-            case tree.If(test=test) | tree.While(test=test) | tree.Conditional(test=test):
-                found |= read_cells(test)
-            case tree.Return(value=value) if result and value is not None:
-                found |= read_cells(value)
-            case tree.Arith(op=op, right=right) if op not in (tree.ArithOp.ADD, tree.ArithOp.SUB):
-                found |= read_cells(right)
-            case tree.ForRange(start=start, stop=stop):
-                found |= read_cells((start, stop))
-            case _:
-                pass
-    values = [(one.cell, read_cells(one.value)) for one in everywhere]
-    before = -1
-    while before != len(found):
-        before = len(found)
-        for cell, read in values:
-            if cell in found:
-                found |= read
-    return found
-
-
-def carried(function: tree.Function, loop: Loop) -> set[Cell]:
-    """The cells whose value at the begin of an iteration may be read: in the body before they are assigned there, or
-    outside of it."""
-    found: set[Cell] = set()
-    _read_first(loop.body, frozenset(), found)
-    inside = {id(node) for node in nodes(loop.body)}
-    for node in nodes(function.body):
-        if id(node) not in inside and isinstance(node, tree.GetLocal | tree.Read):
-            cell = cell_of(node)
-            if cell is not None:
-                found.add(cell)
-    return found
-
-
-_Assigned = frozenset[Cell] | None
-"""The cells that are assigned on every way to a place; None where no way leads there."""
-
-
-def _read_first(item: object, assigned: _Assigned, found: set[Cell]) -> _Assigned:
-    """Add to ``found`` what ``item`` reads before it is assigned; what is assigned behind it."""
-    if assigned is None:
-        return None
-    match item:
-        case tuple():
-            for child in item:
-                assigned = _read_first(child, assigned, found)
-            return assigned
-        case tree.GetLocal() | tree.Read():
-            cell = cell_of(item)
-            if cell is not None:
-                if cell not in assigned:
-                    found.add(cell)
-                return assigned
-        case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
-            return _with(_read_first(value, assigned, found), local)
-        case tree.StoreTo(ref=ref, value=value) if (cell := cell_of(ref)) is not None:
-            return _with(_read_first(value, assigned, found), cell)
-        case tree.UpdateTo(ref=ref) if (cell := cell_of(ref)) is not None and cell not in assigned:
-            found.add(cell)
-        case tree.If(test=test, body=body, orelse=orelse):
-            assigned = _read_first(test, assigned, found)
-            return _both(_read_first(body, assigned, found), _read_first(orelse, assigned, found))
-        case tree.Conditional(test=test, then=then, otherwise=otherwise):
-            assigned = _read_first(test, assigned, found)
-            return _both(_read_first(then, assigned, found), _read_first(otherwise, assigned, found))
-        case tree.Logic(operands=(first, *others)):
-            assigned = _read_first(first, assigned, found)
-            _read_first(tuple(others), assigned, found)
-            return assigned
-        case tree.While(test=test, body=body, orelse=orelse):
-            assigned = _read_first(test, assigned, found)
-            _read_first(body, assigned, found)
-            _read_first(orelse, assigned, found)
-            return assigned
-        case tree.ForRange() | tree.ForConstants():
-            if isinstance(item, tree.ForRange):
-                assigned = _read_first((item.start, item.stop), assigned, found)
-            _read_first(item.body, _with(assigned, item.local), found)
-            _read_first(item.orelse, assigned, found)
-            return assigned
-        case tree.Try(body=body, handlers=handlers, orelse=orelse, final=final):
-            _read_first((*body, *orelse), assigned, found)
-            for handler in handlers:
-                _read_first(handler.body, assigned, found)
-            return _read_first(final, assigned, found)
-        case tree.Break() | tree.Continue():
-            return None
-        case tree.Return() | tree.TailCall() | tree.Raise():
-            for part in fields(item):
-                _read_first(getattr(item, part.name), assigned, found)
-            return None
-        case tree.Function(captures=captures):
-            found |= set(captures) - assigned
-            return assigned
-        case _:
-            pass
-    if isinstance(item, tree.Node):
-        for part in fields(item):
-            assigned = _read_first(getattr(item, part.name), assigned, found)
-    return assigned
-
-
-def _with(assigned: _Assigned, cell: Cell) -> _Assigned:
-    return None if assigned is None else assigned | {cell}
-
-
-def _both(one: _Assigned, two: _Assigned) -> _Assigned:
-    if one is None or two is None:
-        return two if one is None else one
-    return one & two
-
-
-def varies(value: tree.Expr, varying: Collection[Cell]) -> bool:
-    """Whether ``value`` may depend on the way through an iteration. ``varying``: the cells that do."""
-    ways = (
-        tree.Conditional
-        | tree.Compare
-        | tree.Truth
-        | tree.Logic
-        | tree.Not
-        | tree.FunctionCall
-        | tree.LoopCall
-    )
-    return any(isinstance(node, ways) for node in nodes(value)) or bool(read_cells(value) & set(varying))
+    return _constant(value.right) if cell in cells.read_by(value.left) else None

@@ -15,7 +15,8 @@ from pyebpf import btf
 from pyebpf.frontend.bounds import ITERATOR_ROUNDS
 from pyebpf.frontend.build_carried import Loop
 from pyebpf.frontend.build_exits import CleanupScope, LoopScope
-from pyebpf.frontend.build_known import forget, hidden_in
+from pyebpf.frontend.build_hiding import forget
+from pyebpf.frontend.build_known import Hidden
 from pyebpf.frontend.build_state import State
 from pyebpf.ir.ops import Block, Pred, Value
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
@@ -43,10 +44,9 @@ _NUMBER: Final = PtrTy(Space.MEM, 4, nullable=True)
 _RESULTS: Final[dict[str, IRType]] = {NEW: I64, NEXT: _NUMBER, DESTROY: VOID}
 
 
-def driven(f: State, node: Loop, count: Value, begin: Callable[[Value, Block], None]) -> None:
+def driven(f: State, node: Loop, hidden: Hidden, count: Value, begin: Callable[[Value, Block], None]) -> None:
     """A loop over the numbers 0 … ``count`` - 1. ``begin``: lowers what comes before the body, given the number and the
     block to which it goes where the loop is over; it continues where the body begins."""
-    hidden = hidden_in(f, node)
     head, inside, ended, left, done = (f.b.new_block(n) for n in ("next", "number", "ended", "left", "done"))
     place = f.slot(node, "iterator", 8, "iterator")
 
@@ -57,11 +57,12 @@ def driven(f: State, node: Loop, count: Value, begin: Callable[[Value, Block], N
     cleanup = CleanupScope()
     f.exits.scopes.append(cleanup)
     f.jump_to(head)
+    # The verifier compares states where it takes the next number, and nowhere else in the loop.
+    forget(f, node, hidden.inside, node.known.head, hidden.measured)
     found = _call(f, NEXT, place.pointer)
     f.b.branch(f.b.cmp(Pred.EQ, found, f.b.null(_NUMBER)), ended, inside)
     f.go(inside)
     begin(f.b.load(f.b.nonnull(found), 0, 4, name="number"), ended)
-    forget(f, node, hidden.inside, node.known.entering)
     f.exits.scopes.append(LoopScope(left, head, ITERATOR_ROUNDS))
     f.run(node.body)
     f.exits.scopes.pop()
@@ -70,6 +71,8 @@ def driven(f: State, node: Loop, count: Value, begin: Callable[[Value, Block], N
         f.b.jump(head)
     f.go(ended)
     destroy()
+    if node.orelse:
+        forget(f, node, hidden.behind, node.known.ended, hidden.measured)
     f.run(node.orelse)
     if not f.b.terminated:
         f.b.jump(done)
@@ -81,7 +84,7 @@ def driven(f: State, node: Loop, count: Value, begin: Callable[[Value, Block], N
         destroy()
         f.b.jump(f.exits.route(exit_))
     f.go(done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    forget(f, node, hidden.behind, node.known.leaving, hidden.measured)
 
 
 def _call(f: State, name: str, *args: Value) -> Value:

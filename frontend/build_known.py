@@ -3,36 +3,32 @@
 The verifier keeps every way through an iteration that leaves another known number (or interval) in a variable as a state
 of its own, as soon as a test depends on it (``regsafe`` in kernel/bpf/verifier.c). It compares with few of the states
 that it has seen and drops those that did not help (``is_state_visited``), so with more than some dozens of them it walks
-through all ways. Where that would be too many, the variable goes through memory that an atomic operation has
-changed: at the begin of each iteration, as a test in the body may find it to be one number again; or once behind the
-loop, where only what follows looks at it. The estimate keeps that away from loops that are verified as they are.
+through all ways. Where that would be too many, what multiplies them goes through memory that an atomic operation has
+changed (``build_hiding``):
 
-What is hidden stays in the interval that was known of it, by a comparison that only the verifier needs.
+* at the begin of each iteration, what a test in the body may find to be one number again;
+* once behind the loop, what only follows looks at;
+* once before the loop, what has several numbers already there and only follows looks at.
+
+The estimate keeps that away from loops that are verified as they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.bounds import weight
-from pyebpf.frontend.build_carried import (
-    Assignment,
-    Cell,
-    Loop,
-    Part,
-    assignments,
-    carried,
-    cell_of,
-    looked_at,
-    trips_of,
-    varies,
-)
+from pyebpf.frontend.bounds import followed_trips, weight
+from pyebpf.frontend.build_carried import LOOPS, Assignment, Assignments, Loop, trips_of
+from pyebpf.frontend.build_cells import Cell, Cells, Read, Somewhere, covers
+from pyebpf.frontend.build_live import Life
+from pyebpf.frontend.build_looked import depends, looked_at, measured, tests
 from pyebpf.frontend.build_state import State
 from pyebpf.frontend.tree_nodes import nodes
-from pyebpf.frontend.types import Bool, Int, Type
-from pyebpf.ir.ops import Alloca, AtomicOp, Pred, Value
+from pyebpf.frontend.types import Bool
 from pyebpf.records import dataclass
 
 STATES = 400_000
@@ -43,78 +39,178 @@ REMEMBERED = 8
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """What is hidden at the begin of each iteration of a loop, and what behind it."""
+    """What is hidden before a loop, at the begin of each iteration, and behind it; ``measured``: the cells of which the
+    verifier has to know the interval."""
 
+    before: tuple[Cell, ...] = ()
     inside: tuple[Cell, ...] = ()
     behind: tuple[Cell, ...] = ()
+    measured: AbstractSet[Read] = frozenset()
 
 
 def hidden_in(f: State, node: Loop) -> Hidden:
     """The cells in which numbers would multiply, if there are too many."""
-    everywhere = list(assignments(f.source.body))
-    for_callers = f.source.kind is not tree.FunctionKind.ENTRY
-    body = (node.test, *node.body) if isinstance(node, tree.While) else node.body
-    inside = looked_at(body, everywhere, result=for_callers)
-    anywhere = looked_at(f.source.body, everywhere, result=for_callers)
-    growing = _growing(f.source, node, everywhere, inside, anywhere)
-    growing = {cell: ones for cell, ones in growing.items() if _local(cell) in node.known.entering}
-    counted = node.driver is tree.LoopDriver.COUNTER
-    if counted and _states(node, growing) * f.exits.trips() <= STATES:
-        return Hidden()
-    behind = (c for c in growing if c not in inside and _local(c) in node.known.leaving)
-    return Hidden(tuple(c for c in growing if c in inside), tuple(behind))
+    known = Assignments(Cells(f.source))
+    view = _View(f.source, node, known)
+    growing = view.growing()
+    given = view.given()
+    walked = weight(node.body) * followed_trips(node) * f.exits.trips()
+    entered = math.prod(given.values())
+    found: list[Cell] = []
+    if node.driver is tree.LoopDriver.ITERATOR:
+        found += growing  # nothing may grow, or the verifier never finds what it has seen
+        if walked * entered > STATES:
+            found += given
+    elif walked * entered * _ways(growing, trips_of(node)) > STATES:
+        found += growing
+        if walked * entered > STATES:
+            found += given
+    leaving = view.leaving() if view.walked_behind(trips_of(node)) > STATES else []
+    return view.placed(found, leaving) if found or leaving else Hidden()
 
 
-def _local(cell: Cell) -> tree.Local:
-    return cell.base if isinstance(cell, Part) else cell
+class _View:
+    """One loop of a function."""
+
+    def __init__(self, function: tree.Function, loop: Loop, known: Assignments) -> None:
+        self.loop = loop
+        self.known = known
+        self.here = known.inside(loop)
+        self.life = Life(known.cells, function, loop)
+        self.part = (loop.test, *loop.body) if isinstance(loop, tree.While) else loop.body
+        # what a function returns and does to its callers' objects is looked at by them
+        self.result = result = function.kind is not tree.FunctionKind.ENTRY
+        self.inside = looked_at(self.part, known, result=result)
+        self.anywhere = looked_at(function.body, known, result=result)
+        self.changed = {one.cell for one in self.here}
+        self.rebound = {a.local for a in nodes(loop.body) if isinstance(a, tree.SetLocal | tree.Bind)}
+        around = (step.owner for step in self.life.way if step.repeated)
+        self.kept = {loop.counter} if isinstance(loop, tree.While) and _counts(loop) else set()
+        self.kept_always = {
+            owner.counter for owner in around if isinstance(owner, tree.While) and _counts(owner)
+        }
+
+    def _matters(self, cell: Cell) -> bool:
+        """Whether a test depends on what an iteration finds in a cell, or leaves in it."""
+        if not covers(self.anywhere, cell) or cell in self.kept_always:
+            return False
+        if not isinstance(cell, tree.Local) and (
+            cell.base not in self.life.before or cell.base in self.rebound
+        ):
+            return False
+        return covers(self.life.carried, cell) or covers(self.life.after, cell)
+
+    def growing(self) -> dict[Cell, list[Assignment]]:
+        """The cells that do not follow from the number of the iteration alone, with their assignments."""
+        varying: set[Read] = {one.cell for one in self.here if one.chosen or one.forks}
+        # Where the steps of the counter differ, what is counted beside it does not follow from it.
+        # Over an iterator nothing follows from it.
+        drifting = not varying.isdisjoint(self.kept) or not _counts(self.loop)
+        while more := {a.cell for a in self.here if a.cell not in varying and a.reads & varying}:
+            varying |= more
+        found: dict[Cell, list[Assignment]] = {}
+        for one in self.here:
+            cell = one.cell
+            if cell in self.kept or not self._matters(cell):
+                continue
+            if isinstance(cell, Somewhere) and not any(s <= self.known.known for s in one.places):
+                continue  # stored where the verifier does not know: it forgets by itself
+            unknown = covers(self.inside, cell) and not any(s <= self.known.known for s in one.sources)
+            if drifting or cell in varying or (unknown and not isinstance(cell, Somewhere)):
+                found.setdefault(cell, []).append(one)
+        return found
+
+    def given(self) -> dict[Cell, int]:
+        """The cells that the loop does not change, by how many numbers they may have all through it."""
+        asked = tests(self.part, self.known.cells)
+        before = tests(tuple(step.body[: step.at] for step in self.life.way), self.known.cells)
+        found: dict[Cell, int] = {}
+        for cell, ones in self._not_changed().items():
+            if cell in self.kept or not self._matters(cell):
+                continue
+            values = _values(cell, ones, asked + before)
+            if values > 1 and (asked[cell] or not covers(self.inside, cell)):
+                found[cell] = values
+        return found
+
+    def _not_changed(self) -> dict[Cell, list[Assignment]]:
+        found: dict[Cell, list[Assignment]] = {number: [] for number in self.known.numbers()}
+        for one in self.known.all:
+            if one.cell not in self.changed and not isinstance(one.cell, Somewhere):
+                found.setdefault(one.cell, []).append(one)
+        return {cell: ones for cell, ones in found.items() if cell not in self.known.counters}
+
+    def leaving(self) -> list[Cell]:
+        """The cells of which other numbers are known where the loop is left earlier."""
+        if self.known.steady(self.loop):
+            return []
+        asked: set[Read] = {*self.changed}
+        for node in nodes(self.loop):
+            if isinstance(node, tree.Compare | tree.Truth):
+                asked |= self.known.cells.reads(node)
+        if isinstance(self.loop, tree.ForRange):
+            asked |= self.known.cells.reads((self.loop.start, self.loop.stop))
+        asked = depends(asked, self.known.all)  # what is learned of a copy is learned of what was copied
+        cells = dict.fromkeys((*self.known.numbers(), *(one.cell for one in self.known.all)))
+        return [
+            cell for cell in cells if cell in asked and self._matters(cell) and covers(self.life.after, cell)
+        ]
+
+    def walked_behind(self, exits: int) -> int:
+        """How many instructions are walked behind the loop if it is left in so many ways."""
+        walked, ways = 0, exits
+        for step in reversed(self.life.way):
+            for item in step.rest:
+                walked += weight(item) * ways
+                if isinstance(item, LOOPS) and not self.known.steady(item):
+                    ways *= trips_of(item)
+        return walked
+
+    def placed(self, cells: Iterable[Cell], leaving: Iterable[Cell]) -> Hidden:
+        """Where to hide each of ``cells``, those that are ``leaving`` behind the loop too."""
+        before: list[Cell] = []
+        inside: list[Cell] = []
+        behind: list[Cell] = []
+        for cell in dict.fromkeys(cells):
+            there = cell if isinstance(cell, tree.Local) else cell.base
+            watched = covers(self.inside, cell) or covers(self.life.caught, cell)
+            # The kind of what lies on the stack counts for the verifier even if nothing looks at it.
+            watched = watched or isinstance(cell, Somewhere)
+            if watched and covers(self.life.carried, cell) and there in self.life.before:
+                inside.append(cell)
+            elif cell in self.changed:
+                behind.append(cell)
+            elif there in self.life.before:
+                before.append(cell)
+        behind += (cell for cell in leaving if cell not in behind)
+        return Hidden(tuple(before), tuple(inside), tuple(behind), measured(self.known, result=self.result))
 
 
-def _growing(
-    function: tree.Function,
-    node: Loop,
-    everywhere: list[Assignment],
-    inside: Collection[Cell],
-    anywhere: Collection[Cell],
-) -> dict[Cell, list[Assignment]]:
-    """The cells that do not follow from the number of the iteration alone, with their assignments in it. ``inside``: those
-    that the loop looks at; ``anywhere``: those that anything does."""
-    here = list(assignments(node.body))
-    known = _known(function, everywhere)
-    # Where the steps of the counter differ, what is counted beside it does not follow from it.
-    # Over an iterator nothing follows.
-    drifting = node.driver is tree.LoopDriver.ITERATOR or (
-        isinstance(node, tree.While) and any(a.chosen and a.cell is node.counter for a in here)
-    )
-    varying = _varying(here)
-    wanted = (carried(function, node) & set(anywhere)) - _kept(function)
-    rebound = {a.local for a in nodes(node.body) if isinstance(a, tree.SetLocal | tree.Bind)}
-    found: dict[Cell, list[Assignment]] = {}
-    for one in here:
-        cell = one.cell
-        if cell not in wanted or (isinstance(cell, Part) and cell.base in rebound):
-            continue
-        if drifting or cell in varying or (cell in inside and not _pure(one.value, known)):
-            found.setdefault(cell, []).append(one)
-    return found
+def _counts(loop: Loop) -> bool:
+    """Whether the verifier follows the iterations."""
+    return loop.driver is tree.LoopDriver.COUNTER
 
 
-def _varying(here: list[Assignment]) -> set[Cell]:
-    """The cells that depend on the way through an iteration."""
-    found: set[Cell] = {one.cell for one in here if one.chosen}
-    while more := {a.cell for a in here if a.cell not in found and varies(a.value, found)}:
-        found |= more
-    return found
+# ---------------------------------------------------------------- how many
 
 
-def _states(node: Loop, growing: dict[Cell, list[Assignment]]) -> int:
-    """About how many instructions the verifier walks through in all iterations."""
-    trips = trips_of(node)
-    straight = weight(node.body) * trips
+def _values(cell: Cell, ones: list[Assignment], asked: Counter[Read]) -> int:
+    """How many numbers a cell may have where a loop begins, or tests in it find it to be."""
+    if isinstance(cell, tree.Local) and isinstance(cell.type, Bool):
+        return 2
+    constants = [one.constant for one in ones if one.constant is not None]
+    if len(constants) == len(ones) and ones:
+        return len(set(constants))
+    return 1 + asked[cell]
+
+
+def _ways(growing: dict[Cell, list[Assignment]], trips: int) -> int:
+    """In about how many ways the verifier walks through all iterations."""
     numbers = math.prod(_numbers(cell, ones, trips) for cell, ones in growing.items())
     if numbers <= REMEMBERED:
-        return straight * numbers
+        return numbers * (1 + sum(len(ones) for ones in growing.values()))
     ways = sum(one.times for ones in growing.values() for one in ones) * trips
-    return straight << min(ways, 60)
+    return 1 << min(ways, 60)
 
 
 def _numbers(cell: Cell, ones: list[Assignment], trips: int) -> int:
@@ -125,126 +221,9 @@ def _numbers(cell: Cell, ones: list[Assignment], trips: int) -> int:
     for one in ones:
         if one.step is not None:
             spread += one.step * one.times * trips
-        elif isinstance(one.value, tree.IntConst):
+        elif one.constant is not None and not isinstance(cell, Somewhere):
             constants += 1
         else:
             free += one.times * trips
     ways = sum(one.times for one in ones) * trips
     return min(constants * (spread + 1) << min(free, 30), 1 << min(ways, 30))
-
-
-def _known(function: tree.Function, everywhere: list[Assignment]) -> set[Cell]:
-    """The cells that may hold a number that the verifier knows."""
-    known: set[Cell] = {
-        node.local for node in nodes(function.body) if isinstance(node, tree.ForRange | tree.ForConstants)
-    }
-    while more := {a.cell for a in everywhere if a.cell not in known and _pure(a.value, known)}:
-        known |= more
-    return known
-
-
-def _pure(value: tree.Expr, known: set[Cell]) -> bool:
-    """Whether ``value`` may be computed from known numbers alone."""
-    match value:
-        case tree.IntConst():
-            return True
-        case tree.GetLocal() | tree.Read():
-            return cell_of(value) in known
-        case tree.Arith(left=left, right=right):
-            return _pure(left, known) and _pure(right, known)
-        case tree.Wrap(operand=operand) | tree.Reinterpret(operand=operand):
-            return _pure(operand, known)
-        case tree.Negate(operand=operand) | tree.Invert(operand=operand):
-            return _pure(operand, known)
-        case tree.Conditional(then=then, otherwise=otherwise):
-            return _pure(then, known) or _pure(otherwise, known)
-        case _:
-            return False
-
-
-def _kept(function: tree.Function) -> set[Cell]:
-    """What the verifier needs to see the end of ``while`` loops."""
-    found = (
-        node.counter
-        for node in nodes(function.body)
-        if isinstance(node, tree.While) and node.driver is tree.LoopDriver.COUNTER
-    )
-    return {counter for counter in found if counter is not None}
-
-
-# ---------------------------------------------------------------- hiding
-
-
-def forget(f: State, node: Loop, cells: Collection[Cell], known: Mapping[tree.Local, Type]) -> None:
-    """Hide what ``cells`` hold, but not the intervals that are ``known`` of them."""
-    for cell in cells:
-        if isinstance(cell, Part):
-            _forget_part(f, node, cell)
-            continue
-        place = f.local(cell)
-        if isinstance(place.pointer, Alloca):
-            f.b.start_at_zero(
-                place.pointer, place.offset
-            )  # the number of what is None may never have been written
-        if isinstance(cell.type, Bool):
-            held = f.widen(f.load_local(cell, cell.type))
-            f.store_local(cell, _hidden(f, node, cell.name, held, 8, False))
-        else:
-            _forget_variable(f, node, cell, known.get(cell))
-
-
-def _hidden(f: State, node: Loop, name: str, value: Value, width: int, signed: bool) -> Value:
-    """The low ``width`` bytes of ``value``, of which the verifier knows nothing more."""
-    slot = f.slot(node, f"hidden {name}", 8, name)
-    f.b.store(slot.pointer, slot.offset, 8, value)
-    # every kernel has the addition, only 5.12 and later the other atomic operations
-    f.b.atomic(AtomicOp.ADD, slot.pointer, slot.offset, 8, f.b.const(0))
-    at = slot.offset + (0 if f.target.little_endian else 8 - width)
-    return f.b.load(slot.pointer, at, width, signed=signed and width < 8)
-
-
-def _forget_part(f: State, node: Loop, part: Part) -> None:
-    base = f.load_local(part.base, part.base.type)
-    width = part.layout.size
-    value = f.b.load(base, part.offset, width)
-    held = _hidden(f, node, f"{part.base.name} {part.offset}", value, width, False)
-    f.b.store(base, part.offset, width, held)
-
-
-def _forget_variable(f: State, node: Loop, local: tree.Local, known: Type | None) -> None:
-    assert isinstance(local.type, Int)
-    width, signed = _width(local.type)
-    held = _hidden(f, node, local.name, f.load_local(local, local.type), width, signed)
-    f.store_local(local, held)
-    if isinstance(known, Int):
-        bits = 8 * width - signed
-        confine(f, local, held, (-(1 << bits) if signed else 0, (1 << bits) - 1), known)
-
-
-def confine(f: State, local: tree.Local, held: Value, seen: tuple[int, int], known: Int) -> None:
-    """Tell the verifier, which knows that ``local`` holds ``held``, a number of the interval ``seen``, that it is in
-    the interval ``known``, as far as that is relied upon."""
-    signed = seen[0] < 0
-    if known.seen and known.lo > seen[0]:
-        _keep(f, local, f.b.cmp(Pred.SLT if signed else Pred.ULT, held, f.b.const(known.lo)), known)
-    if known.seen and known.hi < seen[1]:
-        _keep(f, local, f.b.cmp(Pred.SGT if signed else Pred.UGT, held, f.b.const(known.hi)), known)
-
-
-def _keep(f: State, local: tree.Local, outside: Value, known: Int) -> None:
-    """For the verifier alone: ``local`` would be a number of its interval if it were ``outside``."""
-    wrong, rest = f.exits.cold_block("never"), f.b.new_block("known")
-    f.b.branch(outside, wrong, rest, unlikely=True)
-    f.go(wrong)
-    f.store_local(local, f.b.const(known.lo))
-    f.jump_to(rest)
-
-
-def _width(kind: Int) -> tuple[int, bool]:
-    """Bytes, and whether signed, of the smallest type that has room for ``kind``."""
-    for width in (1, 2, 4):
-        if kind.exact and kind.lo >= 0 and kind.hi < 1 << 8 * width:
-            return width, False
-        if kind.exact and -(1 << 8 * width - 1) <= kind.lo and kind.hi < 1 << 8 * width - 1:
-            return width, True
-    return 8, not kind.unsigned

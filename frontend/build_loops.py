@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_arith import compare, element_offset
+from pyebpf.frontend.build_carried import Loop
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
+from pyebpf.frontend.build_hiding import confine, forget
 from pyebpf.frontend.build_iterators import driven
-from pyebpf.frontend.build_known import confine, forget, hidden_in
+from pyebpf.frontend.build_known import Hidden, hidden_in
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
@@ -32,39 +34,43 @@ def _body(f: State, body: tree.Body, broken: Block, continued: Block, trips: int
         f.b.jump(continued)
 
 
-def _else(f: State, orelse: tree.Body, done: Block) -> None:
-    """What follows a loop that was not broken."""
-    f.run(orelse)
+def _end(f: State, node: Loop, hidden: Hidden, ended: Block, done: Block) -> None:
+    """What follows a loop: ``else`` where it was not broken."""
+    f.go(ended)
+    if node.orelse:
+        forget(f, node, hidden.behind, node.known.ended, hidden.measured)
+    f.run(node.orelse)
     f.jump_to(done)
+    forget(f, node, hidden.behind, node.known.leaving, hidden.measured)
 
 
 def while_(f: State, node: tree.While) -> None:
     """``while test: body; else: orelse``."""
-    if node.driver is tree.LoopDriver.ITERATOR:
-        _while_iterating(f, node)
-        return
     hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
+    if node.driver is tree.LoopDriver.ITERATOR:
+        _while_iterating(f, node, hidden)
+        return
     head, inside, ended, done = (f.b.new_block(n) for n in ("while", "body", "ended", "done"))
     f.jump_to(head)
     f.branch(node.test, inside, ended)
     f.go(inside)
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, head, node.trips)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)
 
 
 def for_range(f: State, node: tree.ForRange) -> None:
     """``for local in range(start, stop, step)``: a hidden counter runs, the variable gets its value each
     time."""
+    hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
     start, stop = f.number(node.start), f.number(node.stop)
     if not isinstance(node.local.type, Int):
         raise f.bug(f"range variable of type {node.local.type}")
     if node.driver is tree.LoopDriver.ITERATOR:
-        _range_iterating(f, node, start, stop)
+        _range_iterating(f, node, hidden, start, stop)
         return
-    hidden = hidden_in(f, node)
     counted = _counter_type(node, start.type, stop.type)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
     counter = f.b.alloca(8, 8, f"{node.local.name}.next")
@@ -75,19 +81,17 @@ def for_range(f: State, node: tree.ForRange) -> None:
     f.b.branch(compare(f, op, current, stop), inside, ended)
     f.go(inside)
     f.store_local(node.local, current.value)
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, latch, node.trips)
     f.go(latch)
     _step(f, node, current, stop, ended)
     stepped = f.b.binary(BinOp.ADD, current.value, f.b.const(node.step))
     f.b.store(counter, 0, 8, stepped)
     f.b.jump(head)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)
 
 
-def _while_iterating(f: State, node: tree.While) -> None:
+def _while_iterating(f: State, node: tree.While, hidden: Hidden) -> None:
     """The iterator allows for one evaluation of the test more than the body runs, so the test itself decides."""
 
     def begin(number: Value, ended: Block) -> None:
@@ -95,10 +99,10 @@ def _while_iterating(f: State, node: tree.While) -> None:
         f.branch(node.test, inside, ended)
         f.go(inside)
 
-    driven(f, node, f.b.const(node.trips + 1), begin)
+    driven(f, node, hidden, f.b.const(node.trips + 1), begin)
 
 
-def _range_iterating(f: State, node: tree.ForRange, start: Number, stop: Number) -> None:
+def _range_iterating(f: State, node: tree.ForRange, hidden: Hidden, start: Number, stop: Number) -> None:
     """Counts the iterations from 0, and computes the variable from that."""
     near, far = (start, stop) if node.step > 0 else (stop, start)
     left = f.b.binary(BinOp.SUB, far.value, near.value)
@@ -122,7 +126,7 @@ def _range_iterating(f: State, node: tree.ForRange, start: Number, stop: Number)
         from_zero = start.constant == 0 and node.step == 1
         confine(f, node.local, value, (0, 0xFFFFFFFF) if from_zero else (I64_MIN, I64_MAX), kind)
 
-    driven(f, node, f.b.load(count.pointer, count.offset, 8), begin)
+    driven(f, node, hidden, f.b.load(count.pointer, count.offset, 8), begin)
 
 
 def _counter_type(node: tree.ForRange, start: Int, stop: Int) -> Int:
@@ -164,13 +168,17 @@ def for_constants(f: State, node: tree.ForConstants) -> None:
 
 
 def _unrolled(f: State, node: tree.ForConstants) -> None:
-    done = f.b.new_block("done")
+    hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
+    ended, done = f.b.new_block("ended"), f.b.new_block("done")
     for value in node.values:
         following = f.b.new_block("next")
         f.store_local(node.local, f.b.const(value))
-        _body(f, node.body, done, following, 1)
+        forget(f, node, hidden.inside, node.known.entering, hidden.measured)
+        _body(f, node.body, done, following, len(node.values))
         f.go(following)
-    _else(f, node.orelse, done)
+    f.jump_to(ended)
+    _end(f, node, hidden, ended, done)
 
 
 def _read_table(f: State, node: tree.ForConstants, index: Value) -> None:
@@ -186,6 +194,8 @@ def _read_table(f: State, node: tree.ForConstants, index: Value) -> None:
 
 
 def _table_iterating(f: State, node: tree.ForConstants) -> None:
+    hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
     count = f.b.const(len(node.values))
 
     def begin(number: Value, ended: Block) -> None:
@@ -194,12 +204,13 @@ def _table_iterating(f: State, node: tree.ForConstants) -> None:
         f.go(inside)
         _read_table(f, node, number)
 
-    driven(f, node, count, begin)
+    driven(f, node, hidden, count, begin)
 
 
 def _over_table(f: State, node: tree.ForConstants) -> None:
     count = len(node.values)
     hidden = hidden_in(f, node)
+    forget(f, node, hidden.before, node.known.before, hidden.measured)
     head, inside, latch, ended, done = (f.b.new_block(n) for n in ("for", "body", "next", "ended", "done"))
     counter = f.b.alloca(8, 8, f"{node.local.name}.index")
     f.b.store(counter, 0, 8, f.b.const(0))
@@ -208,11 +219,9 @@ def _over_table(f: State, node: tree.ForConstants) -> None:
     f.b.branch(f.b.cmp(Pred.ULT, index, f.b.const(count)), inside, ended)
     f.go(inside)
     _read_table(f, node, index)
-    forget(f, node, hidden.inside, node.known.entering)
+    forget(f, node, hidden.inside, node.known.entering, hidden.measured)
     _body(f, node.body, done, latch, count)
     f.go(latch)
     f.b.store(counter, 0, 8, f.b.binary(BinOp.ADD, index, f.b.const(1)))
     f.b.jump(head)
-    f.go(ended)
-    _else(f, node.orelse, done)
-    forget(f, node, hidden.behind, node.known.leaving)
+    _end(f, node, hidden, ended, done)

@@ -15,14 +15,13 @@ from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.bounds import (
-    BRANCHES_LIMIT,
     ITERATOR_ROUNDS,
     ITERATOR_WEIGHT,
     WEIGHT_LIMIT,
-    branches,
     followed_trips,
     weight,
 )
+from pyebpf.frontend.forks import FORKS_LIMIT, forks
 from pyebpf.frontend.session import Context, Session
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int
@@ -34,12 +33,20 @@ Loop = tree.While | tree.ForRange | tree.ForConstants
 
 
 def driver_of(
-    context: Context, trips: int, body: tree.Body, span: Span, *, exact: bool = True
+    context: Context,
+    trips: int,
+    body: tree.Body,
+    span: Span,
+    *,
+    exact: bool = True,
+    test: tree.Expr | None = None,
 ) -> tree.LoopDriver:
-    """What drives a loop: the kernel's iterator where the verifier would give up on a counter. ``exact``: an iterator
-    can be given the number of iterations. Refuses the loop where the iterator may not be used."""
+    """What drives a loop: the kernel's iterator where the verifier would give up on a counter. Refuses the loop where the
+    iterator may not be used. ``exact``: an iterator can be given the number of iterations; ``test``: what each iteration
+    of a ``while`` begins with."""
     instructions = trips * weight(body)
-    heavy, forked = instructions > WEIGHT_LIMIT, trips * branches(body) > BRANCHES_LIMIT
+    asked = forks((test, *body), context.session.target.kernel)
+    heavy, forked = instructions > WEIGHT_LIMIT, trips * asked > FORKS_LIMIT
     if instructions <= ITERATOR_WEIGHT and not forked:
         return tree.LoopDriver.COUNTER
     reasons = _against_iterator(context.session, body, exact)
@@ -50,11 +57,8 @@ def driver_of(
     raise context.refusal(
         Code.E0402,
         span,
-        f"up to {trips} iterations of this body are too many to verify",
-        notes=[
-            *(_heavy(weight(body)) if heavy else _forked(branches(body))),
-            *reasons,
-        ],
+        f"up to {trips} iterations {'of this body' if heavy else 'with so many tests'} are too many to verify",
+        notes=[*(_heavy(weight(body)) if heavy else _forked(asked)), *reasons],
         help="use `bpf.loop(n, body, state)`, whose body is verified once",
     )
 
@@ -66,10 +70,11 @@ def _heavy(instructions: int) -> tuple[str, ...]:
     )
 
 
-def _forked(sides: int) -> tuple[str, ...]:
+def _forked(asked: int) -> tuple[str, ...]:
     return (
-        "the kernel follows every iteration of a loop, and keeps at most 8,192 sides of branches for later",
-        f"the body counts as {sides} branches",
+        "where a test may go either way, the kernel puts one way aside until it has followed the other to the end, "
+        f"and gives up after {FORKS_LIMIT} of them",
+        f"each iteration has up to {asked}, checks of packet bounds and of missing keys included",
     )
 
 
@@ -100,7 +105,8 @@ def _release(version: tuple[int, int]) -> str:
 def balance(session: Session, entries: Iterable[tree.Function]) -> None:
     """Let the heaviest loops of each program go over iterators until all that it calls can be verified together."""
     for entry in entries:
-        while weight(entry.body) > ITERATOR_WEIGHT or branches(entry.body) > BRANCHES_LIMIT:
+        kernel = session.target.kernel
+        while weight(entry.body) > ITERATOR_WEIGHT or forks(entry.body, kernel) > FORKS_LIMIT:
             loops = [loop for loop in _loops(entry, set()) if _may_change(session, loop)]
             if not loops:
                 break

@@ -9,7 +9,7 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.blocks import block
 from pyebpf.frontend.flow import Fate, State, join_states
 from pyebpf.frontend.session import Context, LoopFrame, local_type
-from pyebpf.frontend.types import BOOL, Type
+from pyebpf.frontend.types import BOOL, Int
 
 
 def enter(context: Context, node: Any) -> LoopFrame:
@@ -20,16 +20,12 @@ def enter(context: Context, node: Any) -> LoopFrame:
     return frame
 
 
-def known_types(context: Context) -> dict[tree.Local, Type]:
-    """What is known of the variables that are bound here."""
-    found: dict[tree.Local, Type] = {}
-    if context.state is not None:
-        for variable, knowledge in context.state.known.items():
-            if knowledge.bound:
-                found[variable.local] = local_type(knowledge.type)
-                if variable.present is not None:
-                    found[variable.present] = BOOL
-    return found
+def intervals(state: State | None) -> dict[tree.Local, Int]:
+    """What is known of the integer variables in ``state``."""
+    if state is None:
+        return {}
+    kinds = ((variable.local, local_type(known.type)) for variable, known in state.known.items())
+    return {local: kind for local, kind in kinds if isinstance(kind, Int)}
 
 
 def close(context: Context, node: Any, frame: LoopFrame) -> State | None:

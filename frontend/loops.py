@@ -27,7 +27,7 @@ from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Variable, join_states
 from pyebpf.frontend.guards import Trips, followed, guarded, guarded_range
 from pyebpf.frontend.loop_drivers import driver_of
-from pyebpf.frontend.looping import close, enter, finish, known_types, single_round
+from pyebpf.frontend.looping import close, enter, finish, intervals, single_round
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
@@ -39,15 +39,18 @@ from pyebpf.layout import ArrayType, BytesType
 @statement("While")
 def _while(context: Context, node: Any) -> None:
     entry = context.state
+    before = intervals(entry)
     frame = enter(context, node)
+    head = intervals(context.state)
     with context.region(node):
         found = test(context, node.test)
         context.state = found.yes.copy() if found.yes is not None else None
-        entering = known_types(context)
+        entering = intervals(context.state)
         body = block(context, node.body) if context.state is not None else _skipped(context, node.body)
     back = close(context, node, frame)
+    ended = intervals(found.no)
     orelse = finish(context, node, frame, found.no)
-    known = tree.LoopKnowledge(entering, known_types(context))
+    known = tree.LoopKnowledge(before, head, entering, ended, intervals(context.state))
     span = context.span(node)
     if found.known is False:
         context.out += orelse
@@ -57,7 +60,7 @@ def _while(context: Context, node: Any) -> None:
         context.out += [*([found.enter_no] if found.enter_no is not None else []), *orelse]
         return
     trips = Trips(1, True) if back is None else while_trips(context, node, entry, found.yes)
-    driver = driver_of(context, trips.count, body, context.span(node.test))
+    driver = driver_of(context, trips.count, body, context.span(node.test), test=found.expr)
     if found.enter_yes is not None:
         body = (found.enter_yes, *body)
     if found.enter_no is not None:
@@ -240,8 +243,9 @@ def _run(
 ) -> tuple[tree.Body, tree.Body, tree.LoopKnowledge, bool]:
     """The body with the target assigned from the counter at its start; the ``else`` block; what is known; whether
     the first round certainly begins, and never comes to its end."""
+    before = intervals(context.state)
     frame = enter(context, node)
-    entering = known_types(context)
+    head = entering = intervals(context.state)
     at_head = context.state.copy() if context.state is not None else None
     with context.region(node), context.collecting() as out:
         value = tree.GetLocal(local=counter.local, type=kind, span=context.span(node.target))
@@ -249,9 +253,10 @@ def _run(
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
     exhausted = join_states(at_head if may_be_empty else None, back)
+    ended = intervals(exhausted)
     orelse = finish(context, node, frame, exhausted)
     once = at_head is not None and exhausted is None
-    return body, orelse, tree.LoopKnowledge(entering, known_types(context)), once
+    return body, orelse, tree.LoopKnowledge(before, head, entering, ended, intervals(context.state)), once
 
 
 def _bound(context: Context, found: Operand) -> tree.Expr:
@@ -335,16 +340,18 @@ def _for_elements(context: Context, node: Any, found: Operand) -> None:
     kind = Int(False, 0, length - 1)
     variable = _target(context, node)
     index = context.temporary(kind, span)
+    before = intervals(context.state)
     frame = enter(context, node)
-    entering = known_types(context)
+    head = entering = intervals(context.state)
     with context.region(node), context.collecting() as out:
         position = tree.GetLocal(local=index, type=kind, span=span)
         element = conversions.read(aggregates.element(context, expr, position, span))
         assign(context, variable, element, context.span(node.target))
         body = (*out, *block(context, node.body))
     back = close(context, node, frame)
+    ended = intervals(back)
     orelse = finish(context, node, frame, back)
-    known = tree.LoopKnowledge(entering, known_types(context))
+    known = tree.LoopKnowledge(before, head, entering, ended, intervals(context.state))
     first = arithmetic.constant(0, span)
     if back is None:
         context.out.append(single_round(index, first, body, known, context.span(node)))

@@ -756,11 +756,14 @@ class LoopDriver(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class LoopKnowledge:
-    """The variables that are bound at the begin of every iteration (behind the test of a ``while``) and behind the loop,
-    with what is known of their types there: of integers the intervals."""
+    """The intervals of the integer variables: before the loop, at its head (before the test of a ``while``), at the begin of
+    every iteration (behind the test), where the iterations have ended (before ``else``), and behind the loop."""
 
-    entering: Mapping[Local, Type] = field(default_factory=dict)
-    leaving: Mapping[Local, Type] = field(default_factory=dict)
+    before: Mapping[Local, Int] = field(default_factory=dict)
+    head: Mapping[Local, Int] = field(default_factory=dict)
+    entering: Mapping[Local, Int] = field(default_factory=dict)
+    ended: Mapping[Local, Int] = field(default_factory=dict)
+    leaving: Mapping[Local, Int] = field(default_factory=dict)
 
 
 @final

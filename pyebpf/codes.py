@@ -189,7 +189,9 @@ class Code(enum.Enum):
     )
     E0402 = Explanation(
         title="a loop that takes too long to verify",
-        why="The kernel follows every iteration of a loop, and gives up after a million instructions.",
+        why="The kernel follows every iteration of a loop, and gives up after a million instructions. Where a test may "
+        "go either way it puts one way aside until it has followed the other to its end, and gives up with more than "
+        "some thousands of them.",
         wrong="for i in range(1_000_000): total += i",
         right="def body(i):\n    nonlocal total\n    total += i\nbpf.loop(1_000_000, body)",
     )

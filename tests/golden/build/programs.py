@@ -82,7 +82,7 @@ def loops() -> tree.Unit:
 
 def hidden() -> tree.Unit:
     """A loop that the verifier would follow number by number: what a test in it looks at is hidden each time, within its
-    interval; what only is looked at behind it, once there."""
+    interval where that counts; what only is looked at behind it, once there."""
     program = t.Program(maps=[table := t.array_map("table", lay.U64, 16)])
     word, count = Int(False, 0, 200), Int(False, 0, 100)
     i, n, m, found = t.local("i"), t.local("n", count), t.local("m", word), t.local("found", BOOL)
@@ -95,7 +95,7 @@ def hidden() -> tree.Unit:
         t.if_(t.compare("==", t.get(n), t.num(12)), t.put(found, t.boolean(True))),
         t.if_(t.get(found), t.put(n, t.num(3))),
     )
-    known = tree.LoopKnowledge({n: count, m: word}, {n: count, m: word})
+    known = tree.LoopKnowledge(entering={n: count, m: word}, leaving={n: count, m: word})
     return program.unit(
         t.put(n, t.num(0)),
         t.put(m, t.num(0)),
@@ -112,7 +112,7 @@ def hidden() -> tree.Unit:
             known=known,
         ),
         t.if_(t.compare("==", t.get(m), t.num(4)), t.ret(t.num(2))),
-        t.ret(t.get(n)),
+        t.ret(t.read(t.element(t.text(bytes(101)), t.get(n), checked=False))),
     )
 
 
@@ -140,7 +140,7 @@ def iterators() -> tree.Unit:
             orelse=(t.put(n, t.num(5)),),
             trips=33_332,
             driver=tree.LoopDriver.ITERATOR,
-            known=tree.LoopKnowledge({n: I64}, {n: I64}),
+            known=tree.LoopKnowledge(head={n: I64}, entering={n: I64}, leaving={n: I64}),
         ),
         t.ret(t.get(n)),
     )

@@ -506,3 +506,21 @@ def test_references_of_several_kinds() -> None:
     (update,) = all_of(unit, tree.UpdateTo)
     assert isinstance(update.ref.type, Ref)
     assert (update.ref.type.origin, update.atomic) == (Origin.MIXED, True)
+
+
+@pytest.mark.parametrize(
+    ("trips", "body", "refused"),
+    [
+        (9000, "total += ctx.read(u8, i & 31)", True),
+        (7900, "total += ctx.read(u8, i & 31)", False),
+        (4100, "if ctx.read(u8, i & 31) > 3:\n        total += 1", True),
+        (8100, "if i & 1:\n        total += 1", False),
+        (100, "for j in range(100):\n        total += ctx.read(u8, i + j)", True),
+        (100, "for j in range(ctx.read(u8, i) & 31):\n        total += ctx.read(u8, j)", False),
+        (100, "for j in range(ctx.read(u8, i)):\n        total += ctx.read(u8, j)", True),
+    ],
+)
+def test_tests_that_the_verifier_puts_aside(trips: int, body: str, refused: bool) -> None:
+    """Tests of what the verifier does not know are counted over all iterations."""
+    found = codes(f"total = 0\nfor i in range({trips}):\n    {body}\nreturn total")
+    assert found == (["E0402"] if refused else [])
