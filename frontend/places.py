@@ -22,7 +22,7 @@ from pyebpf.frontend.expressions import (
     refuse_construct,
     static_attribute,
 )
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import ContextPtr, Maybe, Origin, Ref
 from pyebpf.frontend.values import (
@@ -108,7 +108,18 @@ def _caught_errno(context: Context, caught: Caught, name: str, span: Span) -> Op
     return tree.GetLocal(local=caught.errno, type=caught.errno.type, span=span)
 
 
+def _always_none(context: Context, base: Static) -> Refused:
+    return context.refusal(
+        Code.E0311,
+        base.span,
+        "this is always `None` here",
+        help="use it where it is something: `if x is not None: …`",
+    )
+
+
 def _static_attribute(context: Context, base: Static, name: str, span: Span) -> Operand:
+    if base.value is None:
+        raise _always_none(context, base)
     if isinstance(base.value, Caught):
         return _caught_errno(context, base.value, name, span)
     declaration = declaration_of(base.value)
@@ -207,6 +218,8 @@ def place(context: Context, node: Any) -> Place:
 
 def _attribute_place(context: Context, base: Operand, name: str, span: Span) -> Place:
     if isinstance(base, Static):
+        if base.value is None:
+            raise _always_none(context, base)
         declaration = declaration_of(base.value)
         if isinstance(declaration, GlobalDecl):
             return memory_place(global_value(context, declaration, name, span), "the global")
