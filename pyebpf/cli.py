@@ -15,7 +15,7 @@ from types import ModuleType
 
 from pyebpf.codes import Code
 from pyebpf.declare import ProgramDecl, declaration_of
-from pyebpf.diagnostics import CompileError, PyebpfError
+from pyebpf.diagnostics import CompileError, PyebpfError, render
 
 CODEGENS = ("pyebpf", "llvm")
 """The values of ``driver.Codegen``, which is not imported before it is needed; the first is the default."""
@@ -153,6 +153,8 @@ def _log(args: argparse.Namespace) -> int:
         told = verifier_log(program, args.level)
         refused += not told.accepted
         print(f"{program.name}: {'accepted' if told.accepted else 'refused'}\n{told.text}")
+        if told.diagnostic is not None:
+            print(f"\n{render(told.diagnostic)}\n")
     return 1 if refused else 0
 
 
@@ -283,14 +285,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         status: int = args.run(args)
-    except CompileError as error:
-        print(error, file=sys.stderr)
-        return 1
     except UsageError as error:
         print(f"pyebpf: {error}", file=sys.stderr)
         return 2
     except PyebpfError as error:
-        print(f"pyebpf: {error}", file=sys.stderr)
+        print(error if error.tells_all else f"pyebpf: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"pyebpf: {error}", file=sys.stderr)
