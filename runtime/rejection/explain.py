@@ -202,7 +202,7 @@ class _Telling:
                 yield steps[origin.tests[0]].slot, rule.test
             if rule.call:
                 start = -1 if origin.made is None else origin.made
-                calls = [step for step in steps[start + 1 : -1] if is_call(step.text)]
+                calls = [step for step in steps[start + 1 : -1] if rule.calls(step.text)]
                 if calls:
                     yield calls[-1].slot, rule.call
         if steps and steps[-1].frame and not rule.whole:
@@ -233,15 +233,13 @@ class _Telling:
         about = rule.follow is not Follow.NOTHING
         names = [register, *(f"R{number}" for number in _REFERS.findall(match.string))]
         known = {name: self._value(name) for name in names if name and about}
-        if index is not None:
-            known[index[1]] = self._value_at(*index)
         told = [f"{name} = {value.text}" for name, value in known.items() if value is not None]
-        yield "; ".join(
-            [
-                f"the instruction: {steps[-1].slot}: {steps[-1].text}",
-                *(["last known: " + ", ".join(told)] if told else []),
-            ]
-        )
+        last = [f"last known: {', '.join(told)}"] if told else []
+        yield "; ".join([f"the instruction: {steps[-1].slot}: {steps[-1].text}", *last])
+        number = self._value_at(*index) if index is not None else None
+        if index is not None and number is not None:
+            step = steps[index[0]]
+            yield f"the number: {index[1]} = {number.text}, before instruction {step.slot}: {step.text}"
 
     def _blame(self, rule: Rule) -> tuple[str, ...]:
         """Whose mistake it is, where it is not the program's."""

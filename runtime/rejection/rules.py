@@ -12,6 +12,7 @@ from functools import cached_property
 
 from pyebpf.codes import Code
 from pyebpf.records import dataclass
+from pyebpf.runtime.rejection.trace import is_call
 
 
 class Blame(enum.Enum):
@@ -38,8 +39,8 @@ class Rule:
     the reason. In the texts ``{name}`` stands for a group of the pattern or for one of ``facts.facts``.
 
     Where the texts stand: ``label`` at the refused place, ``origin`` where the followed value was made, ``test`` where it
-    was compared last, ``call`` at the last call between its origin and the place, ``acquired`` at the instruction that
-    the group ``acquired`` tells.
+    was compared last, ``call`` at the last call behind that for which ``calls`` holds (a function of its disassembly),
+    ``acquired`` at the instruction that the group ``acquired`` tells.
 
     ``whole``: it is about the program, not about an instruction.
 
@@ -55,6 +56,7 @@ class Rule:
     origin: str = ""
     test: str = ""
     call: str = ""
+    calls: Callable[[str], bool] = is_call
     acquired: str = ""
     blame: Blame = Blame.MISSED
     follow: Follow = Follow.NAMED

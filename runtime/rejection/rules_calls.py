@@ -6,6 +6,7 @@ from typing import Final
 
 from pyebpf.codes import Code
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
+from pyebpf.runtime.rejection.trace import gives_back
 
 _CUT_LENGTH: Final = ("bound the length right before the call: `if not 0 < n <= limit: return …`",)
 _NOT_ENOUGH: Final = "this comparison bounds it, but not enough"
@@ -37,6 +38,7 @@ HELD: Final = (
         label="given back already, or never reserved",
         origin="it came from here",
         call="it was given back here",
+        calls=gives_back,
     ),
     Rule(
         Code.E1117,

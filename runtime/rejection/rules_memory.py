@@ -7,6 +7,7 @@ from typing import Final
 
 from pyebpf.codes import Code
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
+from pyebpf.runtime.rejection.trace import gives_back, may_move_packet
 
 _FRAME: Final = 512
 _NONE: Final = "`None` on at least one way to here"
@@ -83,6 +84,7 @@ NO_REFERENCE: Final = (
         label="no reference any more",
         origin="it was made here",
         call="this call may move the packet",
+        calls=may_move_packet,
         of=r"pkt\b.*",
     ),
     Rule(
@@ -93,6 +95,7 @@ NO_REFERENCE: Final = (
         label="no record any more",
         origin="it was reserved here",
         call="it was given back here",
+        calls=gives_back,
         of=r"(?:ringbuf_mem|alloc_mem|mem)(?:_or_null)?\b.*",
     ),
     Rule(

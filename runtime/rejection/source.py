@@ -36,8 +36,11 @@ class Source:
     functions: tuple[tuple[int, str], ...] = ()
 
     def line(self, slot: int) -> LineInfo | None:
-        """The record that covers ``slot``, if any."""
+        """The record that covers ``slot``, if any; where that names no line, the last of its function that does."""
         at = bisect_right(self.lines, slot, key=lambda line: line.slot)
+        start = max((first for first, _ in self.functions if first <= slot), default=0)
+        while at and self.lines[at - 1].line == 0 and self.lines[at - 1].slot > start:
+            at -= 1
         return self.lines[at - 1] if at else None
 
     def function(self, slot: int) -> str:

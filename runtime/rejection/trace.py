@@ -12,6 +12,7 @@ from typing import Final
 
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.parse import Step
+from pyebpf.uapi.helpers import helper_by_id
 
 _COPY: Final = re.compile(r"[rw](\d+) = (?:\([su]\d+\))?[rw](\d+)")
 _FILL: Final = re.compile(r"r(\d+) = \*\([us]\d+ \*\)\(r10 -(\d+)\)")
@@ -21,6 +22,7 @@ _SCALE: Final = re.compile(r" (?:<<|[+*])= ")
 """What makes an offset in bytes of an index: it is left out where the index is told."""
 _WRITE: Final = re.compile(r"[rw](\d+) = .*")
 _TEST: Final = re.compile(r"if [rw](\d+) \S+ (?:[rw](\d+)|\S+) goto .*")
+_HELPER: Final = re.compile(r"call \w+#(\d+)")
 _BASE: Final = re.compile(r"\(r(\d+) [-+] ?\d+\)")
 _PASSED: Final = ("R1", "R2", "R3", "R4", "R5")
 
@@ -64,6 +66,18 @@ def operand(text: str) -> str | None:
 def is_call(text: str) -> bool:
     """Whether an instruction calls a helper or a function."""
     return text.startswith("call ")
+
+
+def may_move_packet(text: str) -> bool:
+    """Whether an instruction calls a helper that changes the packet, or a function, which may call one."""
+    called = _HELPER.match(text)
+    helper = helper_by_id(int(called[1])) if called else None
+    return text.startswith("call pc") or (helper is not None and helper.changes_packet)
+
+
+def gives_back(text: str) -> bool:
+    """Whether an instruction calls something that submits, discards or releases."""
+    return is_call(text) and any(word in text for word in ("submit", "discard", "release"))
 
 
 def follow(steps: Sequence[Step], before: int, place: str) -> Origin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -48,3 +49,13 @@ def test_nearly_every_code_has_one() -> None:
 def test_no_file_is_left_over() -> None:
     names = {case.name for case in CASES}
     assert {path.stem for path in FOLDER.iterdir() if path.is_file()} == names
+
+
+def test_the_examples_of_the_documentation_are_recorded_ones() -> None:
+    """Each block of docs/rejections.md that shows a log or a diagnostic is the end or the beginning of a file."""
+    text = (FOLDER.parents[2] / "docs" / "rejections.md").read_text()
+    blocks = re.findall(r"The kernel:\n\n```\n(.*?)```\n\npyebpf:\n\n```\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    for log, shown in blocks:
+        (case,) = [c for c in CASES if c.golden.read_text().startswith(shown)]
+        assert case.path.read_text().endswith(log)
