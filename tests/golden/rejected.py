@@ -227,9 +227,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Record the logs of refused programs on the running kernel.")
     parser.add_argument("names", nargs="*")
     wanted = parser.parse_args().names
+    how = f"recorded on Linux {os.uname().release.partition('-')[0]}"
     for case in cases():
         if case.source is not None and (not wanted or case.name in wanted):
-            case.path.write_text(text_of(provoke(case.source), f"recorded on Linux {os.uname().release}"))
+            case.path.write_text(text_of(provoke(case.source), how))
             print(case.name)
 
 

@@ -85,6 +85,22 @@ def test_a_script_that_is_refused_shows_the_diagnostic(
     assert f"`pyebpf log {refused} first` shows it beside the Python lines" in told
 
 
+def test_check_can_ask_the_kernel(
+    refused: Path, two: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["check", "--load", "--json", str(refused)]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert (told["file"], told["code"], told["range"]["start"]) == (
+        str(refused),
+        "E1103",
+        {"line": 9, "column": 12},
+    )
+    monkeypatch.undo()
+    assert main(["check", "--load", two]) == 0
+    assert "second: 2 instructions" in capsys.readouterr().out
+
+
 def test_a_program_that_is_not_there(two: str) -> None:
     assert main(["log", two, "third"]) == 2
 

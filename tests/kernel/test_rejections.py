@@ -7,7 +7,9 @@ import os
 import pytest
 
 import pyebpf as bpf
-from tests.golden.rejected import Case, cases, provoke, read_log
+from pyebpf.runtime.load import load
+from pyebpf.runtime.prepare import prepare, without_sources
+from tests.golden.rejected import Case, cases, object_of, provoke, read_log
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root")
 
@@ -39,3 +41,13 @@ def test_a_log_of_everything_leads_to_the_same(case: Case) -> None:
     assert [(label.span.line, label.text) for label in found.labels] == [
         (label.span.line, label.text) for label in recorded.labels
     ]
+
+
+def test_an_object_from_the_cache_is_as_telling() -> None:
+    """What the cache keeps has lost its functions and lines; the records for the kernel are enough."""
+    (case,) = [case for case in PROVOKED if case.name == "element_unchecked"]
+    assert case.source is not None
+    spec, _ = object_of(case.source)
+    with pytest.raises(bpf.VerifierError) as refused:
+        load(without_sources(prepare(spec)))
+    assert str(refused.value) == str(read_log(case.path))

@@ -9,6 +9,7 @@ import pytest
 
 from pyebpf import btf
 from pyebpf.diagnostics import Span
+from pyebpf.editors import plain
 from pyebpf.object import LineInfo, Linkage, ObjectSpec, ProgramSpec
 from pyebpf.runtime.errors import VerifierError
 from pyebpf.runtime.prepare import prepare
@@ -98,3 +99,13 @@ def test_the_text_of_the_exception(file: str) -> None:
     assert "--> function prog, instruction 0" in str(bare)
     assert "pyebpf log" not in str(bare).splitlines()[-1]
     assert error._render_traceback_()[0].startswith("\033[")
+
+
+def test_objects_for_editors(file: str) -> None:
+    log = "0: R1=ctx() R10=fp0\n0: (79) r0 = *(u64 *)(r1 +0)\nR1 invalid mem access 'scalar'\n"
+    told = plain(VerifierError(errno.EACCES, "prog", log, one(file, 1, 1, "x = 1")).diagnostic)
+    assert (told["file"], told["range"]["start"]) == (file, {"line": 1, "column": 1})
+    assert told["notes"][0] == "the kernel said: R1 invalid mem access 'scalar'"
+    assert "instruction" not in told
+    bare = plain(VerifierError(errno.EACCES, "prog", log).diagnostic)
+    assert (bare["file"], bare["instruction"], bare["range"]["end"]["line"]) == ("", 0, 0)
