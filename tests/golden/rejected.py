@@ -1,9 +1,9 @@
 """Programs that the kernel refuses, the logs that it wrote about them, and what pyebpf makes of those.
 
 A case in ``rejections/`` is a source, the recorded ``.log``, and the rendered diagnostic ``.txt``. Sources are ``.py``
-(compiled without its run-time checks), ``.s`` (assembly) and ``.c`` (for clang); there is none where the log was written
-by hand after the format of another release. ``error: E1101`` in a comment of the source says by hand which code is to be
-told, and at which line.
+(compiled without run-time checks, unless their text says "with all checks"), ``.s`` (assembly) and ``.c`` (for clang);
+there is none where the log was written by hand after the format of another release. ``error: E1101`` in a comment of the
+source says by hand which code is to be told, and at which line.
 
     python -m tests.golden.rejected              # as root: record the logs anew on the running kernel
     pytest tests/unit/rejection --bless          # write the diagnostics anew; read the difference
@@ -89,7 +89,8 @@ def object_of(path: Path) -> tuple[ObjectSpec, tuple[str, ...]]:
         case ".c":
             return read_object(_compile_c(path)), ()
         case _:
-            return compile_programs([_program_of(path)], checks=False).object, ()
+            checks = "with all checks" in path.read_text()
+            return compile_programs([_program_of(path)], checks=checks).object, ()
 
 
 def _compile_c(path: Path) -> bytes:
