@@ -43,8 +43,6 @@ from pyebpf.uapi.helpers import helper_by_name
 
 _PARAMETERS: Final[dict[str, btf.Type]] = {
     "u32": btf.U32,
-    "u64": btf.U64,
-    "ctx": btf.Ptr(btf.Struct("xdp_md", 0)),
     "mem": btf.Ptr(btf.Array(btf.U8, 8)),
     "void": btf.Ptr(None),
 }
@@ -68,7 +66,7 @@ class _Function:
 
 @dataclass(slots=True)
 class Assembled:
-    """What a file holds. ``without``: capabilities to give up before loading."""
+    """What a file holds. ``settings``: the directives that are said once."""
 
     functions: list[_Function] = field(default_factory=lambda: [_Function("prog")])
     maps: dict[str, MapSpec] = field(default_factory=dict)
@@ -100,8 +98,7 @@ class Assembled:
             )
             outside = function.linkage == "global"
             linkage = btf.FuncLinkage.GLOBAL if outside else btf.FuncLinkage.STATIC
-            result = None if self.settings.get("result") == function.name else btf.INT
-            return btf.Func(function.name, btf.FuncProto(result, params), linkage)
+            return btf.Func(function.name, btf.FuncProto(btf.INT, params), linkage)
 
         code, relocations, lines = parts(entry)
         program = ProgramSpec(
@@ -186,7 +183,5 @@ def _instructions(found: Assembled, function: _Function, words: list[str]) -> It
             helper = helper_by_name(name)
             assert helper is not None, name
             yield Insn(CALL, imm=helper.id)
-        case ["raw", *numbers]:
-            yield Insn(*(int(n, 0) for n in numbers))
         case _:
             yield from assemble(" ".join(words))
