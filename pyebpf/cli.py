@@ -12,10 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from pyebpf.codes import Code
 from pyebpf.declare import ProgramDecl, declaration_of
-from pyebpf.diagnostics import CompileError, PyebpfError
+from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError, render
+
+if TYPE_CHECKING:
+    from pyebpf.driver import Codegen
+    from pyebpf.target import Target
 
 CODEGENS = ("pyebpf", "llvm")
 """The values of ``driver.Codegen``, which is not imported before it is needed; the first is the default."""
@@ -82,8 +87,13 @@ def _build(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from pyebpf.backend.llvm_process import LlvmRefused
-    from pyebpf.driver import Codegen, build_target, compile_programs, running_target
+    from pyebpf.driver import Codegen, build_target, choose_codegen, running_target
 
+    if args.load and (args.kernel or args.isa):
+        raise UsageError("--load asks the running kernel; --kernel and --isa are about another one")
+    codegen = Codegen(args.codegen)
+    if args.load:
+        choose_codegen(codegen)
     target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
     failed = 0
     for file in args.files:
@@ -92,23 +102,55 @@ def _check(args: argparse.Namespace) -> int:
         except NoPrograms:
             if len(args.files) == 1:
                 raise
-            print(f"{file}: no programs")  # `check *.py` also names the modules that programs import
+            if not args.json:
+                print(f"{file}: no programs")  # `check *.py` also names the modules that programs import
             continue
         for program in programs:
             try:
-                compiled = compile_programs([program], target, check=True, codegen=Codegen(args.codegen))
-            except CompileError as error:
-                failed += len(error.diagnostics)
-                print(f"{error}\n", file=sys.stderr)
+                told = _diagnose(program, target, codegen, load=args.load)
             except LlvmRefused as error:
                 failed += 1
                 print(f"{file}: {program.name}: {error}\n", file=sys.stderr)
-            else:
-                report = compiled.object.programs[program.name]
-                print(f"{file}: {program.name}: {len(report.code) // 8} instructions")
-    if failed:
+                continue
+            match told:
+                case int() if not args.json:
+                    print(f"{file}: {program.name}: {told} instructions")
+                case int():
+                    pass
+                case _:
+                    failed += len(told)
+                    _tell(told, as_json=args.json)
+    if failed and not args.json:
         print(f"{failed} error{'s' if failed > 1 else ''}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _diagnose(
+    program: ProgramDecl, target: Target, codegen: Codegen, *, load: bool
+) -> int | Sequence[Diagnostic]:
+    """How many instructions a program has, or why it cannot be compiled, or with ``load`` not be loaded."""
+    from pyebpf.driver import compile_programs
+
+    try:
+        compiled = compile_programs([program], target, check=True, codegen=codegen)
+    except CompileError as error:
+        return error.diagnostics
+    if load:
+        from pyebpf.verifier_log import verifier_log
+
+        refused = verifier_log(program, level=1).diagnostic
+        if refused is not None:
+            return [refused]
+    return len(compiled.object.programs[program.name].code) // 8
+
+
+def _tell(diagnostics: Sequence[Diagnostic], *, as_json: bool) -> None:
+    if as_json:
+        from pyebpf.editors import to_json
+
+        print("\n".join(to_json(diagnostic) for diagnostic in diagnostics))
+    else:
+        print("\n\n".join(render(diagnostic) for diagnostic in diagnostics) + "\n", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -153,6 +195,8 @@ def _log(args: argparse.Namespace) -> int:
         told = verifier_log(program, args.level)
         refused += not told.accepted
         print(f"{program.name}: {'accepted' if told.accepted else 'refused'}\n{told.text}")
+        if told.diagnostic is not None:
+            print(f"\n{render(told.diagnostic)}\n")
     return 1 if refused else 0
 
 
@@ -232,6 +276,10 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "Compile every program of FILES and report all errors.")
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
     for_target(check, "the running one")
+    check.add_argument("--json", action="store_true", help="one object per diagnostic and line, for editors")
+    check.add_argument(
+        "--load", action="store_true", help="let the running kernel judge the programs as well"
+    )
 
     run = command("run", _run, "Run FILE as a script.")
     for_codegen(run)
@@ -283,14 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         status: int = args.run(args)
-    except CompileError as error:
-        print(error, file=sys.stderr)
-        return 1
     except UsageError as error:
         print(f"pyebpf: {error}", file=sys.stderr)
         return 2
     except PyebpfError as error:
-        print(f"pyebpf: {error}", file=sys.stderr)
+        print(error if error.tells_all else f"pyebpf: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"pyebpf: {error}", file=sys.stderr)

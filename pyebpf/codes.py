@@ -522,6 +522,236 @@ class Code(enum.Enum):
         right="# mark some of them with @bpf.inline",
     )
 
+    E1100 = Explanation(
+        title="the kernel refused the program",
+        why="The verifier gave a reason that pyebpf does not know: a message of a newer kernel, or "
+        "one that is rare. What it said stands in the notes, with the line that it was about.",
+        wrong='pyebpf.load("theirs.o")  # a message that pyebpf does not know',
+        right="pyebpf log file.py  # everything that the verifier wrote",
+    )
+    E1101 = Explanation(
+        title="the kernel sees a value that may be `None`",
+        why="Looking up a key may find nothing and reserving a record may fail. On every way to a use "
+        "of the result there must be a test.",
+        wrong="v = sizes.get(key)\nv.count += 1",
+        right="v = sizes.get(key)\nif v is not None:\n    v.count += 1",
+    )
+    E1102 = Explanation(
+        title="the kernel sees a number where memory is accessed",
+        why="A reference into the packet is a plain number after the packet was changed, and so is a "
+        "record after it was submitted. Addresses that were computed or read from memory cannot "
+        "be followed either.",
+        wrong="eth = ctx.read(Ethernet, 0)\nctx.adjust_head(14)\nreturn eth.proto",
+        right="ctx.adjust_head(14)\neth = ctx.read(Ethernet, 0)\nreturn eth.proto",
+    )
+    E1103 = Explanation(
+        title="the kernel sees an access beyond the packet",
+        why="Each access to a packet needs a test of its length before it, on the same way and for as "
+        "many bytes.",
+        wrong="// in C\nreturn *(__u8 *)(data + 23);",
+        right="return ctx.read(u8, 23)",
+    )
+    E1104 = Explanation(
+        title="the kernel sees an access beyond a value or array",
+        why="An index needs a lower and an upper bound that the verifier can see, on the very number "
+        "that is used.",
+        wrong="// in C\nreturn table->entry[ctx->mark];",
+        right="return table.entry[skb.mark & 15]",
+    )
+    E1105 = Explanation(
+        title="the kernel sees memory without contents",
+        why="Memory of a function holds whatever was there before. Bytes that nothing was written to "
+        "may not be read, nor given to a helper; the padding of a struct counts too.",
+        wrong="// in C\nstruct key k; k.port = 80;\nbpf_map_lookup_elem(&m, &k);",
+        right="m.get(Key(port=80))  # all other bytes are zero",
+    )
+    E1106 = Explanation(
+        title="the kernel sees an access outside a function's memory",
+        why="Local memory is an array of bytes; each access must be inside it for every value that an "
+        "index may have.",
+        wrong="// in C\nchar name[16];\nreturn name[index];",
+        right="return name[index & 15]",
+    )
+    E1107 = Explanation(
+        title="the stack is too large",
+        why="A program and the functions that it calls have 512 bytes of stack together.",
+        wrong="big = bpf.array(u64, 100)",
+        right="# a per-CPU map as scratch memory\nscratch = bpf.PerCpuArray[u32, Big](max_entries=1)",
+    )
+    E1108 = Explanation(
+        title="the kernel sees arithmetic on a reference",
+        why="References are no numbers: only those to the packet, to values of maps and to local "
+        "memory may be moved, by adding and subtracting.",
+        wrong="// in C\nreturn *(__u8 *)(data_end - 1);",
+        right="return ctx.read(u8, len(ctx) - 1)",
+    )
+    E1109 = Explanation(
+        title="the kernel sees one access to memory of two kinds",
+        why="An instruction accesses the context, the packet or plain memory, and always the same.",
+        wrong="header = ctx.read(Header, 0) if long else Header()",
+        right="header = Header()\nif long:\n    header = bpf.copy(ctx.read(Header, 0))",
+    )
+    E1110 = Explanation(
+        title="the kernel sees a context field that is not available",
+        why="Each program type may read certain fields of its context and write others, with their "
+        "own width and at a constant offset.",
+        wrong="skb.len = 0",
+        right="skb.mark = 0",
+    )
+    E1111 = Explanation(
+        title="the kernel sees an argument of the wrong kind",
+        why="The kernel checks for each argument of a helper or kernel function what it is: the "
+        "context, a map, memory, a number that must be constant.",
+        wrong="bpf.redirect(ctx, 0)",
+        right="bpf.redirect(ctx.ingress_ifindex, 0)",
+    )
+    E1112 = Explanation(
+        title="the kernel sees a length that does not fit",
+        why="A length that is given to a helper needs bounds: at least 0 (or 1), at most the size of "
+        "the memory that it goes with.",
+        wrong="bpf.get_current_comm(name, n)",
+        right="bpf.get_current_comm(name, bpf.sizeof(name))",
+    )
+    E1113 = Explanation(
+        title="this program may not call that",
+        why="Helpers and kernel functions are for certain program types, maps and places.",
+        wrong="bpf.redirect(1, 0)  # in a socket filter",
+        right="@bpf.xdp\ndef prog(ctx): return bpf.redirect(1, 0)",
+    )
+    E1114 = Explanation(
+        title="this kernel does not have that",
+        why="The program calls a helper, or depends on a part of the kernel, that the running kernel lacks.",
+        wrong="bpf.loop(10, body)  # on Linux 5.15",
+        right="for i in range(10): …",
+    )
+    E1115 = Explanation(
+        title="the kernel wants a GPL-compatible licence",
+        why="Some helpers and kernel functions are for programs whose licence the kernel takes for "
+        "GPL-compatible.",
+        wrong="bpf.ktime_get_ns()",
+        right='bpf.license("GPL")',
+    )
+    E1116 = Explanation(
+        title="the kernel sees something that is never given back",
+        why="What was reserved or acquired must be submitted or released on every way to the end.",
+        wrong="record = bpf.ringbuf_reserve(…)\nreturn 0",
+        right="with events.reserve(Event) as record: …",
+    )
+    E1117 = Explanation(
+        title="the kernel sees something given back that is not held",
+        why="Only what was reserved or acquired can be submitted or released: once, and as it was.",
+        wrong="bpf.ringbuf_submit(record, 0)\nbpf.ringbuf_submit(record, 0)",
+        right="with events.reserve(Event) as record: …",
+    )
+    E1118 = Explanation(
+        title="the kernel sees a lock or section in the wrong place",
+        why="A lock, and a section without interrupts, preemption or under RCU, must be left on every "
+        "way, once, and in it hardly anything may be called.",
+        wrong="bpf.spin_lock(lock)\nreturn 0",
+        right="counts[key] += 1  # atomic, without a lock",
+    )
+    E1119 = Explanation(
+        title="the kernel keeps a field for itself",
+        why="Locks, timers and references to kernel objects inside values of maps are changed by "
+        "their helpers only.",
+        wrong="// in C\nvalue->lock = zero;",
+        right="counts[key] += 1  # a value without a lock",
+    )
+    E1120 = Explanation(
+        title="an iterator or dynptr is not in use",
+        why="Iterators and dynptrs are made by one helper, used by others, and destroyed by a third, "
+        "in this order.",
+        wrong="// in C\nbpf_iter_num_next(&it);  // never made",
+        right="for i in range(n): …",
+    )
+    E1121 = Explanation(
+        title="the kernel sees a kernel object used in a way that it does not allow",
+        why="Fields of kernel objects can be read as the kernel's types tell, and mostly not be written.",
+        wrong="// in C\ntask->pid = 1;",
+        right="pid = bpf.get_current_pid_tgid() >> 32",
+    )
+    E1122 = Explanation(
+        title="the kernel sees a write to constant memory",
+        why="Constants, and maps that programs may only read, cannot be written by programs.",
+        wrong="LIMIT.value = 3",
+        right="limit = bpf.Global[u32](3)",
+    )
+    E1123 = Explanation(
+        title="an address would leave the kernel",
+        why="Where a process lacks CAP_PERFMON its programs may not compute with addresses or show "
+        "them to anybody.",
+        wrong="// in C\nreturn (long)ctx;",
+        right="return len(ctx)",
+    )
+    E1124 = Explanation(
+        title="a result that the kernel does not allow here",
+        why="Some program types and all callbacks may return certain numbers only.",
+        wrong="return 7  # from a callback",
+        right="return 0",
+    )
+    E1125 = Explanation(
+        title="the kernel sees a loop that does not end",
+        why="In each round something must change that the end of the loop depends on.",
+        wrong="// in C\nwhile (1) {}",
+        right="for i in range(64): …",
+    )
+    E1126 = Explanation(
+        title="the program takes too long to verify",
+        why="The verifier follows every way through a program, and every round of a loop with numbers "
+        "that differ. It gives up after a million instructions, or after 8192 branches that wait "
+        "to be followed.",
+        wrong="for i in range(100_000):\n    if data[i & 7] > limit: found += i",
+        right="def body(i): …\nbpf.loop(100_000, body)",
+    )
+    E1127 = Explanation(
+        title="the kernel sees calls nested too deep",
+        why="Eight frames are allowed, that of the program included; a function that calls itself "
+        "needs more.",
+        wrong="def fact(n): return 1 if n < 2 else n * fact(n - 1)",
+        right="result = 1\nfor i in range(2, 11): result *= i",
+    )
+    E1128 = Explanation(
+        title="a global function is called or declared in the wrong way",
+        why="The kernel verifies a global function on its own, for all arguments of the types that it "
+        "states; each call must give such arguments, and the result is a number.",
+        wrong="look(None)  # a global function that reads its argument",
+        right="if value is not None:\n    look(value)",
+    )
+    E1129 = Explanation(
+        title="there is no such place to attach to",
+        why="Tracing programs name a function of the kernel, and operations a member of a structure, "
+        "which the running kernel must have.",
+        wrong='// in C\nSEC("fentry/do_unlnkat")',
+        right='// in C\nSEC("fentry/do_unlinkat")',
+    )
+    E1130 = Explanation(
+        title="the kernel does not have this atomic operation",
+        why="Atomic operations work on 4 or 8 bytes of local memory and of values of maps, not on "
+        "packets and contexts.",
+        wrong="// in C\n__sync_fetch_and_add(&ctx->mark, 1);",
+        right="skb.mark += 1",
+    )
+    E1131 = Explanation(
+        title="the kernel sees an access at an odd address",
+        why="Some machines access memory at multiples of the width only.",
+        wrong="// in C, on such a machine\nreturn *(__u32 *)(data + 1);",
+        right="return ctx.read(u32, 1)",
+    )
+    E1190 = Explanation(
+        title="the debug information is wrong",
+        why="The kernel checks the types and lines that come with a program. What it refuses there is "
+        "a mistake of whoever made them.",
+        wrong="# nothing in a program causes this",
+        right="# please report it, with the source",
+    )
+    E1191 = Explanation(
+        title="the instructions are malformed",
+        why="The kernel checks the form of the code before it follows it. What it refuses there is a "
+        "mistake of the compiler.",
+        wrong="# nothing in a program causes this",
+        right="# please report it, with the source",
+    )
+
     @property
     def explanation(self) -> Explanation:
         """The row of this code."""

@@ -7,7 +7,7 @@ This is the bottom of the floor: it imports nothing of pyebpf but the table of c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pyebpf.records import dataclass, field
@@ -26,7 +26,10 @@ def file_title(file: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A piece of source text. Lines and columns count from 1; the end column is the first one *after* the text."""
+    """A piece of source text. Lines and columns count from 1; the end column is the first one *after* the text.
+
+    Column 0 says that the place is an instruction without a source line: ``file`` names its function, ``line`` its slot.
+    """
 
     file: str
     line: int
@@ -35,6 +38,8 @@ class Span:
     end_column: int
 
     def __str__(self) -> str:
+        if self.column == 0:
+            return f"function {self.file}, instruction {self.line}"
         return f"{file_title(self.file)}:{self.line}:{self.column}"
 
     def through(self, other: Span) -> Span:
@@ -55,7 +60,8 @@ class Diagnostic:
     """One refusal: a code, one primary span, and the words about it.
 
     ``message`` says what is wrong (lower case, code in backticks, no full stop); ``label`` stands beside the
-    carets; ``notes`` say why; ``help`` alone says what to write instead.
+    carets; ``notes`` say why; ``help`` alone says what to write instead. ``texts``: the lines of places whose files
+    may not be at hand, as (file, line, text).
     """
 
     code: Code
@@ -65,14 +71,22 @@ class Diagnostic:
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     help: tuple[str, ...] = ()
+    texts: tuple[tuple[str, int, str], ...] = ()
 
 
 class PyebpfError(Exception):
-    """The base of every exception that pyebpf raises on purpose."""
+    """The base of every exception that pyebpf raises on purpose.
+
+    ``tells_all``: its text is a rendered diagnostic, which nothing has to be put in front of.
+    """
+
+    tells_all = False
 
 
 class CompileError(PyebpfError):
     """The program was refused; ``diagnostics`` holds every reason, in source order."""
+
+    tells_all = True
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
@@ -121,13 +135,12 @@ def source_line(span: Span) -> str:
     return linecache.getline(span.file, span.line).rstrip("\n")
 
 
-def _excerpt(span: Span, text: str, width: int, mark: str) -> Iterable[str]:
-    line = source_line(span)
-    yield f"{span.line:>{width}} | {line}"
+def _marks(span: Span, line: str, text: str, width: int, mark: str) -> str:
+    column = max(span.column, 1)
     end = span.end_column if span.end_line == span.line else len(line) + 1
-    pad = "".join("\t" if c == "\t" else " " for c in line[: span.column - 1])
-    carets = mark * max(1, end - span.column)
-    yield f"{'':>{width}} | {pad}{carets} {text}".rstrip()
+    pad = "".join("\t" if c == "\t" else " " for c in line[: column - 1])
+    carets = mark * max(1, end - column)
+    return f"{'':>{width}} | {pad}{carets} {text}".rstrip()
 
 
 def render(diagnostic: Diagnostic) -> str:
@@ -139,13 +152,21 @@ def render(diagnostic: Diagnostic) -> str:
     parts = [(diagnostic.span, diagnostic.label, "^")]
     parts += [(label.span, label.text, "-") for label in diagnostic.labels]
     file = diagnostic.span.file
+    texts = {(name, number): line for name, number, line in diagnostic.texts}
+    shown: tuple[str, int] | None = None
     for span, text, mark in sorted(parts, key=lambda p: (p[0].file != file, p[0])):
         if span.file != file:
             file = span.file
             out.append(f"{'':>{width}}::: {span}")
-        out.extend(_excerpt(span, text, width, mark))
-    for word, texts in (("note", diagnostic.notes), ("help", diagnostic.help)):
-        out.extend(f"{'':>{width}} = {word}: {text}" for text in texts)
+        place = span.file, span.line
+        line = texts[place] if place in texts else source_line(span)
+        if place != shown:
+            out.append(f"{span.line:>{width}} | {line}".rstrip())
+            shown = place
+        out.append(_marks(span, line, text, width, mark))
+    for word, remarks in (("note", diagnostic.notes), ("help", diagnostic.help)):
+        start = f"{'':>{width}} = {word}: "
+        out.extend(start + text.replace("\n", "\n" + " " * len(start)) for text in remarks)
     return "\n".join(out)
 
 

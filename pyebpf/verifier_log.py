@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pyebpf.declare import ProgramDecl
+from pyebpf.diagnostics import Diagnostic
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 
@@ -22,10 +23,15 @@ _KERNELS_OWN: Final = re.compile(r"; (?!R\d)")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the verifier told: its log with the Python lines, and whether it accepted the program."""
+    """What the verifier told: its log with the Python lines, and the diagnostic if it refused the program."""
 
     text: str
-    accepted: bool
+    diagnostic: Diagnostic | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the program may run."""
+        return self.diagnostic is None
 
 
 def verifier_log(decl: ProgramDecl, level: int = 2) -> Told:
@@ -41,11 +47,11 @@ def verifier_log(decl: ProgramDecl, level: int = 2) -> Told:
     spec = compile_programs([decl]).object
     lines = dict(link(spec, spec.programs[decl.name]).lines)
     try:
-        log, accepted = load_program(decl, level).log, True
+        log, diagnostic = load_program(decl, level).log, None
         close_program(decl)
     except VerifierError as error:
-        log, accepted = error.log, False
-    return Told("\n".join(interleave(log.splitlines(), lines)), accepted)
+        log, diagnostic = error.log, error.diagnostic
+    return Told("\n".join(interleave(log.splitlines(), lines)), diagnostic)
 
 
 def interleave(log: Iterable[str], lines: Mapping[int, LineInfo]) -> Iterator[str]:

@@ -10,9 +10,14 @@ from __future__ import annotations
 import enum
 import errno as errno_module
 import os
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from pyebpf.diagnostics import PyebpfError
+
+if TYPE_CHECKING:
+    from pyebpf.diagnostics import Diagnostic
+    from pyebpf.runtime.rejection.source import Source
 
 ENOTSUPP: Final = 524
 """An errno that is internal to the kernel but reaches user space from bpf(2); Python has no name for it."""
@@ -95,11 +100,43 @@ class NotSupported(BpfError):
 
 
 class VerifierError(BpfError):
-    """The verifier refused a program; ``log`` says why, ``program`` is its name."""
+    """The verifier refused a program.
 
-    def __init__(self, errno: int, program: str, log: str) -> None:
+    ``program``: its name. ``log``: all that the verifier wrote. ``source``: where its instructions come from, as far as
+    it has debug information. The text is the diagnostic, and how to see the log.
+    """
+
+    tells_all = True
+
+    def __init__(self, errno: int, program: str, log: str, source: Source | None = None) -> None:
         self.program = program
+        self.source = source
         super().__init__(errno, Phase.PROG_LOAD, repr(program), log=log)
+
+    @cached_property
+    def diagnostic(self) -> Diagnostic:
+        """What the log says, in terms of the program's source. It is worked out when it is first asked for."""
+        from pyebpf.runtime.rejection.explain import explain
+        from pyebpf.runtime.rejection.source import Source
+
+        return explain(self.log, self.source or Source(self.program), advice=self.detail)
+
+    def __str__(self) -> str:
+        from pyebpf.diagnostics import render
+        from pyebpf.runtime.rejection.source import Source
+
+        source = self.source or Source(self.program)
+        where = "`.log` of this exception holds the verifier's whole log"
+        if source.ours and os.path.isfile(source.lines[0].file):
+            where += f"; `pyebpf log {source.lines[0].file} {self.program}` shows it beside the Python lines"
+        refused = f"cannot load the program {self.subject}: {errno_name(self.errno or 0)}"
+        return f"{render(self.diagnostic)}\n\n{refused}; {where}"
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks show instead of a traceback."""
+        from pyebpf.diagnostics import paint
+
+        return [paint(text) for text in str(self).splitlines()]
 
 
 class ObjectError(PyebpfError):

@@ -239,6 +239,7 @@ class _Loading:
                 code,
                 self.spec.license,
                 types=self.types,
+                types_data=self.prepared.types,
                 log_level=self.log_level,
             )
             program, name = prepared.program, prepared.program.name

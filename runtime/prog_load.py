@@ -12,13 +12,14 @@ import errno
 from typing import Final
 
 from pyebpf.backend.insn_references import SLOT_BYTES
-from pyebpf.object import PreparedProgram, ProgramSpec
+from pyebpf.object import PreparedProgram
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
+from pyebpf.runtime.rejection.source import read_source
 from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
 from pyebpf.uapi.constants import BpfCmd, ProgType
 
@@ -52,12 +53,14 @@ def load_program(
     license_: str,
     *,
     types: Fd | None,
+    types_data: bytes = b"",
     log_level: int,
 ) -> tuple[Fd, str]:
     """Load a program, whose code is ``resolved`` now; return its descriptor and the verifier's log (empty at ``log_level`` 0).
 
-    ``log_level``: bits 1 (messages), 2 (every instruction), 4 (statistics), 8 (keep the head of a log too
-    long). Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
+    ``types``: the loaded type information, if the kernel took it; ``types_data``: its bytes, which tell where the
+    instructions of a refused program come from. ``log_level``: bits 1 (messages), 2 (every instruction), 4
+    (statistics), 8 (keep the head of a log too long). Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
     """
     program = prepared.program
     if program.prog_type is ProgType.UNSPEC:
@@ -97,7 +100,7 @@ def load_program(
     if result >= 0:
         # Without a wish for a log this is a load that failed only for the moment: out of memory, a signal.
         return Fd(result), log if log_level else ""
-    raise _failure(-result, program, len(resolved) // SLOT_BYTES, log)
+    raise _failure(-result, prepared, len(resolved) // SLOT_BYTES, log, types_data)
 
 
 def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
@@ -118,9 +121,15 @@ def _kernel_version() -> int:
     return major << 16 | minor << 8 | min(patch, 255)
 
 
-def _failure(code: int, program: ProgramSpec, instructions: int, log: str) -> BpfError:
+def _failure(
+    code: int, prepared: PreparedProgram, instructions: int, log: str, types_data: bytes
+) -> BpfError:
+    program = prepared.program
     if log.strip():
-        refused = VerifierError(code, program.name, log)
+        source = read_source(
+            program.name, program.prog_type.name, prepared.func_info, prepared.line_info, types_data
+        )
+        refused = VerifierError(code, program.name, log, source)
         if "!root" in log and (missing := lacking(Need.PERFMON)):
             command = setcap_command(missing)
             refused.detail = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,26 @@ def test_check_goes_on_past_files_without_programs(capsys: pytest.CaptureFixture
     assert "lab.py: no programs" in done.out
     assert "keep_four: 2 instructions" in done.out
     assert main(["check", str(SAMPLES / "lab.py")]) == 2
+
+
+def test_check_tells_editors_one_object_per_line(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json", str(wrong), str(SAMPLES / "hello_socket.py")]) == 1
+    done = capsys.readouterr()
+    assert done.err == ""
+    (line,) = done.out.splitlines()
+    told = json.loads(line)
+    assert told["file"] == str(wrong)
+    assert told["range"] == {"start": {"line": 6, "column": 12}, "end": {"line": 6, "column": 26}}
+    assert (told["code"], told["labels"], told["notes"]) == ("E0201", [], [])
+    assert told["message"] == "the name `undefined_name` is not defined"
+    assert set(told) == {"file", "range", "code", "message", "label", "labels", "notes", "help"}
+    assert main(["check", "--json", str(SAMPLES / "lab.py"), str(SAMPLES / "hello_socket.py")]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_loading_is_about_the_running_kernel(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--load", "--kernel", "6.1", str(wrong)]) == 2
+    assert "--load asks the running kernel" in capsys.readouterr().err
 
 
 def test_build_can_pick_programs(wrong: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

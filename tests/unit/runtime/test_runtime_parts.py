@@ -91,10 +91,12 @@ def test_errors_are_oserrors_with_phase_and_log() -> None:
         assert isinstance(error(code, Phase.PROG_RUN), NotSupported)
     assert errno_name(524) == "ENOTSUPP"
     assert errno_name(999) == "errno 999"
-    refused = VerifierError(errno.EACCES, "prog", "\n".join(f"line {n}" for n in range(100)))
+    long = BpfError(errno.EINVAL, Phase.BTF_LOAD, log="\n".join(f"line {n}" for n in range(100)))
+    assert "(60 lines before these are in `.log`)" in str(long)
+    assert str(long).endswith("line 99")
+    refused = VerifierError(errno.EACCES, "prog", "line 1\nline 2")
     assert (refused.program, refused.errno) == ("prog", errno.EACCES)
-    assert "(60 lines before these are in `.log`)" in str(refused)
-    assert str(refused).endswith("line 99")
+    assert "the kernel said: line 2" in str(refused)
 
 
 def pretend(

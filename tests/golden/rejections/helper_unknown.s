@@ -1,0 +1,3 @@
+; a helper that no kernel has yet
+call 9999                 ; error: E1114
+exit

@@ -1,0 +1,2 @@
+; the code just stops
+r0 = 0                    ; error: E1191

@@ -1,0 +1,2 @@
+; the end without a result
+exit                      ; error: E1191
