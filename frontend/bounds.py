@@ -30,7 +30,7 @@ from pyebpf.records import dataclass, fields
 
 TRIPS_LIMIT = 1 << 23
 WEIGHT_LIMIT = 500_000
-ITERATOR_WEIGHT = 100_000
+ITERATOR_WEIGHT = 50_000
 """From here on a loop goes over an iterator where it may: following it would take the kernel longer than running it."""
 
 

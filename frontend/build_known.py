@@ -61,7 +61,7 @@ def hidden_in(f: State, node: Loop) -> Hidden:
         found += growing  # nothing may grow, or the verifier never finds what it has seen
         if walked * entered > STATES:
             found += given
-    elif walked * entered * _ways(growing, trips_of(node)) > STATES:
+    elif walked * entered * _ways(growing, trips_of(node), view.exits()) > STATES:
         found += growing
         if walked * entered > STATES:
             found += given
@@ -156,6 +156,11 @@ class _View:
             cell for cell in cells if cell in asked and self._matters(cell) and covers(self.life.after, cell)
         ]
 
+    def exits(self) -> int:
+        """In how many ways, as a power of two, the loops inside are left: each tells the verifier something else."""
+        inner = [node for node in nodes(self.loop.body) if isinstance(node, LOOPS)]
+        return sum(trips_of(node).bit_length() for node in inner if not self.known.steady(node))
+
     def walked_behind(self, exits: int) -> int:
         """How many instructions are walked behind the loop if it is left in so many ways."""
         walked, ways = 0, exits
@@ -204,13 +209,14 @@ def _values(cell: Cell, ones: list[Assignment], asked: Counter[Read]) -> int:
     return 1 + asked[cell]
 
 
-def _ways(growing: dict[Cell, list[Assignment]], trips: int) -> int:
-    """In about how many ways the verifier walks through all iterations."""
+def _ways(growing: dict[Cell, list[Assignment]], trips: int, exits: int) -> int:
+    """In about how many ways the verifier walks through all iterations. ``exits``: of the loops inside, as a power of
+    two."""
     numbers = math.prod(_numbers(cell, ones, trips) for cell, ones in growing.items())
     if numbers <= REMEMBERED:
         return numbers * (1 + sum(len(ones) for ones in growing.values()))
-    ways = sum(one.times for ones in growing.values() for one in ones) * trips
-    return 1 << min(ways, 60)
+    ways = sum(one.times for ones in growing.values() for one in ones) + exits
+    return 1 << min(ways * trips, 60)
 
 
 def _numbers(cell: Cell, ones: list[Assignment], trips: int) -> int:

@@ -18,6 +18,8 @@ from pyebpf.uapi.constants import MapType
 
 FORKS_LIMIT = 8_000
 """The verifier's limit is 8192; the rest is for what stands around the loop."""
+ITERATOR_FORKS = 2_000
+"""From here on a loop goes over one of the kernel's iterators where it may: loops inside have more ways than are counted."""
 ELEMENTS_KNOWN_SINCE = (6, 14)
 """The first kernel whose verifier knows that an array map has the element with a constant index."""
 

@@ -21,7 +21,7 @@ from pyebpf.frontend.bounds import (
     followed_trips,
     weight,
 )
-from pyebpf.frontend.forks import FORKS_LIMIT, forks
+from pyebpf.frontend.forks import FORKS_LIMIT, ITERATOR_FORKS, forks
 from pyebpf.frontend.session import Context, Session
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int
@@ -47,7 +47,7 @@ def driver_of(
     instructions = trips * weight(body)
     asked = forks((test, *body), context.session.target.kernel)
     heavy, forked = instructions > WEIGHT_LIMIT, trips * asked > FORKS_LIMIT
-    if instructions <= ITERATOR_WEIGHT and not forked:
+    if instructions <= ITERATOR_WEIGHT and trips * asked <= ITERATOR_FORKS:
         return tree.LoopDriver.COUNTER
     reasons = _against_iterator(context.session, body, exact)
     if not reasons:
@@ -106,7 +106,7 @@ def balance(session: Session, entries: Iterable[tree.Function]) -> None:
     """Let the heaviest loops of each program go over iterators until all that it calls can be verified together."""
     for entry in entries:
         kernel = session.target.kernel
-        while weight(entry.body) > ITERATOR_WEIGHT or forks(entry.body, kernel) > FORKS_LIMIT:
+        while weight(entry.body) > ITERATOR_WEIGHT or forks(entry.body, kernel) > ITERATOR_FORKS:
             loops = [loop for loop in _loops(entry, set()) if _may_change(session, loop)]
             if not loops:
                 break

@@ -27,8 +27,8 @@ MAY_GOTO_ROUNDS: Final = 8 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Names:
     """What the text of a function calls things, by slot: ``functions`` that are called, ``helpers``, ``numbers`` of
-    ``ld_imm64`` that are known only when the program is loaded. ``kfuncs``: functions of the kernel. ``variadic`` calls take the further registers that
-    are set; ``missing`` ones cannot be made."""
+    ``ld_imm64`` that are known only when the program is loaded, ``kfuncs`` of the kernel. ``variadic`` calls take the
+    further registers that are set; ``missing`` ones cannot be made."""
 
     functions: dict[int, str] = field(default_factory=dict)
     helpers: dict[int, str] = field(default_factory=dict)
