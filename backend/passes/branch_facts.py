@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from pyebpf.backend.passes.addresses import signed
-from pyebpf.backend.passes.evaluate import INVERSE, MIRRORED, UNSIGNED, possible_bits
+from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Branch, Cmp, Const, Function, Op, Pred, Value, const
+from pyebpf.ir.predicates import INVERSE, MIRRORED, UNSIGNED
 from pyebpf.ir.types import I1, IntTy, PtrTy, Space
 from pyebpf.records import dataclass, field
 
