@@ -27,6 +27,7 @@ from pyebpf.backend.passes import (
     mem2reg,
     merge_stores,
     narrow,
+    range_checks,
     simplify,
 )
 from pyebpf.ir.ops import Function, Module
@@ -124,6 +125,7 @@ PIPELINE: Final[tuple[Pass, ...]] = (
     Pass("addressing", _each(addressing.run), "places are base and offset, so that equal places look equal"),
     Pass("gvn", _gvn, "nothing is computed or loaded twice"),
     Pass("branch_facts", _each(branch_facts.run), "a second check of what is one value now is superfluous"),
+    Pass("range_checks", _each(range_checks.run), "nor is one that masks and other checks have answered"),
     Pass("constant_folding.3", _fold, "decided comparisons decide branches"),
     Pass("simplify.3", _SIMPLIFY, "what was stored and loaded again meets its other operand"),
     Pass("cfg_simplify.3", _CFG, "branches on what has become constant"),
@@ -157,6 +159,7 @@ _ORDERINGS: Final = (
     ("dead_stores", "expand_memory"),  # it shrinks zeroings as a whole
     ("addressing", "expand_memory"),  # expansion would multiply the additions
     ("gvn", "branch_facts"),  # facts are about values; equal values must be one
+    ("range_checks", "narrow"),  # versions of the verifier differ in what they know of 32-bit operations
     ("dead_code.2", "narrow"),
     ("narrow", "simplify.4"),  # which removes the conversions at borders between narrowed operations
     ("expand_memory", "merge_stores"),

@@ -6,14 +6,14 @@
     yes:  %1 = zext.1 i64 %c          →      yes:  %1 = const i64 1
     …     %2 = cmp ult %i, %16               …     %2 = cmp ult %i, %16
           branch %2, a, b                          branch %2, a, b
-    a:    %3 = cmp ult %i, %32               a:    jump c
+    a:    %3 = cmp ne %i, %16                a:    jump c
           branch %3, c, d
 
 In the blocks that one side of a branch dominates, the condition is true (or false); an integer found equal to
-a constant is that constant; comparisons of integers with constants narrow an interval, and those that the
-interval decides are constants; a packet pointer that was found to have N bytes before the end of the packet
-needs no check for fewer. The kernel's verifier draws the same conclusions from the same values, so the checks
-that go were superfluous to it too.
+a constant is that constant; what was compared and is compared again, by the same or another relation, gives the
+answer that follows; a packet pointer that was found to have N bytes before the end of the packet needs no check for
+fewer. The kernel's verifier draws the same conclusions from the same values, so the checks that go were superfluous
+to it too. What follows of intervals is the matter of ``range_checks``.
 
 Requires: ``gvn`` before, so that equal values are one value. Invalidates: nothing; decided branches are left
 to ``constant_folding``.
@@ -24,16 +24,33 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from pyebpf.backend.passes.addresses import signed
-from pyebpf.backend.passes.evaluate import INVERSE, MIRRORED, UNSIGNED, possible_bits
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Branch, Cmp, Const, Function, Op, Pred, Value, const
+from pyebpf.ir.predicates import INVERSE, MIRRORED
 from pyebpf.ir.types import I1, IntTy, PtrTy, Space
 from pyebpf.records import dataclass, field
 
 _WITHIN: Final = {Pred.ULE: True, Pred.UGT: False, Pred.ULT: True, Pred.UGE: False}
 """For ``pointer relation end``: whether it holds when the pointer is not behind the end."""
 
+_IMPLIED: Final = {
+    Pred.EQ: frozenset({Pred.EQ, Pred.ULE, Pred.UGE, Pred.SLE, Pred.SGE}),
+    Pred.NE: frozenset({Pred.NE}),
+    Pred.ULT: frozenset({Pred.ULT, Pred.ULE, Pred.NE}),
+    Pred.ULE: frozenset({Pred.ULE}),
+    Pred.UGT: frozenset({Pred.UGT, Pred.UGE, Pred.NE}),
+    Pred.UGE: frozenset({Pred.UGE}),
+    Pred.SLT: frozenset({Pred.SLT, Pred.SLE, Pred.NE}),
+    Pred.SLE: frozenset({Pred.SLE}),
+    Pred.SGT: frozenset({Pred.SGT, Pred.SGE, Pred.NE}),
+    Pred.SGE: frozenset({Pred.SGE}),
+}
+"""What else holds of two integers when the key does."""
+
+
+_Pair = tuple[Value, Value | int]
+"""What is compared; constants by their value, since they are not merged."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -49,7 +66,7 @@ class _Scope:
     """What was learned on entering a block, to be forgotten when its subtree is done."""
 
     values: list[tuple[Value, Value | None]] = field(default_factory=list)
-    ranges: list[tuple[Value, tuple[int, int] | None]] = field(default_factory=list)
+    compared: list[tuple[_Pair, frozenset[Pred] | None]] = field(default_factory=list)
     packet: list[tuple[tuple[Value, Value], int | None]] = field(default_factory=list)
 
 
@@ -57,7 +74,7 @@ class _Facts:
     def __init__(self, function: Function) -> None:
         self.function = function
         self.values: dict[Value, Value] = {}
-        self.ranges: dict[Value, tuple[int, int]] = {}
+        self.compared: dict[_Pair, frozenset[Pred]] = {}
         self.packet: dict[tuple[Value, Value], int] = {}
         self.changed = False
 
@@ -81,8 +98,8 @@ class _Facts:
     def forget(self, scope: _Scope) -> None:
         for value, old in reversed(scope.values):
             _restore(self.values, value, old)
-        for value, interval in reversed(scope.ranges):
-            _restore(self.ranges, value, interval)
+        for pair, relations in reversed(scope.compared):
+            _restore(self.compared, pair, relations)
         for key, size in reversed(scope.packet):
             _restore(self.packet, key, size)
 
@@ -117,26 +134,10 @@ class _Facts:
     def decide(self, cmp: Cmp) -> bool | None:
         if isinstance(cmp.left.type, PtrTy):
             return self.decide_packet(cmp)
-        if not isinstance(cmp.right, Const) or cmp.left not in self.ranges:
-            return None
-        low, high = self.ranges[cmp.left]
-        c = cmp.right.value
-        assert isinstance(cmp.left.type, IntTy)
-        sign = 1 << (cmp.left.type.bits - 1)
-        pred = UNSIGNED.get(cmp.pred, cmp.pred)
-        if pred is not cmp.pred and (high >= sign or c >= sign):
-            return None
-        match pred:
-            case Pred.EQ | Pred.NE if not low <= c <= high:
-                return pred is Pred.NE
-            case Pred.EQ | Pred.NE if low == high:
-                return pred is Pred.EQ
-            case Pred.ULT | Pred.UGE if high < c or low >= c:
-                return (high < c) == (pred is Pred.ULT)
-            case Pred.ULE | Pred.UGT if high <= c or low > c:
-                return (high <= c) == (pred is Pred.ULE)
-            case _:
-                return None
+        known = self.compared.get(_pair(cmp), frozenset())
+        if cmp.pred in known:
+            return True
+        return False if INVERSE.get(cmp.pred) in known else None
 
     def decide_packet(self, cmp: Cmp) -> bool | None:
         found = _packet_check(cmp)
@@ -180,42 +181,18 @@ class _Facts:
                 base, end, distance, written = check
                 if (pred is cmp.pred) == _WITHIN[written]:  # so the pointer is not behind the end
                     self.learn_packet((base, end), distance)
-        elif isinstance(cmp.right, Const):
-            self.learn_range(cmp.left, pred, cmp.right.value)
+            return
+        pair = _pair(cmp)
+        known = self.compared.get(pair)
+        self.scope.compared.append((pair, known))
+        self.compared[pair] = _IMPLIED[pred] | (known or frozenset())
+        if pred is Pred.EQ and isinstance(cmp.right, Const) and not isinstance(cmp.left, Const):
+            assert isinstance(cmp.left.type, IntTy)
+            self.learn_value(cmp.left, const(cmp.right.value, cmp.left.type))
 
     def learn_value(self, value: Value, constant: Const) -> None:
         self.scope.values.append((value, self.values.get(value)))
         self.values[value] = constant
-
-    def learn_range(self, value: Value, pred: Pred, c: int) -> None:
-        if isinstance(value, Const):
-            return
-        assert isinstance(value.type, IntTy)
-        low, high = self.ranges.get(value) or (0, possible_bits(value))
-        sign = 1 << (value.type.bits - 1)
-        if pred in UNSIGNED:
-            if high >= sign or c >= sign:
-                return
-            pred = UNSIGNED[pred]
-        match pred:
-            case Pred.EQ:
-                low = high = c
-                self.learn_value(value, const(c, value.type))
-            case Pred.NE:
-                low, high = low + (c == low), high - (c == high)
-            case Pred.ULT:
-                high = min(high, c - 1)
-            case Pred.ULE:
-                high = min(high, c)
-            case Pred.UGT:
-                low = max(low, c + 1)
-            case Pred.UGE:
-                low = max(low, c)
-            case _:
-                return
-        if low <= high:  # else this way is never taken
-            self.scope.ranges.append((value, self.ranges.get(value)))
-            self.ranges[value] = (low, high)
 
     def learn_packet(self, key: tuple[Value, Value], size: int) -> None:
         old = self.packet.get(key)
@@ -229,6 +206,10 @@ def _restore(table: dict[_K, _V], key: _K, old: _V | None) -> None:
         del table[key]
     else:
         table[key] = old
+
+
+def _pair(cmp: Cmp) -> _Pair:
+    return cmp.left, cmp.right.value if isinstance(cmp.right, Const) else cmp.right
 
 
 def _packet_check(cmp: Cmp) -> tuple[Value, Value, int, Pred] | None:

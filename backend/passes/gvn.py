@@ -163,15 +163,19 @@ class _Numbering:
     def compared(self, block: Block) -> list[Value]:
         """The numbers of which the branch at the end of ``block`` tells something."""
         branch = block.ops[-1]
-        if not isinstance(branch, ops.Branch) or not isinstance(branch.condition, ops.Cmp):
-            return []
+        conditions = [branch.condition] if isinstance(branch, ops.Branch) else []
         found: list[Value] = []
-        for value in (branch.condition.left, branch.condition.right):
-            while isinstance(value.type, IntTy):
-                found.append(value)
-                if not isinstance(value, ops.Zext | ops.Sext | ops.Trunc):
-                    break
-                value = value.operand
+        while conditions:
+            condition = conditions.pop()
+            if isinstance(condition, ops.Binary):  # and, or, xor of several
+                conditions += condition.operands()
+            elif isinstance(condition, ops.Cmp):
+                for value in condition.operands():
+                    while isinstance(value.type, IntTy):
+                        found.append(value)
+                        if not isinstance(value, ops.Zext | ops.Sext | ops.Trunc):
+                            break
+                        value = value.operand
         return found
 
     def id(self, value: Value) -> int:

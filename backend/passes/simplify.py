@@ -23,19 +23,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyebpf.backend.passes.evaluate import (
-    INVERSE,
-    MIRRORED,
-    UNSIGNED,
-    byte_swap,
-    compare,
-    evaluate,
-    possible_bits,
-)
+from pyebpf.backend.passes.evaluate import byte_swap, compare, evaluate, possible_bits
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import reverse_postorder, uses
 from pyebpf.ir.edit import substitute
 from pyebpf.ir.ops import BinOp, Block, Cmp, Const, Function, Op, Pred, Value, const
+from pyebpf.ir.predicates import INVERSE, MIRRORED, UNSIGNED
 from pyebpf.ir.types import I1, I32, I64, IntTy, PtrTy
 from pyebpf.ir.verify import MEMORY
 

@@ -45,6 +45,10 @@ def _passes(name: str, file: str, old: str, new: str, breaks: str) -> Fault:
     return Fault(name, Area.PASSES, f"backend/passes/{file}.py", old, new, breaks)
 
 
+def _ranges(name: str, file: str, old: str, new: str, breaks: str) -> Fault:
+    return Fault(name, Area.PASSES, f"pyebpf/ir/{file}.py", old, new, breaks)
+
+
 def _selection(name: str, file: str, old: str, new: str, breaks: str) -> Fault:
     return Fault(name, Area.SELECTION, f"backend/{file}.py", old, new, breaks)
 
@@ -135,12 +139,40 @@ FAULTS = (
         "self.learn(branch.condition, branch.then is not block)",
         "what a branch tells is taken for true on its other edge",
     ),
-    _passes(
-        "fact_off_by_one",
-        "branch_facts",
-        "                high = min(high, c)\n",
-        "                high = min(high, c - 1)\n",
+    _ranges(
+        "range_off_by_one",
+        "relations",
+        "left = _bounded(a, (a.wide[0], min(a.wide[1], b.wide[1] - room), a.wide[2], a.wide[3]))",
+        "left = _bounded(a, (a.wide[0], min(a.wide[1], b.wide[1] - 1), a.wide[2], a.wide[3]))",
         "`x <= c` is remembered as `x < c`",
+    ),
+    _ranges(
+        "range_decided_at_equal",
+        "relations",
+        "            if greatest + room <= other_least:\n",
+        "            if greatest <= other_least:\n",
+        "what may be equal is taken for less",
+    ),
+    _ranges(
+        "range_sum_does_not_wrap",
+        "bounds",
+        "    return (low, high) if low >= 0 and high <= mask else (0, mask)\n",
+        "    return min(max(low, 0), mask), min(max(high, 0), mask)\n",
+        "sums and products are taken not to wrap around",
+    ),
+    _ranges(
+        "range_of_shift",
+        "bits",
+        "return a[0] >> count, a[1] >> count",
+        "return a[0] >> count, a[1] >> count + 1",
+        "a number that is shifted down is taken for half as large",
+    ),
+    _ranges(
+        "range_of_loop",
+        "ranges",
+        "                found = self.joined(phi, head, used)\n",
+        "                found = used\n",
+        "a number that changes in a loop is taken for what it was before",
     ),
     _passes(
         "narrow_shift",

@@ -150,6 +150,7 @@ class Machine:
         while True:
             if previous:
                 env.update({phi: env[phi.incoming[previous]] for phi in block.phis()})
+            self.entered(function, block, env)
             target: Block | None = None
             for op in block.ops:
                 self.steps += 1
@@ -173,6 +174,9 @@ class Machine:
                         self.execute(op, env)
             assert target is not None
             block, previous = target, block
+
+    def entered(self, function: Function, block: Block, env: dict[Value, Runtime]) -> None:
+        """Called when the phis of a block have their values, for machines that watch."""
 
     def compare(self, pred: Pred, left: Value, right: Value, env: dict[Value, Runtime]) -> bool:
         a, b = env[left], env[right]

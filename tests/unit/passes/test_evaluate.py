@@ -9,6 +9,7 @@ from pyebpf.backend.passes import evaluate
 from pyebpf.backend.passes.narrow import demanded_bits
 from pyebpf.backend.passes.simplify import run as simplify
 from pyebpf.diagnostics import Span
+from pyebpf.ir import predicates
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import BinOp, Function, FunctionRole, Module, Param, Pred, Value
 from pyebpf.ir.types import I64
@@ -36,9 +37,9 @@ def test_binary(op: BinOp, a: int, b: int, bits: int) -> None:
 def test_compare(pred: Pred, a: int, b: int, bits: int) -> None:
     a, b = a % (1 << bits), b % (1 << bits)
     assert evaluate.compare(pred, a, b, bits) == interp.compare(pred, a, b, bits)
-    assert evaluate.compare(evaluate.MIRRORED[pred], b, a, bits) == evaluate.compare(pred, a, b, bits)
-    if pred in evaluate.INVERSE:
-        assert evaluate.compare(evaluate.INVERSE[pred], a, b, bits) != evaluate.compare(pred, a, b, bits)
+    assert evaluate.compare(predicates.MIRRORED[pred], b, a, bits) == evaluate.compare(pred, a, b, bits)
+    if pred in predicates.INVERSE:
+        assert evaluate.compare(predicates.INVERSE[pred], a, b, bits) != evaluate.compare(pred, a, b, bits)
 
 
 def expression(data: st.DataObject) -> tuple[Function, list[Value]]:
