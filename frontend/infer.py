@@ -66,7 +66,9 @@ def analyze(programs: Sequence[ProgramDecl], target: Target, license: str | None
             )
     functions = [instance.function for instance in reached]
     alone = (tree.FunctionKind.ENTRY, tree.FunctionKind.GLOBAL)
-    balance(session, [function for function in functions if function.kind in alone])
+    refused = balance(session, [function for function in functions if function.kind in alone])
+    if refused:
+        raise CompileError(refused)
     return _unit(programs, [instance for instance, _ in entries], reached, license)
 
 

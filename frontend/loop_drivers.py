@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pyebpf.codes import Code
-from pyebpf.diagnostics import Span
+from pyebpf.diagnostics import Diagnostic, Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.bounds import (
     ITERATOR_ROUNDS,
@@ -102,16 +102,44 @@ def _release(version: tuple[int, int]) -> str:
 # ---------------------------------------------------------------- all loops of a program
 
 
-def balance(session: Session, entries: Iterable[tree.Function]) -> None:
-    """Let the heaviest loops of each program go over iterators until all that it calls can be verified together."""
+def balance(session: Session, entries: Iterable[tree.Function]) -> list[Diagnostic]:
+    """Let the heaviest loops of each program go over iterators until all that it calls can be verified together. What
+    remains too much is refused."""
+    kernel = session.target.kernel
+    refused: list[Diagnostic] = []
     for entry in entries:
-        kernel = session.target.kernel
         while weight(entry.body) > ITERATOR_WEIGHT or forks(entry.body, kernel) > ITERATOR_FORKS:
             loops = [loop for loop in _loops(entry, set()) if _may_change(session, loop)]
             if not loops:
                 break
-            heaviest = max(loops, key=lambda loop: weight((loop,)))
-            heaviest.driver = tree.LoopDriver.ITERATOR
+            _heaviest(loops).driver = tree.LoopDriver.ITERATOR
+        instructions, asked = weight(entry.body), forks(entry.body, kernel)
+        loops = list(_loops(entry, set()))
+        if loops and (instructions > _ALL or asked > FORKS_LIMIT):
+            refused.append(_too_much(session, _heaviest(loops), instructions, asked))
+    return refused
+
+
+_ALL: Final = 1_000_000
+"""The verifier gives up after so many instructions (``BPF_COMPLEXITY_LIMIT_INSNS``)."""
+
+
+def _heaviest(loops: Iterable[Loop]) -> Loop:
+    return max(loops, key=lambda loop: weight((loop,)))
+
+
+def _too_much(session: Session, loop: Loop, instructions: int, asked: int) -> Diagnostic:
+    heavy = instructions > _ALL
+    count = f"{instructions} instructions" if heavy else f"{asked} tests"
+    about = _heavy(weight(loop.body)) if heavy else _forked(forks(loop.body, session.target.kernel))
+    return Diagnostic(
+        Code.E0402,
+        f"the loops of this program are too much to verify together: {count}",
+        loop.span,
+        "this one takes most",
+        notes=(*about, *_against_iterator(session, loop.body, exact=True)),
+        help=("use `bpf.loop(n, body, state)`, whose body is verified once",),
+    )
 
 
 def _loops(function: tree.Function, met: set[tree.Function]) -> Iterator[Loop]:
