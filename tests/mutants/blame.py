@@ -133,7 +133,9 @@ class Change:
         place = self.place(diagnostic.span)
         if place is not Blame.ELSEWHERE:
             return place
-        about_licence = diagnostic.code is Code.E0804 or any("bpf.license(" in note for note in diagnostic.notes)
+        about_licence = diagnostic.code is Code.E0804 or any(
+            "bpf.license(" in note for note in diagnostic.notes
+        )
         if about_licence and self.licence_changed:
             return Blame.LICENCE
         labelled = any(self.place(label.span) is not Blame.ELSEWHERE for label in diagnostic.labels)
