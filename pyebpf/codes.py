@@ -191,7 +191,8 @@ class Code(enum.Enum):
         title="a loop that takes too long to verify",
         why="The kernel follows every iteration of a loop, and gives up after a million instructions. Where a test may "
         "go either way it puts one way aside until it has followed the other to its end, and gives up with more than "
-        "some thousands of them.",
+        "some thousands of them. From Linux 6.4 on such loops go over one of the kernel's iterators, in programs with a "
+        "GPL-compatible licence.",
         wrong="for i in range(1_000_000): total += i",
         right="def body(i):\n    nonlocal total\n    total += i\nbpf.loop(1_000_000, body)",
     )
