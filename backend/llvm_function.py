@@ -93,7 +93,8 @@ class FunctionText:
 
     def _fresh(self, hint: str) -> str:
         self._count += 1
-        return f"%{_STRANGE.sub('_', hint) or 'v'}.{self._count}"
+        # Blocks have names of the same space, and numbers behind a dot.
+        return f"%{_STRANGE.sub('_', hint) or 'v'}${self._count}"
 
     def label(self, block: Block) -> str:
         """The label of ``block``, as operand of a jump."""

@@ -174,12 +174,12 @@ def reserve(f: State, node: tree.Reserve) -> None:
     record.name = node.local.name
     reserved, start = f.b.new_block("reserved"), f.b.new_block("with")
     noted = f.target.kernel < RECORDS_NOT_NULL_SINCE
-    there = f.slot(node, "reserved", 8, "reserved")
-    if noted:
+    there = f.slot(node, "reserved", 8, "reserved") if noted else None
+    if there is not None:
         f.b.store(there.pointer, 0, 8, f.b.const(0))
     f.b.branch(f.b.cmp(Pred.EQ, record, f.b.null(type_)), start, reserved)
     f.go(reserved)
-    if noted:
+    if there is not None:
         f.b.store(there.pointer, 0, 8, f.b.const(1))
     memory.zero(f, Place(f.b.nonnull(record), 0, 8), size)
     f.jump_to(start)
@@ -187,7 +187,7 @@ def reserve(f: State, node: tree.Reserve) -> None:
 
     def finish(helper: str) -> None:
         ending, ended = f.b.new_block(helper.removeprefix("ringbuf_")), f.b.new_block("ended")
-        if noted:
+        if there is not None:
             missing = f.b.cmp(Pred.EQ, f.b.load(there.pointer, 0, 8), f.b.const(0))
         else:
             missing = f.b.cmp(Pred.EQ, record, f.b.null(type_))

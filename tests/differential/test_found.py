@@ -265,6 +265,21 @@ FOUND = {
                 return 9
             return 0
     """,
+    "records of the ring buffer, one after another": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            reserved = table[1]
+            with events.reserve(Inner) as first:
+                if first is not None:
+                    first.p = 3
+            with events.reserve(Inner) as second:
+                if second is not None:
+                    second.p = 4
+            with events.reserve(Inner) as third:
+                if third is not None:
+                    third.p = reserved
+            return 2
+    """,
     "an index that was scaled before a tighter check of it": """
         @bpf.xdp(on_error=1)
         def program(ctx: bpf.Xdp) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from pyebpf import btf
@@ -232,3 +234,23 @@ entry:
   return %r
 }
 """)
+
+
+def test_values_and_blocks_may_have_one_name() -> None:
+    """A block whose name is that of a value with its number behind it."""
+    text = """
+        func entry xdp @main(%ctx: ptr<ctx> as ctx *) -> i64 {
+        entry:
+          %reserved = alloca 8 align 8 "reserved"
+          %1 = const i64 0
+          store.8 %reserved + 0, %1
+          %2 = load.8 i64 %reserved + 0
+          %3 = cmp eq %2, %1
+          branch %3, reserved.1, reserved.2
+        reserved.1:
+          return %1
+        reserved.2:
+          return %2
+        }
+    """
+    assert compiled(textwrap.dedent(text).lstrip()).programs["main"].code
