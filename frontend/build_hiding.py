@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 
+from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_cells import Cell, Part, Read, Somewhere
-from pyebpf.frontend.build_state import State
+from pyebpf.frontend.build_state import Place, State
 from pyebpf.frontend.types import Bool, Int, Ref
 from pyebpf.ir.ops import Alloca, AtomicOp, Pred, Value
 
@@ -61,10 +62,11 @@ def _hidden(f: State, node: tree.Node, name: str, value: Value, width: int, sign
 
 def _forget_part(f: State, node: tree.Node, part: Part) -> None:
     base = f.load_local(part.base, part.base.type)
+    place = Place(base, 0, f.facts.alignments.get(part.base, 1)).at(part.offset)
     width = part.layout.size
-    value = f.b.load(base, part.offset, width)
+    value = memory.load_bits(f, place, width)
     held = _hidden(f, node, f"{part.base.name} {part.offset}", value, width, False)
-    f.b.store(base, part.offset, width, held)
+    memory.store_bits(f, place, width, held)
 
 
 def _forget_object(f: State, node: tree.Node, base: tree.Local) -> None:
