@@ -265,41 +265,6 @@ FOUND = {
                 return 9
             return 0
     """,
-    "what is hidden of a packed struct, whose fields are not aligned": """
-        @bpf.struct(packed=True)
-        class Tight:
-            s: u8
-            t: u32
-            x: i64
-
-        @bpf.xdp(on_error=1)
-        def program(ctx: bpf.Xdp) -> int:
-            p = Tight()
-            for i in range(300):
-                v = table[i & 15]
-                if v > 3:
-                    p.x += 1
-                if v > 5:
-                    p.t += 3
-                if p.x == 40 and p.t > 9:
-                    break
-            return u8(p.x + p.t)
-    """,
-    "records of the ring buffer, one after another": """
-        @bpf.xdp(on_error=1)
-        def program(ctx: bpf.Xdp) -> int:
-            reserved = table[1]
-            with events.reserve(Inner) as first:
-                if first is not None:
-                    first.p = 3
-            with events.reserve(Inner) as second:
-                if second is not None:
-                    second.p = 4
-            with events.reserve(Inner) as third:
-                if third is not None:
-                    third.p = reserved
-            return 2
-    """,
     "an index that was scaled before a tighter check of it": """
         @bpf.xdp(on_error=1)
         def program(ctx: bpf.Xdp) -> int:

@@ -1,0 +1,58 @@
+"""Programs with records and packed structs with which the comparison once found a mistake."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.differential.judge import DEFAULT_MACHINES, Verdict, judge, packets, pinned
+from tests.differential.machines import Machine
+from tests.differential.test_found import source_of
+
+FOUND = {
+    "what is hidden of a packed struct, whose fields are not aligned": """
+        @bpf.struct(packed=True)
+        class Tight:
+            s: u8
+            t: u32
+            x: i64
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            p = Tight()
+            for i in range(300):
+                v = table[i & 15]
+                if v > 3:
+                    p.x += 1
+                if v > 5:
+                    p.t += 3
+                if p.x == 40 and p.t > 9:
+                    break
+            return u8(p.x + p.t)
+    """,
+    "records of the ring buffer, one after another": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            reserved = table[1]
+            with events.reserve(Inner) as first:
+                if first is not None:
+                    first.p = 3
+            with events.reserve(Inner) as second:
+                if second is not None:
+                    second.p = 4
+            with events.reserve(Inner) as third:
+                if third is not None:
+                    third.p = reserved
+            return 2
+    """,
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="running programs on the kernel needs root")
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str) -> None:
+    machines = (*DEFAULT_MACHINES, Machine.LLVM_VM)
+    with pinned():
+        judgement = judge(source_of("", FOUND[name]), "found", packets(1), check=True, on=machines)
+    assert judgement.verdict is Verdict.AGREED, f"{judgement.verdict.value}\n{judgement.text}"
