@@ -147,7 +147,7 @@ def _stored(functions: list[tree.Function]) -> Parts:
         for node in nodes(function.body):
             match node:
                 case tree.StoreTo(ref=ref) | tree.UpdateTo(ref=ref):
-                    if (found := fixed_place(ref)) is not None and isinstance(ref.type, Ref):
+                    if (found := _fixed(ref)) is not None and isinstance(ref.type, Ref):
                         parts.setdefault(found[0], set()).add((found[1], ref.type.layout.size))
                 case tree.SetLocal(local=local, value=value) | tree.Bind(local=local, value=value):
                     aliases.append((local, value))
@@ -161,7 +161,7 @@ def _stored(functions: list[tree.Function]) -> Parts:
     while changed:
         changed = False
         for local, value in aliases:
-            found = fixed_place(value) if local in parts else None
+            found = _fixed(value) if local in parts else None
             if found is not None:
                 inside = {(found[1] + offset, size) for offset, size in parts[local]}
                 known = parts.setdefault(found[0], set())
@@ -170,13 +170,13 @@ def _stored(functions: list[tree.Function]) -> Parts:
     return parts
 
 
-def fixed_place(expr: tree.Expr) -> tuple[tree.Local, int] | None:
+def _fixed(expr: tree.Expr) -> tuple[tree.Local, int] | None:
     """The reference variable and the offset of what ``expr`` refers to."""
     match expr:
         case tree.GetLocal(local=local) if isinstance(local.type, Ref):
             return local, 0
         case tree.Bind(value=value):
-            return fixed_place(value)
+            return _fixed(value)
         case tree.FieldOf(base=base, field=field):
             return _moved(base, field.offset)
         case tree.ElementOf(base=base, index=tree.IntConst(value=index)) if isinstance(base.type, Ref):
@@ -193,5 +193,5 @@ def fixed_place(expr: tree.Expr) -> tuple[tree.Local, int] | None:
 
 
 def _moved(base: tree.Expr, offset: int) -> tuple[tree.Local, int] | None:
-    found = fixed_place(base)
+    found = _fixed(base)
     return None if found is None else (found[0], found[1] + offset)
