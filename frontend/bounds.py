@@ -26,52 +26,9 @@ from pyebpf.frontend.guards import Trips, followed
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import I64_MAX, I64_MIN, Int
 from pyebpf.frontend.values import Static
-from pyebpf.records import dataclass, fields
+from pyebpf.records import dataclass
 
 TRIPS_LIMIT = 1 << 23
-WEIGHT_LIMIT = 500_000
-ITERATOR_WEIGHT = 50_000
-"""From here on a loop goes over an iterator where it may: following it would take the kernel longer than running it."""
-
-
-ITERATOR_ROUNDS = 4
-"""So often the verifier goes through the body of a loop over an iterator until nothing changes any more, about."""
-
-
-def followed_trips(loop: tree.While | tree.ForRange | tree.ForConstants) -> int:
-    """How many iterations the verifier goes through."""
-    trips = len(loop.values) if isinstance(loop, tree.ForConstants) else loop.trips
-    return trips if loop.driver is tree.LoopDriver.COUNTER else min(trips, ITERATOR_ROUNDS)
-
-
-def weight(node: object) -> int:
-    """About how many instructions the verifier walks through for a part of the tree."""
-    if isinstance(node, tuple | list):
-        return sum(weight(item) for item in node)
-    match node:
-        case tree.While() | tree.ForRange() | tree.ForConstants():
-            return 2 + followed_trips(node) * (1 + weight(node.body)) + weight(node.orelse)
-        case tree.FunctionHandle(function=function):
-            return ITERATOR_ROUNDS * weight(function.body)
-        case tree.IntConst() | tree.GetLocal() | tree.FieldOf() | tree.MapHandle():
-            return 0 if not isinstance(node, tree.FieldOf) else weight(node.base)
-        case tree.FunctionCall(function=function, args=args):
-            alone = function.kind is tree.FunctionKind.GLOBAL
-            return 2 + weight(args) + (0 if alone else weight(function.body))
-        case tree.LoopCall(count=count, body=function, state=state):
-            return 6 + weight((count, state)) + ITERATOR_ROUNDS * weight(function.body)
-        case tree.MapLookup() | tree.MapUpdate() | tree.MapDelete() | tree.HelperCall() | tree.PacketView():
-            return 6 + sum(weight(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
-        case tree.EqualBytes():
-            return 2 * (node.length // 8 + 1) + weight(node.left) + weight(node.right)
-    if not isinstance(node, tree.Node):
-        return 0
-    return 1 + sum(weight(getattr(node, f.name)) for f in fields(node) if f.name not in _SKIP)
-
-
-_SKIP = frozenset(
-    {"span", "type", "map", "decl", "helper", "row", "field", "layout", "function", "local", "struct"}
-)
 
 
 def while_trips(context: Context, node: Any, entry: State | None, body: State | None) -> Trips:

@@ -7,11 +7,9 @@ from collections.abc import Set as AbstractSet
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_cells import Cell, Cells, Read, Somewhere, is_number
+from pyebpf.frontend.loop_weight import Loop, breaks, trips_of
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.records import dataclass, fields, replace
-
-Loop = tree.While | tree.ForRange | tree.ForConstants
-LOOPS = (tree.While, tree.ForRange, tree.ForConstants)
 
 _SOURCES = 8
 """So many ways in which a value may come from known numbers are told apart."""
@@ -266,26 +264,6 @@ _FORKS = (
     tree.FunctionCall,
     tree.LoopCall,
 )
-
-
-def trips_of(loop: Loop) -> int:
-    """The most iterations."""
-    return len(loop.values) if isinstance(loop, tree.ForConstants) else loop.trips
-
-
-def breaks(body: object) -> bool:
-    """Whether the loop with this body may be left by ``break``."""
-    match body:
-        case tuple():
-            return any(breaks(item) for item in body)
-        case tree.Break():
-            return True
-        case tree.While() | tree.ForRange() | tree.ForConstants():
-            return breaks(body.orelse)
-        case tree.If() | tree.Try() | tree.Reserve() | tree.Handler():
-            return any(breaks(getattr(body, part.name)) for part in fields(body))
-        case _:
-            return False
 
 
 def _constant(value: tree.Expr) -> int | None:

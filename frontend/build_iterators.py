@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Final
 
 from pyebpf import btf
-from pyebpf.frontend.bounds import ITERATOR_ROUNDS
-from pyebpf.frontend.build_carried import Loop
 from pyebpf.frontend.build_exits import CleanupScope, LoopScope
 from pyebpf.frontend.build_hiding import forget
 from pyebpf.frontend.build_known import Hidden
 from pyebpf.frontend.build_state import State
+from pyebpf.frontend.loop_weight import ITERATOR_ROUNDS, Loop
 from pyebpf.ir.ops import Block, Pred, Value
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.object import Extern

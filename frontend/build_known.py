@@ -21,12 +21,12 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.bounds import followed_trips, weight
-from pyebpf.frontend.build_carried import LOOPS, Assignment, Assignments, Loop, trips_of
+from pyebpf.frontend.build_carried import Assignment, Assignments
 from pyebpf.frontend.build_cells import Cell, Cells, Read, Somewhere, covers
 from pyebpf.frontend.build_live import Life
 from pyebpf.frontend.build_looked import depends, looked_at, measured, tests
 from pyebpf.frontend.build_state import State
+from pyebpf.frontend.loop_weight import LOOPS, Loop, followed_trips, trips_of, weight
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Bool
 from pyebpf.records import dataclass
@@ -84,7 +84,10 @@ class _View:
         self.anywhere = looked_at(function.body, known, result=result)
         self.changed = {one.cell for one in self.here}
         self.rebound = {a.local for a in nodes(loop.body) if isinstance(a, tree.SetLocal | tree.Bind)}
-        around = (step.owner for step in self.life.way if step.repeated)
+        around = [step.owner for step in self.life.way if step.repeated]
+        # Until the loop over an iterator has converged, states are only found again if all numbers in them are within
+        # those that were seen, whether something looks at them or not (``RANGE_WITHIN``).
+        self.exact = any(isinstance(owner, LOOPS) and not _counts(owner) for owner in (loop, *around))
         self.kept = {loop.counter} if isinstance(loop, tree.While) and _counts(loop) else set()
         self.kept_always = {
             owner.counter for owner in around if isinstance(owner, tree.While) and _counts(owner)
@@ -92,7 +95,7 @@ class _View:
 
     def _matters(self, cell: Cell) -> bool:
         """Whether a test depends on what an iteration finds in a cell, or leaves in it."""
-        if not covers(self.anywhere, cell) or cell in self.kept_always:
+        if not (self.exact or covers(self.anywhere, cell)) or cell in self.kept_always:
             return False
         if not isinstance(cell, tree.Local) and (
             cell.base not in self.life.before or cell.base in self.rebound
@@ -115,10 +118,17 @@ class _View:
                 continue
             if isinstance(cell, Somewhere) and not any(s <= self.known.known for s in one.places):
                 continue  # stored where the verifier does not know: it forgets by itself
+            if not covers(self.anywhere, cell) and self._forgotten(one):
+                continue
             unknown = covers(self.inside, cell) and not any(s <= self.known.known for s in one.sources)
             if drifting or cell in varying or (unknown and not isinstance(cell, Somewhere)):
                 found.setdefault(cell, []).append(one)
         return found
+
+    def _forgotten(self, one: Assignment) -> bool:
+        """Whether the verifier forgets by itself a number that nothing looks at: it does from one number of an iterator to the
+        next, but what the loops inside leave multiplies before (``widen_imprecise_scalars``)."""
+        return not _counts(self.loop) and (one.times == 1 or not (one.chosen or one.forks))
 
     def given(self) -> dict[Cell, int]:
         """The cells that the loop does not change, by how many numbers they may have all through it."""
@@ -178,7 +188,7 @@ class _View:
         behind: list[Cell] = []
         for cell in dict.fromkeys(cells):
             there = cell if isinstance(cell, tree.Local) else cell.base
-            watched = covers(self.inside, cell) or covers(self.life.caught, cell)
+            watched = self.exact or covers(self.inside, cell) or covers(self.life.caught, cell)
             # The kind of what lies on the stack counts for the verifier even if nothing looks at it.
             watched = watched or isinstance(cell, Somewhere)
             if watched and covers(self.life.carried, cell) and there in self.life.before:

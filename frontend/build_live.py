@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.build_carried import LOOPS, Loop
 from pyebpf.frontend.build_cells import Cells, Part, Read, Whole
+from pyebpf.frontend.loop_weight import LOOPS, Loop
 from pyebpf.records import dataclass, fields
 
 _Assigned = frozenset[Read] | None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_arith import compare, element_offset
-from pyebpf.frontend.build_carried import Loop
 from pyebpf.frontend.build_data import encode
 from pyebpf.frontend.build_exits import LoopScope
 from pyebpf.frontend.build_hiding import confine, forget
 from pyebpf.frontend.build_iterators import driven
 from pyebpf.frontend.build_known import Hidden, hidden_in
 from pyebpf.frontend.build_state import Number, State
+from pyebpf.frontend.loop_weight import Loop
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import I64_MAX, I64_MIN, U64_MAX, Int
 from pyebpf.ir.ops import BinOp, Block, Pred, Value

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from pyebpf.frontend import tree
-from pyebpf.frontend.bounds import followed_trips
+from pyebpf.frontend.loop_weight import followed_trips
 from pyebpf.frontend.types import Bool
 from pyebpf.records import fields
 from pyebpf.uapi.constants import MapType

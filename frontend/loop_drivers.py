@@ -14,22 +14,21 @@ from typing import Final
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Diagnostic, Span
 from pyebpf.frontend import tree
-from pyebpf.frontend.bounds import (
+from pyebpf.frontend.forks import FORKS_LIMIT, ITERATOR_FORKS, forks
+from pyebpf.frontend.loop_weight import (
     ITERATOR_ROUNDS,
     ITERATOR_WEIGHT,
     WEIGHT_LIMIT,
-    followed_trips,
+    Loop,
+    trips_of,
     weight,
 )
-from pyebpf.frontend.forks import FORKS_LIMIT, ITERATOR_FORKS, forks
 from pyebpf.frontend.session import Context, Session
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int
 
 ITERATORS_SINCE: Final = (6, 4)
 """The first kernel with ``bpf_iter_num_new`` and its relatives (kernel/bpf/bpf_iter.c)."""
-
-Loop = tree.While | tree.ForRange | tree.ForConstants
 
 
 def driver_of(
@@ -161,4 +160,7 @@ def _may_change(session: Session, loop: Loop) -> bool:
     if isinstance(loop, tree.ForRange):
         bounds = (loop.start.type, loop.stop.type)
         exact = all(isinstance(kind, Int) and kind.exact for kind in bounds)
-    return followed_trips(loop) > 4 * ITERATOR_ROUNDS and not _against_iterator(session, loop.body, exact)
+    counts = loop.driver is tree.LoopDriver.COUNTER
+    return (
+        counts and trips_of(loop) > 4 * ITERATOR_ROUNDS and not _against_iterator(session, loop.body, exact)
+    )

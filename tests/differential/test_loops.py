@@ -263,6 +263,66 @@ LONG = {
                     return 3
         return u8(n)
     """,
+    "loops in loops, what they count nobody looks at": """
+        n = 0
+        for i in range(200):
+            for j in range(100):
+                if table[(i ^ j) & 15] > 5:
+                    n += 1
+        return u8(n)
+    """,
+    "loops in loops, the last number is kept": """
+        best = 0
+        for i in range(300):
+            for j in range(100):
+                if table[(i ^ j) & 15] > 5:
+                    best = j
+        return u8(best)
+    """,
+    "loops in loops, flags leave the inner one at several numbers": """
+        a = False
+        b = False
+        c = False
+        d = False
+        n = 0
+        for i in range(500):
+            for j in range(100):
+                x = table[(i ^ j) & 15]
+                if x == 1:
+                    a = True
+                if x == 2:
+                    b = True
+                if x == 3:
+                    c = True
+                if x == 5:
+                    d = True
+                if a and b and c and d:
+                    break
+                n += 1
+        return u8(n)
+    """,
+    "eight flags that nobody looks at": """
+        a = b = c = d = e = f = g = h = False
+        for i in range(30_000):
+            x = table[i & 15]
+            if x == 0:
+                a = True
+            if x == 1:
+                b = True
+            if x == 2:
+                c = True
+            if x & 3:
+                d = True
+            if x & 4:
+                e = True
+            if x & 5:
+                f = True
+            if x & 6:
+                g = True
+            if x & 7:
+                h = True
+        return u8(a + b + c + d + e + f + g + h)
+    """,
     "exceptions and finally": """
         n = 0
         for i in range(10_000):

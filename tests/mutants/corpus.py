@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from pyebpf.uapi import programs
-from tests.differential import test_found, test_loops
+from tests.differential import test_found, test_loops, test_objects
 from tests.differential.generate import generate
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def originals() -> tuple[Original, ...]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).glob("*.py")):
             found += _cut_from(str(path.relative_to(ROOT)), path.read_text())
-    for name, body in test_found.FOUND.items():
+    for name, body in (*test_found.FOUND.items(), *test_objects.FOUND.items()):
         found += _cut_from(f"found: {name}", test_found.source_of("", body))
     for name, source in test_loops.SOURCES.items():
         found += _cut_from(f"loop: {name}", source)
