@@ -8,17 +8,20 @@ branches. The subjects:
 - ``build_arith``, ``build_memory``, ``build_refs``, ``build_objects``: numbers, storage, references, objects
 - ``build_maps``, ``build_packet``: what the kernel gives
 - ``build_loops``, ``build_try``, ``build_exits``: control flow
-- ``build_calls``, ``build_frame``: how functions call each other
+- ``build_calls``, ``build_frame``: how functions call each other; ``build_scratch``: objects too large for the stack
 - ``build_data``: maps, variables and constants; ``build_facts``: what is known of references beforehand
 """
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 from pyebpf.frontend import build_calls, build_control, build_expr, tree
 from pyebpf.frontend.build_data import DataBuilder
 from pyebpf.frontend.build_exits import Exits
 from pyebpf.frontend.build_facts import Facts, facts
 from pyebpf.frontend.build_frame import Calling, Frame, frames_of, reachable
+from pyebpf.frontend.build_scratch import scratch_memory
 from pyebpf.frontend.build_state import Lowering, State
 from pyebpf.frontend.types import NoneT
 from pyebpf.ir.builder import Builder
@@ -31,8 +34,8 @@ from pyebpf.target import Target
 _LOWERING = Lowering(build_expr.expression, build_expr.branch, build_control.body)
 
 
-def build(unit: tree.Unit, target: Target, *, checks: bool = True) -> Module:
-    """Lower ``unit`` for ``target``.
+def build(unit: tree.Unit, target: Target, *, checks: bool = True, scratch: bool = False) -> Module:
+    """Lower ``unit`` for ``target``. ``scratch``: the functions that may use scratch memory do.
 
     The tree has been checked: whatever is wrong with it raises ``InternalError``, never a diagnostic. Without
     ``checks`` (for tests) nothing is tested at run time, so that the kernel's own checks can be seen.
@@ -46,21 +49,24 @@ def build(unit: tree.Unit, target: Target, *, checks: bool = True) -> Module:
     for variable in unit.globals:
         data.add_global(variable)
     functions = reachable([*unit.programs, *unit.functions])
-    frames = frames_of(functions)
+    frames = frames_of(functions, scratch=scratch)
     known = facts(frames)
     for function in functions:
-        module.functions[function.name] = _function(function, frames, known, data, target, lowering)
+        state = _begin(function, frames, known, data, target, lowering)
+        with scratch_memory(state) if scratch and function.scratch else nullcontext():
+            state.run(function.body)
+        module.functions[function.name] = _end(state)
     return module
 
 
-def _function(
+def _begin(
     source: tree.Function,
     frames: dict[tree.Function, Frame],
     known: Facts,
     data: DataBuilder,
     target: Target,
     lowering: Lowering,
-) -> Function:
+) -> State:
     frame = frames[source]
     params = [Param(i, type=t, name=name, span=source.span) for i, (name, t, _) in enumerate(frame.params)]
     function = Function(
@@ -80,13 +86,17 @@ def _function(
     exits = Exits(builder, errors_alike=alike)
     state = State(source, frames, data, target, builder, exits, lowering, known)
     build_calls.enter(state)
-    state.run(source.body)
-    _fall_off(state)
-    build_calls.finish_exits(state)
+    return state
+
+
+def _end(f: State) -> Function:
+    function = f.b.function
+    _fall_off(f)
+    build_calls.finish_exits(f)
     remove_unreachable_blocks(function)
     if any(isinstance(op, Unreachable) for op in function.ops()):
-        raise state.bug("a path falls off the end of a function that has a result", source.span)
-    _lay_out(state, function)
+        raise f.bug("a path falls off the end of a function that has a result", f.source.span)
+    _lay_out(f, function)
     return function
 
 

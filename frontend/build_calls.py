@@ -82,7 +82,7 @@ def print_(f: State, node: tree.Print) -> None:
     if len(args) <= PRINTK_ARGS:
         f.helper("trace_printk", format_, size, *args)
         return
-    array = f.slot(node, "arguments", 8 * len(args), "print")
+    array = f.object(node, "arguments", 8 * len(args), "print")
     for index, arg in enumerate(args):
         f.b.store(array.pointer, array.offset + 8 * index, 8, arg)
     f.helper("trace_vprintk", format_, size, array.pointer, f.b.const(8 * len(args)))
@@ -97,7 +97,7 @@ def _printed(f: State, node: tree.Print, index: int, arg: tree.Expr) -> Value:
         return f.data.constant_ref(arg.data.split(b"\0")[0] + b"\0", None, arg.label or "text", f.b)
     size = layout_of(arg, f).size
     source = f.place(arg)
-    buffer = f.slot(node, f"text {index}", size + 1, "print")
+    buffer = f.object(node, f"text {index}", size + 1, "print")
     memory.copy(f, buffer, source, size)
     memory.zero(f, buffer.at(size), -size % 8 or 8)
     return buffer.pointer
@@ -110,8 +110,9 @@ def tail_call(f: State, node: tree.TailCall) -> None:
     if not (index.never_negative and index.at_most((1 << 32) - 1)):
         limit = f.b.const(node.map.max_entries)
         f.fail_if(f.b.cmp(Pred.UGE, index.value, limit), tree.Exc.KEY)
+    f.give_back()  # nothing of this program runs any more if the call succeeds
     f.helper("tail_call", context, map_ref(f, node.map), index.value, type=VOID)
-    f.b.jump(f.exits.route(tree.Exc.KEY))
+    f.b.jump(f.exits.out(tree.Exc.KEY) if f.scratch is not None else f.exits.route(tree.Exc.KEY))
 
 
 # ---------------------------------------------------------------- the caller's side
@@ -166,15 +167,22 @@ def function_call(f: State, node: tree.FunctionCall) -> Operand:
     if len(args) != len(callee.params):
         raise f.bug(f"{len(args)} arguments for {callee.name}")
     record: Place | None = None
+    made: Place | None = None
     if frame.record is not None:
         record = f.slot(node, "record", frame.record.size, callee.name)
         _fill_record(f, callee, frame.record, record)
+        if frame.record.result is not None:
+            made = record.at(frame.record.result)
+            if frame.record.result_elsewhere:
+                assert isinstance(callee.result, Ref)
+                made = f.object(node, "object", callee.result.layout.size, callee.name)
+                f.b.store(record.pointer, frame.record.result, 8, f.pointer(made))
         args.append(record.pointer)
     result: Call = f.b.call(callee.name, *args, type=frame.result)
     if frame.record is not None and record is not None:
         _read_record(f, callee, frame.record, record)
-        if frame.record.result is not None:
-            return record.at(frame.record.result)
+        if made is not None:
+            return made
     match node.type:
         case NoneT():
             return None
@@ -307,12 +315,22 @@ def give_result(f: State, operand: Operand) -> None:
 
 
 def _give_object(f: State, operand: Operand) -> None:
-    """Copy the object that is returned into the caller's record."""
+    """Return an object."""
+    assert isinstance(f.source.result, Ref)
+    align = f.source.result.layout.align
+    copy_result(f, operand if isinstance(operand, Place) else Place(_required(f, operand), 0, align))
+    f.b.ret()
+
+
+def copy_result(f: State, source: Place) -> None:
+    """Copy the object that is returned to where the caller wants it."""
     layout, type_ = f.record_layout(), f.source.result
     assert isinstance(type_, Ref) and f.record is not None and layout.result is not None
-    source = operand if isinstance(operand, Place) else Place(_required(f, operand), 0, type_.layout.align)
-    memory.copy(f, Place(f.record, layout.result, 8), source, type_.layout.size)
-    f.b.ret()
+    target = Place(f.record, layout.result, 8)
+    if layout.result_elsewhere:
+        where = PtrTy(Space.MEM, type_.layout.size)
+        target = Place(f.b.load(f.record, layout.result, 8, type=where, name="result"), 0, 8)
+    memory.copy(f, target, source, type_.layout.size)
 
 
 def _required(f: State, value: Value | None) -> Value:

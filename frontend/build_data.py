@@ -64,7 +64,7 @@ class DataBuilder:
     """Fills ``module.data``: variables of the user, and constants, each distinct one once."""
 
     def __init__(self, module: Module, target: Target) -> None:
-        self._module = module
+        self.module = module
         self._target = target
         self._globals: dict[GlobalDecl, tuple[str, str]] = {}
         self._constants: dict[bytes, str] = {}
@@ -82,7 +82,7 @@ class DataBuilder:
 
     def use_extern(self, extern: Extern) -> None:
         """Declare a function of the kernel that is called."""
-        self._module.externs[extern.name] = extern
+        self.module.externs[extern.name] = extern
 
     def global_ref(self, decl: GlobalDecl, builder: Builder) -> GlobalRef:
         """The address of a variable."""
@@ -102,7 +102,7 @@ class DataBuilder:
     def _place(
         self, section: str, name: str, contents: bytes, layout: Layout | None, align: int, *, static: bool
     ) -> None:
-        data = self._module.data.setdefault(section, DataSection(section))
+        data = self.module.data.setdefault(section, DataSection(section))
         offset = round_up(len(data.contents), align)
         data.contents.extend(bytes(offset - len(data.contents)))
         data.contents.extend(contents)

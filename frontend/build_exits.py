@@ -106,6 +106,10 @@ class Exits:
                     return self._landing(scope.landings, exit_)
                 case _:
                     assert_never(scope)
+        return self.out(exit_)
+
+    def out(self, exit_: Exit) -> Block:
+        """Where ``exit_`` leaves the function, whatever is around the current place."""
         if isinstance(exit_, Exc) and self._errors_alike:
             if Exc.EXCEPTION not in self.function:
                 self.function[Exc.EXCEPTION] = self.cold_block("error")

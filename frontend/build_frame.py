@@ -28,17 +28,21 @@ from pyebpf.records import dataclass, replace
 
 CODE, ERRNO = 0, 4
 """Offsets in the exception field of a record."""
+LARGE_RESULT = 256
+"""An object of more bytes is not part of the record, so that it may lie in scratch memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordLayout:
-    """Offsets in the record, ``None`` for what it does not have."""
+    """Offsets in the record, ``None`` for what it does not have. ``result_elsewhere``: at ``result`` is where the object
+    that is returned is wanted, not the object itself."""
 
     exception: int | None
     state: int | None
     result: int | None
     captures: tuple[tuple[tree.Local, int], ...]
     size: int
+    result_elsewhere: bool = False
 
 
 class Calling(enum.Enum):
@@ -64,6 +68,7 @@ class Frame:
     assigned: frozenset[tree.Local]
     inlining: Inlining
     caller: Space  # what memory of callers is, in the whole unit
+    own: Space  # what the functions' own objects are, in the whole unit
     state_itself: bool  # a loop body whose second argument is the state and not a record
 
 
@@ -115,20 +120,24 @@ def _record(function: tree.Function, calling: Calling, state_itself: bool) -> Re
     exception = take(bool(function.raises))
     state = take(body and len(function.params) > 1)
     result = None
+    elsewhere = False
     if isinstance(function.result, Ref):
-        result = take(result_in_record(function), function.result.layout.size)
+        size = function.result.layout.size
+        elsewhere = result_in_record(function) and size > LARGE_RESULT
+        result = take(result_in_record(function), 8 if elsewhere else size)
     captures = []
     for local in function.captures:
         captures.append((local, offset))
         offset += 8
-    return RecordLayout(exception, state, result, tuple(captures), offset) if offset else None
+    layout = RecordLayout(exception, state, result, tuple(captures), offset, elsewhere)
+    return layout if offset else None
 
 
-def _param_type(function: tree.Function, local: tree.Local, caller: Space) -> IRType:
+def _param_type(function: tree.Function, local: tree.Local, caller: Space, own: Space) -> IRType:
     if function.kind is tree.FunctionKind.GLOBAL and isinstance(local.type, Ref):
         # The kernel verifies a global function for every argument of its BTF type: memory may be null there.
         return PtrTy(Space.MEM, local.type.layout.size, nullable=True)
-    return ir_type(local.type, caller)
+    return ir_type(local.type, caller, own)
 
 
 def _param_info(local: tree.Local) -> ParamInfo:
@@ -142,17 +151,17 @@ def _param_info(local: tree.Local) -> ParamInfo:
             return ParamInfo(local.name, None if pointer else I64_LAYOUT, pointer)
 
 
-def frame_of(function: tree.Function, calling: Calling, caller: Space) -> Frame:
+def frame_of(function: tree.Function, calling: Calling, caller: Space, own: Space) -> Frame:
     """How ``function``, called as ``calling`` says, gets its arguments and gives its result."""
     state_itself = calling is Calling.LOOP_BODY and _passes_state_itself(function, caller)
     record = _record(function, calling, state_itself)
     shown = function.params
     if calling is Calling.LOOP_BODY and record is not None:
         shown = function.params[:1]  # the state is in the record
-    params = [(p.name, _param_type(function, p, caller), _param_info(p)) for p in shown]
+    params = [(p.name, _param_type(function, p, caller, own), _param_info(p)) for p in shown]
     if record is not None:
         params.append(("record", PtrTy(Space.STACK, record.size), ParamInfo("record", None, pointer=True)))
-    result = ir_type(function.result, caller)
+    result = ir_type(function.result, caller, own)
     result_layout: Layout | None = None
     match calling:
         case Calling.ENTRY:
@@ -178,6 +187,7 @@ def frame_of(function: tree.Function, calling: Calling, caller: Space) -> Frame:
         assigned_locals(function) & frozenset(function.captures),
         _inlining(function),
         caller,
+        own,
         state_itself,
     )
 
@@ -206,8 +216,9 @@ def reachable(functions: Iterable[tree.Function]) -> list[tree.Function]:
     return list(found)
 
 
-def frames_of(functions: Iterable[tree.Function]) -> dict[tree.Function, Frame]:
-    """The frame of every function of a unit. Raises ``InternalError`` for one that is called in two forms."""
+def frames_of(functions: Iterable[tree.Function], *, scratch: bool = False) -> dict[tree.Function, Frame]:
+    """The frame of every function of a unit. ``scratch``: functions that may use scratch memory do. Raises
+    ``InternalError`` for one that is called in two forms."""
     functions = list(functions)
     bodies: set[tree.Function] = set()
     addressed: set[tree.Function] = set()
@@ -217,7 +228,8 @@ def frames_of(functions: Iterable[tree.Function]) -> dict[tree.Function, Frame]:
                 bodies.add(node.body)
             elif isinstance(node, tree.FunctionHandle):
                 addressed.add(node.function)
-    caller = Space.MEM if any(_takes_memory(f) for f in functions) else Space.STACK
+    own = Space.MEM if scratch and any(f.scratch for f in functions) else Space.STACK
+    caller = Space.MEM if any(_takes_memory(f) for f in functions) else own
     found: dict[tree.Function, Frame] = {}
     for function in functions:
         callback = function.kind is tree.FunctionKind.CALLBACK
@@ -234,5 +246,5 @@ def frames_of(functions: Iterable[tree.Function]) -> dict[tree.Function, Frame]:
             calling = Calling.CALL
         else:
             calling = Calling.LOOP_BODY if function in bodies else Calling.CALLBACK
-        found[function] = frame_of(function, calling, caller)
+        found[function] = frame_of(function, calling, caller, own)
     return found

@@ -150,7 +150,7 @@ def push(f: State, node: tree.MapPush) -> Value:
 def pop(f: State, node: tree.MapPop) -> Place:
     """The next value of a queue or stack, in the node's slot."""
     name = "map_peek_elem" if node.peek else "map_pop_elem"
-    place = f.slot(node, "object", node.type.layout.size, node.map.name or "")
+    place = f.object(node, "object", node.type.layout.size, node.map.name or "")
     result = f.helper(name, map_ref(f, node.map), place.pointer)
     f.fail_if(f.b.cmp(Pred.SLT, result, f.b.const(0)), tree.Exc.INDEX)
     return place

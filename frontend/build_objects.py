@@ -77,7 +77,7 @@ def new_object(f: State, node: tree.NewStruct | tree.NewArray) -> Place:
     """A new object in the node's slot. Nothing refers any more to what the node made there before: the
     language has no aliases that outlive the iteration."""
     layout = node.type.layout
-    place = f.slot(node, "object", layout.size, node.label)
+    place = f.object(node, "object", layout.size, node.label)
     write_new(f, place, node)
     return place
 
@@ -85,7 +85,7 @@ def new_object(f: State, node: tree.NewStruct | tree.NewArray) -> Place:
 def copy_of(f: State, node: tree.CopyOf) -> Place:
     """A new object with the contents of another one."""
     size = node.type.layout.size
-    place = f.slot(node, "object", size, node.label)
+    place = f.object(node, "object", size, node.label)
     copy_from(f, place, size, node.source, fresh=True)
     return place
 
@@ -102,7 +102,7 @@ def copy_into(f: State, node: tree.CopyInto) -> None:
         copy_from(f, target, size, node.source)
         return
     given = min(layout_of(node.source, f).size, size)
-    buffer = f.slot(node, "overlap", given, "overlap")
+    buffer = f.object(node, "overlap", given, "overlap")
     memory.copy(f, buffer, f.place(node.source), given)
     memory.copy(f, target, buffer, given)
     if given < size:

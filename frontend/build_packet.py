@@ -122,7 +122,7 @@ def _copied_offset(f: State, offset: Number) -> Value:
 def packet_copy(f: State, node: tree.PacketCopy) -> Place:
     """Bytes of the packet in the node's slot."""
     size = node.type.layout.size
-    return load_packet(f, node, f.slot(node, "object", size, node.label or "packet"), size)
+    return load_packet(f, node, f.object(node, "object", size, node.label or "packet"), size)
 
 
 def load_packet(f: State, node: tree.PacketCopy, place: Place, size: int) -> Place:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from pyebpf.diagnostics import InternalError, Span
 from pyebpf.frontend import tree
+from pyebpf.frontend.big_locals import SMALL, SMALL_TOGETHER
 from pyebpf.frontend.build_data import DataBuilder
 from pyebpf.frontend.build_exits import Exits
 from pyebpf.frontend.build_facts import Facts
@@ -19,7 +20,7 @@ from pyebpf.frontend.build_frame import Frame, RecordLayout
 from pyebpf.frontend.build_types import ir_type
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref, Type
 from pyebpf.ir.builder import Builder
-from pyebpf.ir.ops import Alloca, BinOp, Block, CallHelper, Const, Pred, Value
+from pyebpf.ir.ops import Alloca, AtomicOp, BinOp, Block, CallHelper, Const, Pred, Value
 from pyebpf.ir.types import I1, I64, IRType, PtrTy
 from pyebpf.layout import round_up
 from pyebpf.records import dataclass, field
@@ -27,6 +28,8 @@ from pyebpf.target import Target
 from pyebpf.uapi.helpers import helper_by_name
 
 PHASE = "building SSA"
+USERS_BYTES = 8
+"""Scratch memory begins with the number of those who use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,17 @@ class Lowering:
 
 
 @dataclass(slots=True)
+class Scratch:
+    """The scratch memory of a function: ``base``, of which ``end`` bytes are used. ``small``: bytes of the objects that stay
+    on the stack."""
+
+    base: Value
+    end: int = USERS_BYTES
+    small: int = 0
+    places: dict[tuple[tree.Node | str, str | int], int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class State:
     """One function being lowered."""
 
@@ -119,6 +133,7 @@ class State:
     visited: dict[Block, None] = field(default_factory=dict)  # in the order of the source
     slots: dict[tuple[tree.Node, str], Alloca] = field(default_factory=dict)
     temporaries: dict[tuple[str, int], Alloca] = field(default_factory=dict)
+    scratch: Scratch | None = None
 
     # ------------------------------------------------------------ recursion
 
@@ -223,13 +238,43 @@ class State:
             self.slots[key] = self.b.alloca(round_up(max(size, 1), 8), 8, label)
         return Place(self.slots[key], 0, 8)
 
+    def object(self, node: tree.Node, role: str, size: int, label: str) -> Place:
+        """As ``slot``, for what may lie in scratch memory."""
+        size = round_up(max(size, 1), 8)
+        found = self._in_scratch((node, role), size)
+        return self.slot(node, role, size, label) if found is None else found
+
     def temporary(self, role: str, size: int) -> Place:
         """Storage that lives for one call only, shared by all uses with that role and size."""
         size = round_up(max(size, 1), 8)
         key = (role, size)
+        found = self._in_scratch(key, size)
+        if found is not None:
+            return found
         if key not in self.temporaries:
             self.temporaries[key] = self.b.alloca(size, 8, role)
         return Place(self.temporaries[key], 0, 8)
+
+    def _in_scratch(self, key: tuple[tree.Node | str, str | int], size: int) -> Place | None:
+        scratch = self.scratch
+        if scratch is None:
+            return None
+        if key not in scratch.places:
+            if size <= SMALL and scratch.small + size <= SMALL_TOGETHER:
+                scratch.small += size
+                return None
+            scratch.places[key] = scratch.end
+            scratch.end += size
+        return Place(self.b.ptradd(scratch.base, scratch.places[key], size), 0, 8)
+
+    def count_users(self, base: Value, change: int) -> None:
+        """Add to the number of those who use the scratch memory at ``base``."""
+        self.b.atomic(AtomicOp.ADD, base, 0, USERS_BYTES, self.b.const(change))
+
+    def give_back(self) -> None:
+        """Give back the function's scratch memory, where it has some."""
+        if self.scratch is not None:
+            self.count_users(self.scratch.base, -1)
 
     def local(self, local: tree.Local) -> Place:
         """The eight bytes of a variable."""
@@ -273,7 +318,7 @@ class State:
 
     def type_of(self, type: Type) -> IRType:
         """The type in which a value of ``type`` is kept in a variable."""
-        return ir_type(type, self.frame.caller)
+        return ir_type(type, self.frame.caller, self.frame.own)
 
     def pointer_type(self, type: Type) -> PtrTy:
         """``type_of`` of what is known to be a reference, a handle or a context."""

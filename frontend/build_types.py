@@ -9,7 +9,6 @@ from pyebpf.ir.types import CTX, I64, VOID, IRType, PtrTy, Space
 from pyebpf.records import replace
 
 _SPACES = {
-    Origin.LOCAL: Space.STACK,
     Origin.MAP_VALUE: Space.MAP_VALUE,
     Origin.GLOBAL: Space.GLOBAL,
     Origin.CONSTANT: Space.GLOBAL,
@@ -27,17 +26,18 @@ _HANDLES = {
 }
 
 
-def reference_type(ref: Ref, caller: Space) -> PtrTy:
+def reference_type(ref: Ref, caller: Space, own: Space) -> PtrTy:
     """The pointer that a reference is. Packet pointers have no size: the check before the access decides."""
-    space = caller if ref.origin is Origin.CALLER else _SPACES[ref.origin]
+    spaces = {Origin.CALLER: caller, Origin.LOCAL: own}
+    space = spaces.get(ref.origin) or _SPACES[ref.origin]
     return PtrTy(space, None if space is Space.PACKET else ref.layout.size)
 
 
-def ir_type(type: Type, caller: Space) -> IRType:
+def ir_type(type: Type, caller: Space, own: Space) -> IRType:
     """The type in which a value is kept in a variable, passed and returned. A Bool is an i64, 0 or 1.
 
-    ``caller``: what memory of callers is: STACK, or MEM where it may also be the argument of a global
-    function.
+    ``caller``: what memory of callers is: STACK, or MEM where it may also be the argument of a global function. ``own``: what
+    the function's own objects are: STACK, or MEM where they may lie in scratch memory.
     """
     match type:
         case Int() | Bool():
@@ -45,11 +45,11 @@ def ir_type(type: Type, caller: Space) -> IRType:
         case NoneT():
             return VOID
         case Ref():
-            return reference_type(type, caller)
+            return reference_type(type, caller, own)
         case Pointer(handle):
             return PtrTy(_HANDLES[handle])
         case Maybe(of):
-            inner = ir_type(of, caller)
+            inner = ir_type(of, caller, own)
             assert isinstance(inner, PtrTy)
             return replace(inner, nullable=True)
         case ContextPtr():

@@ -933,7 +933,8 @@ class Function(Node):
     """One instance of a Python function for given parameter types.
 
     ``captures``: the enclosing function's (boxed) locals that a nested callback uses. ``raises``: what may leave it.
-    ``error_verdict``: for ENTRY, the verdict of an unhandled error. ``body`` always ends in a return, raise or tail
+    ``error_verdict``: for ENTRY, the verdict of an unhandled error. ``scratch``: its objects may be too large for the stack;
+    where no scratch memory is free it raises MEMORY before anything else. ``body`` always ends in a return, raise or tail
     call on every path where ``result`` is not None; falling off the end returns ``None``.
     """
 
@@ -948,6 +949,7 @@ class Function(Node):
     program: ProgramDecl | None = None
     program_kind: ProgramKind | None = None
     error_verdict: int = 0
+    scratch: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -33,6 +33,8 @@ def _function(function: tree.Function) -> str:
         head += f" captures {', '.join(c.name for c in function.captures)}"
     if function.raises:
         head += f" raises {', '.join(sorted(e.name for e in function.raises))}"
+    if function.scratch:
+        head += " scratch"
     return "\n".join([f"{head}  # {function.span}", *_body(function.body, 1)])
 
 

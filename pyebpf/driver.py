@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from pyebpf import declare
+from pyebpf.codes import Code
 from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
-from pyebpf.diagnostics import CompileError
+from pyebpf.diagnostics import CompileError, Diagnostic
 from pyebpf.records import dataclass, field
 from pyebpf.target import Isa, Target
 
@@ -140,6 +141,85 @@ def license_of(programs: Sequence[ProgramDecl]) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """From a typed unit to an object: the part of a compilation that is done again if the stack was too small."""
+
+    unit: tree.Unit
+    target: Target
+    codegen: Codegen
+    keep: Callable[[str, Callable[[], str]], None]
+    check: bool
+    checks: bool
+
+    def run(self) -> tuple[Module, ObjectSpec]:
+        """The module and its object, with scratch memory where the stack would not do."""
+        module = self._build(scratch=False)
+        found = self._object(module)
+        if isinstance(found, Diagnostic) and found.code is Code.E1001 and self._may_use_scratch():
+            module = self._build(scratch=True)
+            found = self._object(module)
+        if isinstance(found, Diagnostic):
+            raise CompileError([found])
+        return module, found
+
+    def _may_use_scratch(self) -> bool:
+        from pyebpf.frontend.build_frame import reachable
+
+        return any(f.scratch for f in reachable([*self.unit.programs, *self.unit.functions]))
+
+    def _build(self, *, scratch: bool) -> Module:
+        from pyebpf.frontend.build import build
+        from pyebpf.ir.text import print_module
+
+        module = build(self.unit, self.target, checks=self.checks, scratch=scratch)
+        self.keep("ssa", lambda: print_module(module))
+        return module
+
+    def _object(self, module: Module) -> ObjectSpec | Diagnostic:
+        """The object, or why the kernel would not take it."""
+        match self.codegen:
+            case Codegen.LLVM:
+                return self._by_llvm(module)
+            case Codegen.PYEBPF:
+                return self._by_us(module)
+            case _:
+                assert_never(self.codegen)
+
+    def _by_us(self, module: Module) -> ObjectSpec | Diagnostic:
+        from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
+        from pyebpf.backend.pipeline import optimize
+        from pyebpf.ir.text import print_module
+
+        optimize(
+            module,
+            target=self.target,
+            observer=lambda name, now: self.keep(name, lambda: print_module(now)),
+            check=self.check,
+        )
+        try:
+            return compile_module(
+                module, self.target, observer=lambda stage, text: self.keep(stage, lambda: text)
+            )
+        except (StackTooLarge, CallsTooDeep) as error:
+            from pyebpf.limits import limit_diagnostic
+
+            return limit_diagnostic(error, module)
+
+    def _by_llvm(self, module: Module) -> ObjectSpec | Diagnostic:
+        from pyebpf.backend.llvm import LlvmStackTooLarge, compile_with_llvm
+
+        try:
+            return compile_with_llvm(
+                module, self.target, observer=lambda stage, text: self.keep(stage, lambda: text)
+            )
+        except LlvmStackTooLarge as error:
+            if not self._may_use_scratch():
+                raise
+            entry = next(iter(module.functions.values()))
+            return Diagnostic(Code.E1001, str(error), entry.span)
+
+
 @paused()
 def compile_programs(
     programs: Sequence[ProgramDecl],
@@ -158,12 +238,8 @@ def compile_programs(
     ``codegen``: None takes what ``choose_codegen`` set, at first ours.
     Raises ``CompileError`` with every diagnostic; ``LlvmError`` where ``codegen`` is LLVM and LLVM fails.
     """
-    from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
     from pyebpf.backend.elf_text import describe_object, object_types
-    from pyebpf.backend.pipeline import optimize
-    from pyebpf.frontend.build import build
     from pyebpf.frontend.infer import analyze
-    from pyebpf.ir.text import print_module
 
     target = target or running_target()
     wanted = set(stages)
@@ -179,29 +255,8 @@ def compile_programs(
 
         texts["tree"] = print_unit(unit)
     place(unit)
-    module = build(unit, target, checks=checks)
-    keep("ssa", lambda: print_module(module))
-    codegen = codegen or _chosen
-    match codegen:
-        case Codegen.LLVM:
-            from pyebpf.backend.llvm import compile_with_llvm
-
-            spec = compile_with_llvm(module, target, observer=lambda stage, text: keep(stage, lambda: text))
-        case Codegen.PYEBPF:
-            optimize(
-                module,
-                target=target,
-                observer=lambda name, now: keep(name, lambda: print_module(now)),
-                check=check,
-            )
-            try:
-                spec = compile_module(module, target, observer=lambda stage, text: keep(stage, lambda: text))
-            except (StackTooLarge, CallsTooDeep) as error:
-                from pyebpf.limits import limit_diagnostic
-
-                raise CompileError([limit_diagnostic(error, module)]) from None
-        case _:
-            assert_never(codegen)
+    generation = _Generation(unit, target, codegen or _chosen, keep, check, checks)
+    module, spec = generation.run()
     compiled = Compiled(target, unit, module, spec, texts)
     if "asm" in wanted:
         texts["asm"] = compiled.listing
