@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pyebpf.codes import Code
 from pyebpf.frontend import tree
+from pyebpf.frontend.session import Context
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Origin, Ref
 from pyebpf.layout import round_up
@@ -25,6 +27,62 @@ SMALL = 64
 """Objects up to so many bytes stay on the stack while they have room there ..."""
 SMALL_TOGETHER = 192
 """... which is so many bytes for all of them."""
+
+OBJECTS_LIMIT = 30_000
+"""Scratch memory is a value of a per-CPU map, of which one has at most 32 KiB (``PCPU_MIN_UNIT_SIZE``); the rest is for
+what calls need for a moment."""
+
+
+def decide_scratch(context: Context, function: tree.Function) -> None:
+    """Set whether ``function``, whose body is complete, may use scratch memory. Refuses what it cannot do there."""
+    function.scratch = may_use_scratch(function)
+    if not function.scratch:
+        return
+    context.errors[0].raised.add(tree.Exc.MEMORY)
+    objects = [node for node in nodes(function.body) if _size(node)]
+    total = sum(_size(node) for node in objects)
+    if total > OBJECTS_LIMIT:
+        context.report(
+            context.diagnostic(
+                Code.E1001,
+                max(objects, key=_size).span,
+                f"the objects of `{function.name}` take {total} bytes together, {OBJECTS_LIMIT} are possible",
+                label="the largest one",
+                notes=["what does not fit on the stack of 512 bytes lies in a value of a per-CPU map"],
+                help="keep large objects in a map of your own",
+            )
+        )
+    for call in _caught_tail_calls(function.body, caught=False):
+        context.report(
+            context.diagnostic(
+                Code.E0907,
+                call.span,
+                "a tail call whose `KeyError` is caught is not possible here",
+                notes=[
+                    "the objects of this program do not fit on the stack, and their memory is given back before the call"
+                ],
+                help="catch it nowhere, or make the objects in a function that the program calls",
+            )
+        )
+
+
+def _caught_tail_calls(item: object, *, caught: bool) -> Iterator[tree.TailCall]:
+    match item:
+        case tuple():
+            for part in item:
+                yield from _caught_tail_calls(part, caught=caught)
+        case tree.TailCall():
+            if caught:
+                yield item
+        case tree.Try(body=body, handlers=handlers):
+            here = any(tree.Exc.KEY.is_a(one) for handler in handlers for one in handler.catches)
+            yield from _caught_tail_calls(body, caught=caught or here)
+            yield from _caught_tail_calls((handlers, item.orelse, item.final), caught=caught)
+        case tree.Node() if not isinstance(item, tree.Function):
+            for part in fields(item):
+                yield from _caught_tail_calls(getattr(item, part.name), caught=caught)
+        case _:
+            return
 
 
 def may_use_scratch(function: tree.Function) -> bool:

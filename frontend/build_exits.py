@@ -76,7 +76,7 @@ class Exits:
     def __init__(self, builder: Builder, *, errors_alike: bool) -> None:
         """``errors_alike``: all exceptions that nobody handles leave the function in the same way."""
         self._b = builder
-        self._errors_alike = errors_alike
+        self.errors_alike = errors_alike
         self.scopes: list[Scope] = []
         self.handling: list[Handling] = []
         self.function: dict[Exit, Block] = {}
@@ -110,7 +110,7 @@ class Exits:
 
     def out(self, exit_: Exit) -> Block:
         """Where ``exit_`` leaves the function, whatever is around the current place."""
-        if isinstance(exit_, Exc) and self._errors_alike:
+        if isinstance(exit_, Exc) and self.errors_alike:
             if Exc.EXCEPTION not in self.function:
                 self.function[Exc.EXCEPTION] = self.cold_block("error")
             exit_ = Exc.EXCEPTION

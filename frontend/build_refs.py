@@ -58,8 +58,11 @@ def element_place(f: State, node: tree.ElementOf) -> Place:
 
 
 def checked_index(f: State, index: Number, length: int) -> Value:
-    """``index`` counted from the end where negative; raises INDEX where it is outside 0 … length-1."""
+    """``index`` counted from the end where negative; raises INDEX where it is outside 0 … length-1. Where it never is, the
+    test is for the verifier."""
     value = index.value
+    if index.type.exact and index.type.lo >= 0 and index.type.hi < length:
+        return f.confined(value, f.b.cmp(Pred.UGE, value, f.b.const(length)), tree.Exc.INDEX)
     if not index.never_negative:
         sign = f.b.binary(BinOp.ASHR, value, f.b.const(63))
         value = f.b.binary(BinOp.ADD, value, f.b.binary(BinOp.AND, sign, f.b.const(length)))

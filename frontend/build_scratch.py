@@ -55,9 +55,12 @@ def scratch_memory(f: State) -> Iterator[None]:
     found.type, base.type = PtrTy(Space.MAP_VALUE, size, nullable=True), PtrTy(Space.MAP_VALUE, size)
     words = ArrayType(U64, size // 8)
     f.data.module.maps[name] = MapSpec(name, MapType.PERCPU_ARRAY, 4, size, SLOTS, key=U32, value=words)
-    if not f.b.terminated and isinstance(f.source.result, NoneT):
-        f.give_back()
-        give_result(f, None)
+    if not f.b.terminated:
+        if isinstance(f.source.result, NoneT):
+            f.give_back()
+            give_result(f, None)
+        else:
+            f.b.unreachable()  # every way ends in a return
     for exit_, landing in cleanup.landings.items():
         f.go(landing)
         result = f.source.result

@@ -12,7 +12,7 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.frontend import tree
 from pyebpf.frontend.annotations import annotate_variables, read_annotation
-from pyebpf.frontend.big_locals import may_use_scratch
+from pyebpf.frontend.big_locals import decide_scratch
 from pyebpf.frontend.blocks import block
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.expressions import refuse_construct
@@ -209,9 +209,7 @@ def _finish(context: Context, instance: Instance, parent: Context | None) -> Non
     result = joined_result(context)
     assert not isinstance(result, OptionalInt)
     function.result = NONE if result is None else result
-    function.scratch = may_use_scratch(function)
-    if function.scratch:
-        context.errors[0].raised.add(tree.Exc.MEMORY)
+    decide_scratch(context, function)
     function.raises = frozenset(context.errors[0].raised)
     function.captures = tuple(v.local for v in instance.scope.captured)
     if parent is None:

@@ -511,10 +511,11 @@ class Code(enum.Enum):
         right="def find(k):\n    return -1 if k > 3 else k",
     )
     E1001 = Explanation(
-        title="the stack of a program is too large",
-        why="A program and the functions that it calls have 512 bytes of stack together.",
-        wrong="big = bpf.array(u64, 100)",
-        right="# a per-CPU map as scratch memory\nscratch = bpf.PerCpuArray[u32, Big](max_entries=1)",
+        title="the objects of a program are too large",
+        why="A program and the functions that it calls have 512 bytes of stack together. What does not fit goes to scratch "
+        "memory, of which a function has 30,000 bytes; not in a global function, and not where the state of `for_each` is.",
+        wrong="big = bpf.array(u64, 5_000)",
+        right="# a per-CPU map for it\nscratch = bpf.PerCpuArray[u32, Big](max_entries=1)",
     )
     E1002 = Explanation(
         title="calls are nested too deep",

@@ -31,6 +31,25 @@ FOUND = {
                     break
             return u8(p.x + p.t)
     """,
+    "indices that only the compiler knows to be inside, in functions that may not raise": """
+        @bpf.global_function
+        def remainder(k: u32) -> u64:
+            words = bpf.array(u64, 40)
+            words[k % 40] = 3
+            for i in range(40):
+                words[5] += words[i * 7 % 40]
+            return words[5]
+
+        @bpf.noinline
+        def quotient(k: u8) -> u32:
+            words = bpf.array(u32, 26)
+            words[k // 10] = k
+            return words[k // 11]
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            return u8(remainder(ctx.read(u8, 1)) + quotient(ctx.read(u8, 2)))
+    """,
     "records of the ring buffer, one after another": """
         @bpf.xdp(on_error=1)
         def program(ctx: bpf.Xdp) -> int:

@@ -16,7 +16,7 @@ SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 SAMPLE = SAMPLES / "protocol_count.py"
 TOO_LARGE = """\
 import pyebpf as bpf
-from pyebpf import u64
+from pyebpf import u32, u64
 
 
 @bpf.struct
@@ -24,14 +24,18 @@ class Large:
     words: list[int] = bpf.array(u64, 60)
 
 
-@bpf.xdp
-def large(ctx: bpf.Xdp) -> int:
+@bpf.global_function
+def table(n: u32) -> u64:
     a = Large()
     b = Large()
-    bpf.get_current_comm()
-    a.words[ctx.rx_queue_index % 60] = 1
-    b.words[ctx.rx_queue_index % 59] = 2
-    return a.words[ctx.rx_queue_index % 58] + b.words[ctx.rx_queue_index % 57]
+    a.words[n % 60] = 1
+    b.words[n % 59] = 2
+    return a.words[n % 58] + b.words[n % 57]
+
+
+@bpf.xdp
+def large(ctx: bpf.Xdp) -> int:
+    return table(ctx.rx_queue_index)
 """
 
 
