@@ -19,7 +19,7 @@ from pyebpf.declare import ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError, render
 
 if TYPE_CHECKING:
-    from pyebpf.driver import Codegen
+    from pyebpf.driver import Codegen, Compiled
     from pyebpf.target import Target
 
 CODEGENS = ("pyebpf", "llvm")
@@ -87,7 +87,7 @@ def _build(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from pyebpf.backend.llvm_process import LlvmRefused
-    from pyebpf.driver import Codegen, build_target, choose_codegen, running_target
+    from pyebpf.driver import Codegen, Compiled, build_target, choose_codegen, running_target
 
     if args.load and (args.kernel or args.isa):
         raise UsageError("--load asks the running kernel; --kernel and --isa are about another one")
@@ -112,23 +112,46 @@ def _check(args: argparse.Namespace) -> int:
                 failed += 1
                 print(f"{file}: {program.name}: {error}\n", file=sys.stderr)
                 continue
-            match told:
-                case int() if not args.json:
-                    print(f"{file}: {program.name}: {told} instructions")
-                case int():
-                    pass
-                case _:
-                    failed += len(told)
-                    _tell(told, as_json=args.json)
+            if not isinstance(told, Compiled):
+                failed += len(told)
+                _tell(told, as_json=args.json)
+            elif not args.json:
+                code = told.object.programs[program.name].code
+                print(f"{file}: {program.name}: {len(code) // 8} instructions")
+                _report(told, program, verbose=args.verbose, cost=args.cost)
     if failed and not args.json:
         print(f"{failed} error{'s' if failed > 1 else ''}", file=sys.stderr)
     return 1 if failed else 0
 
 
+def _report(compiled: Compiled, program: ProgramDecl, *, verbose: bool, cost: bool) -> None:
+    """What ``-v`` and ``--cost`` add."""
+    from pyebpf import reports
+    from pyebpf.driver import running_target
+
+    if verbose:
+        print("\n".join([*reports.stack_report(compiled), *reports.loop_report(compiled)]))
+    if not cost:
+        return
+    log: str | None = None
+    why = "another kernel is meant" if compiled.target != running_target() else ""
+    if not why:
+        from pyebpf.runtime.errors import BpfError, NotInKernel
+        from pyebpf.verifier_log import verifier_log
+
+        try:
+            log = verifier_log(program).raw
+        except (BpfError, NotInKernel) as error:
+            why = str(error)
+    print("\n".join(reports.cost_report(reports.costs(compiled, program, log))))
+    if why:
+        print(f"  not measured: {why}")
+
+
 def _diagnose(
     program: ProgramDecl, target: Target, codegen: Codegen, *, load: bool
-) -> int | Sequence[Diagnostic]:
-    """How many instructions a program has, or why it cannot be compiled, or with ``load`` not be loaded."""
+) -> Compiled | Sequence[Diagnostic]:
+    """The compiled program, or why it cannot be compiled, or with ``load`` not be loaded."""
     from pyebpf.driver import compile_programs
 
     try:
@@ -141,7 +164,7 @@ def _diagnose(
         refused = verifier_log(program, level=1).diagnostic
         if refused is not None:
             return [refused]
-    return len(compiled.object.programs[program.name].code) // 8
+    return compiled
 
 
 def _tell(diagnostics: Sequence[Diagnostic], *, as_json: bool) -> None:
@@ -279,6 +302,18 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="one object per diagnostic and line, for editors")
     check.add_argument(
         "--load", action="store_true", help="let the running kernel judge the programs as well"
+    )
+
+    check.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell what is on the stack, and what drives each loop and why",
+    )
+    check.add_argument(
+        "--cost",
+        action="store_true",
+        help="estimate the instructions that the verifier processes for each line, and measure them where it may be asked",
     )
 
     run = command("run", _run, "Run FILE as a script.")

@@ -22,6 +22,7 @@ from pyebpf.records import dataclass, field
 from pyebpf.target import Isa, Target
 
 if TYPE_CHECKING:
+    from pyebpf.backend.codegen import FunctionReport
     from pyebpf.frontend import tree
     from pyebpf.ir.ops import Module
     from pyebpf.object import ObjectSpec
@@ -53,12 +54,14 @@ def chosen_codegen() -> Codegen:
 
 @dataclass(slots=True)
 class Compiled:
-    """The result of a compilation. ``stages``: the text of each stage that was asked for, in order."""
+    """The result of a compilation. ``stages``: the text of each stage that was asked for, in order. ``reports``: what each
+    function costs (none if LLVM generated the code)."""
 
     target: Target
     unit: tree.Unit
     module: Module
     object: ObjectSpec
+    reports: dict[str, FunctionReport]
     stages: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -141,7 +144,7 @@ def license_of(programs: Sequence[ProgramDecl]) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Generation:
     """From a typed unit to an object: the part of a compilation that is done again if the stack was too small."""
 
@@ -151,6 +154,7 @@ class _Generation:
     keep: Callable[[str, Callable[[], str]], None]
     check: bool
     checks: bool
+    reports: dict[str, FunctionReport] = field(default_factory=dict)
 
     def run(self) -> tuple[Module, ObjectSpec]:
         """The module and its object, with scratch memory where the stack would not do."""
@@ -187,7 +191,7 @@ class _Generation:
                 assert_never(self.codegen)
 
     def _by_us(self, module: Module) -> ObjectSpec | Diagnostic:
-        from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_module
+        from pyebpf.backend.codegen import CallsTooDeep, StackTooLarge, compile_with_report
         from pyebpf.backend.pipeline import optimize
         from pyebpf.ir.text import print_module
 
@@ -198,9 +202,11 @@ class _Generation:
             check=self.check,
         )
         try:
-            return compile_module(
+            done = compile_with_report(
                 module, self.target, observer=lambda stage, text: self.keep(stage, lambda: text)
             )
+            self.reports = done.reports
+            return done.object
         except (StackTooLarge, CallsTooDeep) as error:
             from pyebpf.limits import limit_diagnostic
 
@@ -257,7 +263,7 @@ def compile_programs(
     place(unit)
     generation = _Generation(unit, target, codegen or _chosen, keep, check, checks)
     module, spec = generation.run()
-    compiled = Compiled(target, unit, module, spec, texts)
+    compiled = Compiled(target, unit, module, spec, generation.reports, texts)
     if "asm" in wanted:
         texts["asm"] = compiled.listing
     if "btf" in wanted:

@@ -16,15 +16,16 @@ from pyebpf.diagnostics import Diagnostic
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 
-_INSN: Final = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
+INSTRUCTION: Final = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
 _JUMP: Final = re.compile(r"from \d+ to \d+")
 _KERNELS_OWN: Final = re.compile(r"; (?!R\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the verifier told: its log with the Python lines, and the diagnostic if it refused the program."""
+    """What the verifier told: its log as it is and with the Python lines, and the diagnostic if it refused the program."""
 
+    raw: str
     text: str
     diagnostic: Diagnostic | None = None
 
@@ -51,7 +52,7 @@ def verifier_log(decl: ProgramDecl, level: int = 2) -> Told:
         close_program(decl)
     except VerifierError as error:
         log, diagnostic = error.log, error.diagnostic
-    return Told("\n".join(interleave(log.splitlines(), lines)), diagnostic)
+    return Told(log, "\n".join(interleave(log.splitlines(), lines)), diagnostic)
 
 
 def interleave(log: Iterable[str], lines: Mapping[int, LineInfo]) -> Iterator[str]:
@@ -64,7 +65,7 @@ def interleave(log: Iterable[str], lines: Mapping[int, LineInfo]) -> Iterator[st
             continue
         if _JUMP.match(text):
             shown = None
-        insn = _INSN.match(text)
+        insn = INSTRUCTION.match(text)
         if insn is not None:
             slot = max((s for s in starts if s <= int(insn[1])), default=None)
             if slot is not None and (lines[slot].file, lines[slot].line) != shown:
