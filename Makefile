@@ -18,6 +18,7 @@ lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/basedpyright  # pyright, with the node that it needs
 
 $(VENV)/.demo: pyproject.toml .ci/setup
 	.ci/setup demo $(PYTHON) $(VENV)

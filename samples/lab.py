@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pyebpf as bpf
 
@@ -105,7 +105,7 @@ class Lab:
         _ip("-n", self.names[side], "addr", "add", address, "dev", device)
 
     @contextlib.contextmanager
-    def inside(self, side: str) -> Iterator[None]:
+    def inside(self, side: str) -> Generator[None]:
         """Make sockets and attach programs in one of the namespaces while the block runs (this thread only)."""
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
         there = os.open(f"/run/netns/{self.names[side]}", os.O_RDONLY)
