@@ -111,7 +111,9 @@ def main() -> int:
             while time.monotonic() < end:
                 assert program.run(bytes([7]) + bytes(59)).verdict == 0
         at = found[0 if program is private else 1]
-        print(f"{program.name}: {at.runs} runs, {at.met} times another one was inside, {at.wrong} wrong words")
+        print(
+            f"{program.name}: {at.runs} runs, {at.met} times another one was inside, {at.wrong} wrong words"
+        )
     private_found, shared_found = found[0], found[1]
     return int(not (private_found.met and shared_found.wrong) or private_found.wrong > 0)
 
