@@ -141,8 +141,12 @@ class _Assembly:
             self.goto(falls, jump)
 
     def goto(self, block: MachineBlock, after: MachineInsn | None) -> None:
-        """An unconditional jump."""
-        self.lines.append(_Line(Insn(isa.GOTO), None, self.labels[block], after.span if after else None))
+        """An unconditional jump; an exit, where it would go to one."""
+        span = after.span if after else None
+        if len(block.insns) == 1 and block.insns[0].opcode == isa.EXIT:
+            self.lines.append(_Line(Insn(isa.EXIT), block.insns[0], span=span))
+            return
+        self.lines.append(_Line(Insn(isa.GOTO), None, self.labels[block], span))
 
     def error(self, message: str, span: Span | None) -> InternalError:
         return InternalError(message, phase="emit", function=self.function.name, span=span)

@@ -12,7 +12,17 @@ from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Class, Jmp, Source
-from pyebpf.backend.machine import Edge, MachineBlock, MachineFunction, MachineInsn, PReg, Role
+from pyebpf.backend.machine import (
+    CALL_CLOBBERED,
+    Edge,
+    MachineBlock,
+    MachineFunction,
+    MachineInsn,
+    PReg,
+    Role,
+)
+from pyebpf.backend.moves import move
+from pyebpf.ir.builder import NameSupply
 from pyebpf.records import replace
 
 _MOVES: Final = frozenset(isa.alu(Alu.MOV, source, wide=wide) for source in Source for wide in (False, True))
@@ -47,26 +57,33 @@ _RELATIONS: Final[dict[Jmp, Callable[[int, int, int], bool]]] = {
     Jmp.JSLE: lambda a, b, bits: _signed(a, bits) <= _signed(b, bits),
 }
 
+_UNSIGNED: Final = {Jmp.JGE: Jmp.JGE, Jmp.JGT: Jmp.JGT, Jmp.JSGE: Jmp.JGE, Jmp.JSGT: Jmp.JGT}
+
 
 def peephole(function: MachineFunction) -> None:
     """Improve an allocated function in place; unreachable blocks go away."""
     rules = _Rules(function)
+    end = rules.separate_exits()
     while any(
         # A list, so that every rule has its turn in every round.
         [
             rules.thread_empty_blocks(),
             rules.drop_needless_tests(),
+            rules.join_range_tests(),
             rules.join_straight_lines(),
             rules.remove_dead(),
+            rules.merge_equal_blocks(),  # before a part of what they share is moved away
+            rules.share_ends(),
             rules.hoist_constants(),
             rules.hoist_shared_constants(),
             rules.repeat_loop_tests(),
             rules.decide_tests(),
-            rules.merge_equal_blocks(),
-            rules.share_ends(),
         ]
     ):
         pass
+    if end is not None:
+        rules.name_results_early(end)
+        rules.join_exits(end)
 
 
 def _register(reg: object) -> int:
@@ -152,6 +169,23 @@ class _Rules:
             out |= live[edge.target]
         return out
 
+    def leaves_loop(self, block: MachineBlock, side: MachineBlock) -> bool:
+        """Whether ``block`` is run again and again, but not after it went to ``side``."""
+        return self._reaches(block, block) and not self._reaches(side, block)
+
+    def _reaches(self, start: MachineBlock, end: MachineBlock) -> bool:
+        """Whether a way of at least one edge leads from ``start`` to ``end``."""
+        seen: set[MachineBlock] = set()
+        work = [edge.target for edge in start.edges]
+        while work:
+            block = work.pop()
+            if block is end:
+                return True
+            if block not in seen:
+                seen.add(block)
+                work.extend(edge.target for edge in block.edges)
+        return False
+
     # ------------------------------------------------------------ changes
 
     def remove_unreachable(self) -> None:
@@ -174,6 +208,67 @@ class _Rules:
         self.remove_unreachable()
         return True
 
+    # ------------------------------------------------------------ exits
+
+    def separate_exits(self) -> MachineBlock | None:
+        """Let all blocks that end in an exit go to one block that has nothing else, so that what they do before it may be
+        hoisted; that block, or None if there is one exit only."""
+        ends = [block for block in self.function.blocks if block.insns and block.insns[-1].opcode == isa.EXIT]
+        if len(ends) < 2:
+            return None
+        names = NameSupply(block.name for block in self.function.blocks)
+        common = MachineBlock(names.fresh("exit"), insns=[replace(ends[-1].insns[-1], span=None)])
+        for block in ends:
+            block.insns.pop()
+            block.edges = (Edge(common),)
+        self.function.blocks.append(common)
+        return common
+
+    def join_exits(self, common: MachineBlock) -> None:
+        """Undo that where no test goes to the common exit: a jump to it is as long as an exit."""
+        preds = self.predecessors().get(common, [])
+        if any(len(block.edges) > 1 for block in preds):
+            return
+        for block in preds:
+            span = block.insns[-1].span if block.insns else None
+            block.insns.append(replace(common.insns[0], span=span))
+            block.edges = ()
+        self.remove_unreachable()
+
+    def name_results_early(self, common: MachineBlock) -> None:
+        """Give constant results by way of another register where r0 is in use until the end: ``if c goto T; …; r0 = 1; exit;
+        T: r0 = 2; exit`` becomes ``r1 = 2; if c goto X; …; r1 = 1; X: r0 = r1; exit``. That pays from the second T on."""
+        live, preds = self.live_in(), self.predecessors()
+        ends = preds.get(common, [])
+        if any(len(b.edges) != 1 or not b.insns or b.insns[-1].opcode not in _CONSTANTS for b in ends):
+            return
+        sides = [block for block in ends if len(block.insns) == 1 and len(preds[block]) == 1]
+        if len(sides) < 2 or len(sides) == len(ends):
+            return
+        needed = 0
+        for side in sides:
+            (test,) = preds[side]
+            if len(test.edges) != 2 or self.leaves_loop(test, side):
+                return
+            needed |= self.effect(test.insns[-1])[0]
+            for edge in test.edges:
+                needed |= live[edge.target]
+        free = next((number for number in sorted(CALL_CLOBBERED) if not needed >> number & 1), None)
+        if free is None:
+            return
+        last = MachineBlock(f"{common.name}.result", insns=[move(0, free)], edges=(Edge(common),))
+        for block in ends:
+            named = block.insns.pop()
+            operands = tuple(replace(operand, reg=PReg(free)) for operand in named.operands)
+            named = replace(named, operands=operands)
+            if block in sides:
+                preds[block][0].insns.insert(-1, named)
+            else:
+                block.insns.append(named)
+            block.edges = (Edge(last),)
+        self.function.blocks.insert(self.function.blocks.index(common), last)
+        self.thread_empty_blocks()
+
     # ------------------------------------------------------------ rules
 
     def thread_empty_blocks(self) -> bool:
@@ -195,6 +290,34 @@ class _Rules:
             if len(block.edges) == 2 and block.edges[0].target is block.edges[1].target:
                 block.insns.pop()
                 block.edges = block.edges[:1]
+                changed = True
+        return changed
+
+    def join_range_tests(self) -> bool:
+        """``if r s< 0 goto T; if r >= 48 goto T``: what is negative is large as an unsigned number."""
+        preds = self.predecessors()
+        changed = False
+        for block in self.function.blocks:
+            if len(block.edges) != 2:
+                continue
+            outside, following = (edge.target for edge in block.edges)
+            if preds[following] != [block] or len(following.insns) != 1 or len(following.edges) != 2:
+                continue
+            negative, above = block.insns[-1], following.insns[0]
+            if (
+                following.edges[0].target is outside
+                and negative.opcode & 0xF8 == isa.jump(Jmp.JSLT, Source.K) & 0xF8
+                and negative.opcode & 7 == above.opcode & 7
+                and negative.imm == 0
+                and above.src is None
+                and above.imm > 0
+                and Jmp(above.opcode & 0xF0) in _UNSIGNED
+                and self.effect(negative)[0] == self.effect(above)[0]
+            ):
+                opcode = above.opcode & 0x0F | _UNSIGNED[Jmp(above.opcode & 0xF0)]
+                following.insns[0] = replace(above, opcode=opcode)
+                block.insns.pop()
+                block.edges = block.edges[1:]
                 changed = True
         return changed
 
@@ -249,6 +372,7 @@ class _Rules:
                     and len(preds[side]) == 1
                     and len(side.edges) == 1
                     and not self.effect(side.insns[0])[1] & (read_by_test | live[other])
+                    and not self.leaves_loop(block, side)
                 ):
                     block.insns.insert(-1, side.insns.pop())
                     live[block] |= self.effect(block.insns[-2])[0]
@@ -279,7 +403,7 @@ class _Rules:
                 if block is not first:
                     for insn in block.insns:
                         needed |= self.effect(insn)[1]
-            if not written & needed:
+            if not written & needed and not self.leaves_loop(row[0], side):
                 row[0].insns.insert(-1, side.insns.pop())
                 return True
         return False

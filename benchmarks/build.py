@@ -77,17 +77,22 @@ def with_clang(case: Case, clang: Clang, source: Path | None = None) -> bytes:
 
     Raises ``BuildError`` with what clang says.
     """
+    return compile_c(source or case.c, clang)
+
+
+def compile_c(source: Path, clang: Clang) -> bytes:
+    """The object file that clang makes of ``source``. Raises ``BuildError`` with what clang says."""
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / f"{case.name}.o"
+        output = Path(folder) / f"{source.stem}.o"
         options = ["-O2", "-g", "-Wall", "-target", "bpf", f"-mcpu=v{ISA}", *_includes()]
         done = subprocess.run(
-            [clang.path, *options, "-c", str(source or case.c), "-o", str(output)],
+            [clang.path, *options, "-c", str(source), "-o", str(output)],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise BuildError(f"{clang} does not compile {case.c.name}:\n{done.stderr}")
+            raise BuildError(f"{clang} does not compile {source.name}:\n{done.stderr}")
         return output.read_bytes()
 
 

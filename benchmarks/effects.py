@@ -9,6 +9,7 @@ from benchmarks.cases import Case
 from pyebpf.object import ObjectSpec
 from pyebpf.runtime.load import LoadedObject, load
 from pyebpf.runtime.map_kinds import ProgArray
+from pyebpf.runtime.maps import MappingMap
 
 _ONLY_KEY = bytes(4)
 
@@ -44,7 +45,7 @@ def effects_of(case: Case, spec: ObjectSpec) -> Effects:
             result = program.run(packet)
             found.runs[name] = (result.verdict, result.data)
         for name, map_ in loaded.maps.items():
-            if not isinstance(map_, ProgArray):
+            if isinstance(map_, MappingMap) and not isinstance(map_, ProgArray):
                 values = ((key, map_.elements.lookup(key)) for key in map_.elements.walk())
                 found.maps[name] = {key: value for key, value in values if value is not None}
         for data in loaded.data.values():

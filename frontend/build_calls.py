@@ -27,6 +27,7 @@ from pyebpf.ir.ops import Call, Pred, Value
 from pyebpf.ir.types import I1, VOID, PtrTy, Space
 from pyebpf.layout import BytesType
 from pyebpf.records import replace
+from pyebpf.uapi.helpers import SIZES
 
 CALLBACK_PARAMS = 4
 """Of ``for_each_map_elem``: the map, key, value and the state, which is the helper's third argument."""
@@ -48,9 +49,22 @@ def argument(f: State, expr: tree.Expr) -> Value:
             return f.widen(f.value(expr))
 
 
+def _size(f: State, expr: tree.Expr, value: Value) -> Value:
+    """A size as an argument: it is known to fit the memory, and told to the verifier where that does not know it."""
+    assert isinstance(expr.type, Int)
+    if expr.type.seen or isinstance(expr, tree.IntConst):
+        return value
+    if expr.type.lo > 0:
+        value = f.confined(value, f.b.cmp(Pred.ULT, value, f.b.const(expr.type.lo)), tree.Exc.INDEX)
+    return f.confined(value, f.b.cmp(Pred.UGT, value, f.b.const(expr.type.hi)), tree.Exc.INDEX)
+
+
 def helper_call(f: State, node: tree.HelperCall) -> Operand:
     """A raw call of a helper."""
-    args = tuple(argument(f, a) for a in node.args)
+    args = tuple(
+        _size(f, a, argument(f, a)) if row.kind in SIZES else argument(f, a)
+        for a, row in zip(node.args, node.helper.args, strict=True)
+    )
     for expr in node.args:
         if isinstance(expr, tree.FunctionHandle) and len(expr.function.params) == CALLBACK_PARAMS:
             forget_objects(f, expr.function, expr.function.params[-1], args[2])

@@ -75,9 +75,10 @@ def packet_length(f: State, node: tree.PacketLength) -> Value:
 def packet_view(f: State, node: tree.PacketView) -> Place:
     """A checked pointer into the packet. The pointer that was compared is the pointer that is used."""
     context = f.value(node.context)
-    offset = f.number(node.offset)
     size = node.type.layout.size
     align = node.type.layout.align
+    variable, added = _split_offset(node.offset, size)
+    offset = f.number(variable)
     constant = offset.constant
     if constant is not None and not 0 <= constant <= MAX_PACKET_OFFSET - size:
         f.raise_now(tree.Exc.INDEX)
@@ -91,10 +92,25 @@ def packet_view(f: State, node: tree.PacketView) -> Place:
         base = _bound(f, node.context, context, "data", _PACKET)
         end = _bound(f, node.context, context, "data_end", _PACKET_END)
     if constant is None:
-        base, constant = f.b.ptradd(base, offset.value), 0
+        base, constant = f.b.ptradd(base, offset.value), added
     beyond = f.b.ptradd(base, constant + size)
     f.fail_if(f.b.cmp(Pred.UGT, beyond, end), tree.Exc.INDEX)
     return Place(base, constant, align)
+
+
+def _split_offset(offset: tree.Expr, size: int) -> tuple[tree.Expr, int]:
+    """``x + 14`` as x and 14, where the verifier knows that both are in the packet's reach: it needs no addition then."""
+    match offset:
+        case tree.Arith(op=tree.ArithOp.ADD, left=variable, right=tree.IntConst(value=added)):
+            pass
+        case tree.Arith(op=tree.ArithOp.ADD, left=tree.IntConst(value=added), right=variable):
+            pass
+        case _:
+            return offset, 0
+    known = variable.type
+    if not (isinstance(known, Int) and known.seen and known.exact and known.lo >= 0 and added >= 0):
+        return offset, 0
+    return (variable, added) if known.hi + added <= MAX_PACKET_OFFSET - size else (offset, 0)
 
 
 def _limit(f: State, offset: Number, limit: int) -> None:

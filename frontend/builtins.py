@@ -294,7 +294,10 @@ def _better(
     ends = (min(one.lo, two.lo), min(one.hi, two.hi))
     if op is tree.CompareOp.GT:
         ends = (max(one.lo, two.lo), max(one.hi, two.hi))
-    sharp = Int(kind.unsigned, *ends, seen=False, exact=kind.exact)
+    # Of a comparison with a constant the verifier learns on both ways.
+    constant = isinstance(other_again, tree.IntConst) or isinstance(again, tree.IntConst)
+    seen = constant and one.seen and two.seen and one.nonnegative and two.nonnegative
+    sharp = Int(kind.unsigned, *ends, seen=seen and kind.exact, exact=kind.exact)
     assert isinstance(result, tree.Conditional)
     result.type = sharp
     return result

@@ -30,8 +30,9 @@ from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
 from pyebpf.frontend.types import NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
 from pyebpf.frontend.values import Operand, Static, VariableType, describe, widen
 from pyebpf.ir.ops import Inlining
-from pyebpf.layout import IntType
+from pyebpf.layout import IntType, StructType
 
+_GIVEN = (Origin.LOCAL, Origin.CALLER)
 _INLINING = {
     FunctionStyle.PLAIN: Inlining.AUTO,
     FunctionStyle.ALWAYS_INLINE: Inlining.ALWAYS,
@@ -327,7 +328,8 @@ def _check_global(header: Context, definition: Any, params: Sequence[VariableTyp
     for argument, annotation, kind in zip(
         parameters_of(definition), parameter_annotations(definition), params, strict=True
     ):
-        if annotation is None or not isinstance(kind, Int | ContextPtr):
+        memory = isinstance(kind, Ref) and isinstance(kind.layout, StructType) and kind.origin in _GIVEN
+        if annotation is None or not (memory or isinstance(kind, Int | ContextPtr)):
             raise header.refusal(
                 Code.E0909,
                 argument,

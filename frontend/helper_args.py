@@ -176,7 +176,7 @@ def _check_size(
     room = memory.type.layout.size if isinstance(memory.type, Ref) else 0
     if isinstance(memory, tree.ConstData):
         room = max(room, len(memory.data))
-    if kind.lo >= least and kind.hi <= room and (kind.seen or isinstance(size, tree.IntConst)):
+    if kind.lo >= least and kind.hi <= room and kind.exact:
         return
     raise context.refusal(
         Code.E0807,

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.build import ISA, Clang, find_clang, spec_of, with_clang, with_pyebpf
 from benchmarks.cases import CASES, PROGRAMS, Case
 from benchmarks.effects import differences, effects_of
+from benchmarks.idioms.compare import compare
 from benchmarks.table import Line, geometric_mean, ratio, render
 from pyebpf.cli import import_file, programs_of
 from pyebpf.driver import build_target, compile_programs
@@ -131,3 +132,13 @@ def test_ratios() -> None:
         ["b", "0", "0", "1.00", "4", "0.00"],
         ["geometric", "mean", "0.71", "-"],
     ]
+
+
+@kernel
+@needs_clang
+def test_the_checks_that_the_verifier_asks_for_take_no_more_instructions_than_in_c(
+    clang: Clang, one_cpu: None
+) -> None:
+    found = compare(clang)
+    assert len(found) > 20
+    assert [idiom for idiom in found if idiom.ours > idiom.clang] == []

@@ -272,3 +272,100 @@ b:
     exit
 """
     assert improved(program).count("r0 = *(u8 *)(r2 + 0)") == 2
+
+
+def test_a_range_is_one_test() -> None:
+    """What is below zero is above everything as an unsigned number."""
+    program = """
+entry -> out high:
+    if r1 s< 0 goto +0
+high -> out in:
+    if r1 s> 47 goto +0
+out:
+    r0 = 2
+    exit
+in:
+    *(u8 *)(r2 + 0) = r1
+    r0 = 1
+    exit
+"""
+    assert improved(program) == [
+        "r0 = 2",
+        "if r1 > 47 goto +2",
+        "*(u8 *)(r2 + 0) = r1",
+        "r0 = 1",
+        "exit",
+    ]
+
+
+def test_tests_of_different_registers_or_places_stay() -> None:
+    program = """
+entry -> out high:
+    if r1 s< 0 goto +0
+high -> in out2:
+    if r1 s> 47 goto +0
+out:
+    r0 = 2
+    exit
+out2:
+    r0 = 3
+    exit
+in:
+    *(u8 *)(r2 + 0) = r1
+    r0 = 1
+    exit
+"""
+    assert "if r1 s< 0" in " ".join(improved(program))
+
+
+def test_results_go_by_way_of_another_register_where_r0_is_in_use() -> None:
+    program = """
+entry -> none some:
+    call 1
+    if r0 == 0 goto +0
+none:
+    r0 = 2
+    exit
+some -> high in:
+    if r6 > 47 goto +0
+high:
+    r0 = 3
+    exit
+in:
+    *(u8 *)(r0 + 0) = r6
+    r0 = 1
+    exit
+"""
+    assert improved(program) == [
+        "call 1",
+        "r1 = 2",
+        "if r0 == 0 goto +4",
+        "r1 = 3",
+        "if r6 > 47 goto +2",
+        "*(u8 *)(r0 + 0) = r6",
+        "r1 = 1",
+        "r0 = r1",
+        "exit",
+    ]
+
+
+def test_a_loop_does_not_set_the_result_of_leaving_it() -> None:
+    program = """
+entry -> body:
+    r5 = 0
+body -> out latch:
+    r4 = *(u8 *)(r1 + 0)
+    if r4 > 7 goto +0
+latch -> body end:
+    r5 += 1
+    if r5 < 20 goto +0
+out:
+    r0 = 0
+    exit
+end:
+    r0 = 1
+    exit
+"""
+    found = improved(program)
+    inside = found[1 : next(i for i, text in enumerate(found) if text.startswith("if r5")) + 1]
+    assert not any(text.startswith("r0 =") for text in inside), found

@@ -1,0 +1,1 @@
+"""The checks that the verifier asks for, in Python and in C."""
