@@ -387,7 +387,9 @@ class _Rules:
             from_ = set(preds[side])
             if not (len(from_) > 1 and len(side.edges) == 1 and len(side.insns) == 1):
                 continue
-            if side.insns[0].opcode not in _CONSTANTS or any(len(p.edges) != 2 for p in from_):
+            if side.insns[0].opcode not in _CONSTANTS or any(
+                len({e.target for e in p.edges}) != 2 for p in from_
+            ):
                 continue
             other = {p: next(e.target for e in p.edges if e.target is not side) for p in from_}
             first = next((p for p in from_ if not any(other[q] is p for q in from_)), None)

@@ -79,8 +79,8 @@ FAULTS = (
     _typing(
         "index_at_length",
         "aggregates",
-        "known.lo >= 0 and known.hi < length)",
-        "known.lo >= 0 and known.hi <= length)",
+        "inside = known.lo >= 0 and known.hi < length",
+        "inside = known.lo >= 0 and known.hi <= length",
         "an index that may be the length is not checked",
     ),
     _typing(

@@ -369,3 +369,22 @@ end:
     found = improved(program)
     inside = found[1 : next(i for i, text in enumerate(found) if text.startswith("if r5")) + 1]
     assert not any(text.startswith("r0 =") for text in inside), found
+
+
+def test_a_test_that_leads_to_one_place_either_way() -> None:
+    program = """
+entry -> first again:
+    if r1 > 7 goto +0
+again -> side side:
+    if r2 > 7 goto +0
+first -> side out:
+    if r3 > 7 goto +0
+side:
+    r0 = 1
+    exit
+out:
+    *(u8 *)(r1 + 0) = r2
+    r0 = 2
+    exit
+"""
+    assert improved(program)[-1] == "exit"
