@@ -242,12 +242,12 @@ class _Rules:
         ends = preds.get(common, [])
         if any(len(b.edges) != 1 or not b.insns or b.insns[-1].opcode not in _CONSTANTS for b in ends):
             return
-        sides = [block for block in ends if len(block.insns) == 1 and len(preds[block]) == 1]
+        # One side of each test: the other one sets its result itself.
+        sides = {preds[block][0]: block for block in ends if len(block.insns) == 1 and len(preds[block]) == 1}
         if len(sides) < 2 or len(sides) == len(ends):
             return
         needed = 0
-        for side in sides:
-            (test,) = preds[side]
+        for test, side in sides.items():
             if len(test.edges) != 2 or self.leaves_loop(test, side):
                 return
             needed |= self.effect(test.insns[-1])[0]
@@ -261,8 +261,9 @@ class _Rules:
             named = block.insns.pop()
             operands = tuple(replace(operand, reg=PReg(free)) for operand in named.operands)
             named = replace(named, operands=operands)
-            if block in sides:
-                preds[block][0].insns.insert(-1, named)
+            test = preds[block][0]
+            if sides.get(test) is block:
+                test.insns.insert(-1, named)
             else:
                 block.insns.append(named)
             block.edges = (Edge(last),)

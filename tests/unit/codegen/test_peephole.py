@@ -388,3 +388,29 @@ out:
     exit
 """
     assert improved(program)[-1] == "exit"
+
+
+def test_of_two_results_of_one_test_only_one_is_set_before_it() -> None:
+    program = """
+entry -> short long:
+    r0 = *(u8 *)(r1 + 0)
+    if r0 > 7 goto +0
+long -> none some:
+    if r6 > 47 goto +0
+none:
+    r0 = 2
+    exit
+some -> one two:
+    if r0 == 1 goto +0
+short:
+    r0 = 9
+    exit
+one:
+    r0 = 1
+    exit
+two:
+    r0 = 3
+    exit
+"""
+    found = improved(program)
+    assert found[-5:] == ["r1 = 3", "if r0 != 1 goto +1", "r1 = 1", "r0 = r1", "exit"]
