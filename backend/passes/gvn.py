@@ -18,7 +18,9 @@ the packet, because such a helper changes the context's region.
 Merging makes checks count for more: what was compared and what is used become one value. Constants, maps and
 addresses in the frame are not merged, because making them again is cheaper than a register. Nor are offsets that
 pointers move by, where a branch has learned more of the operands since: the verifier then knows more of the operand,
-but not of what was computed from it before.
+but not of what was computed from it before. Nor are numbers of the context that a loop reads with what was read
+before it: what the tests of each iteration teach the verifier would stay with them behind the loop, something else for
+every iteration in which it may be left.
 
 Requires: ``simplify`` before, which puts operands in order. Invalidates: nothing.
 """
@@ -32,10 +34,10 @@ from pyebpf.backend.passes.addresses import place_of
 from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.backend.passes.memory import Memory, Region, context_changers
 from pyebpf.ir import ops
-from pyebpf.ir.cfg import Dominators, iterated_frontier
+from pyebpf.ir.cfg import Dominators, Loop, defining_blocks, iterated_frontier, loops
 from pyebpf.ir.edit import substitute
 from pyebpf.ir.ops import Alloca, BinOp, Block, Const, Function, Load, Module, Op, Store, Value
-from pyebpf.ir.types import I64, IntTy, PtrTy
+from pyebpf.ir.types import I64, IntTy, PtrTy, Space
 from pyebpf.uapi.helpers import helper_by_name
 
 _COMMUTATIVE: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})
@@ -83,10 +85,15 @@ class _Numbering:
         self.expressions: dict[Hashable, Value] = {}
         self.offsets = _offsets(function)
         self.learned: dict[Value, Block] = {}
+        self.homes = defining_blocks(function)
+        self.loops: dict[Block, list[Loop]] = {}
         self.changed = False
 
     def run(self) -> bool:
         dominators = Dominators(self.function)
+        for loop in loops(self.function, dominators):
+            for inside in loop.blocks:
+                self.loops.setdefault(inside, []).append(loop)
         forgets = self.forgotten(dominators)
         at_end: dict[Block, _Available] = {}
         learned: dict[Block, dict[Value, Block]] = {}
@@ -147,7 +154,7 @@ class _Numbering:
     def leader(self, op: Op, block: Block, out: list[Op]) -> Value | None:
         """The value that makes ``op`` superfluous, if there is one; what ``op`` does to memory is noted."""
         if isinstance(op, Load):
-            return self.load(op, out)
+            return self.load(op, block, out)
         key = self.key(op, block)
         if key is None:
             self.effects(op)
@@ -231,7 +238,7 @@ class _Numbering:
 
     # ------------------------------------------------------------ memory
 
-    def load(self, op: Load, out: list[Op]) -> Value | None:
+    def load(self, op: Load, block: Block, out: list[Op]) -> Value | None:
         region = self.memory.region(op.pointer)
         pointer = self.id(op.pointer)
         if region is None:
@@ -252,10 +259,15 @@ class _Numbering:
                     cut = ops.Zext(op.width * 8, stored, type=I64, span=op.span, name=op.name)
                     out.append(cut)
                     value = cut
-        if value is None:
+        if value is None or (region is Space.CTX and op.type == I64 and self.from_outside(value, block)):
             value = op
         known_here[(pointer, op.offset, op.width, op.signed, op.type)] = value
         return None if value is op else value
+
+    def from_outside(self, value: Value, block: Block) -> bool:
+        """Whether ``block`` is in a loop in which ``value`` is not computed."""
+        home = self.homes.get(value)
+        return any(home not in loop.blocks for loop in self.loops.get(block, ()))
 
     def effects(self, op: Op) -> None:
         match op:

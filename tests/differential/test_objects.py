@@ -50,6 +50,42 @@ FOUND = {
         def program(ctx: bpf.Xdp) -> int:
             return u8(remainder(ctx.read(u8, 1)) + quotient(ctx.read(u8, 2)))
     """,
+    "a number of the context that tests in loops and behind them look at": """
+        NEEDLE = b"foobar"
+
+        @bpf.tc(on_error=9)
+        def program(skb: bpf.SkBuff) -> int:
+            length = len(skb)
+            first = skb.read(u8, 2)
+            matched = 0
+            for i in range(256):
+                if i + 20 >= len(skb):
+                    break
+                if skb.load(u8, 20 + i) == NEEDLE[matched]:
+                    matched += 1
+                    if matched == 6:
+                        return 2
+                else:
+                    matched = 0
+            if matched == 6:
+                table[len(skb) & 15] += 1641
+            low = 255
+            high = 0
+            where = 0
+            for j in range(20):
+                if j + 20 >= len(skb):
+                    break
+                x = skb.read(u8, 20 + j)
+                if x < low:
+                    low = x
+                elif x > high:
+                    high = x
+                    where = j
+            table[first & 15] = 64
+            if 128 <= first < 228 and length != 136:
+                return u8(where)
+            return u8(low)
+    """,
     "records of the ring buffer, one after another": """
         @bpf.xdp(on_error=1)
         def program(ctx: bpf.Xdp) -> int:
