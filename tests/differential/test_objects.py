@@ -83,8 +83,8 @@ FOUND = {
                     where = j
             table[first & 15] = 64
             if 128 <= first < 228 and length != 136:
-                return u8(where)
-            return u8(low)
+                return 3
+            return 2
     """,
     "records of the ring buffer, one after another": """
         @bpf.xdp(on_error=1)
