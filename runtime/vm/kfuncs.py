@@ -10,11 +10,13 @@ import struct
 from typing import Final
 
 from pyebpf.records import dataclass
+from pyebpf.runtime.vm.memory import PAGE_BITS, PAGE_MASK
 from pyebpf.runtime.vm.run import HelperImplementation, Run
 
 _STATE: Final = struct.Struct("<ii")
 _MOST_NUMBERS: Final = 8 * 1024 * 1024
 _OVER: Final = _STATE.pack(0, 0)
+_MOST_INT: Final = (1 << 31) - 1
 _M64: Final = (1 << 64) - 1
 
 
@@ -39,12 +41,18 @@ def iter_num_new(run: Run, it: int, start: int, end: int, r4: int, r5: int) -> i
 
 
 def iter_num_next(run: Run, it: int, r2: int, r3: int, r4: int, r5: int) -> int:
-    """The address of the next number, or 0."""
-    at, end = _STATE.unpack(run.memory.read(it, _STATE.size))
-    number = _int(at + 1)
-    over = number >= end
-    run.memory.write(it, _OVER if over else _STATE.pack(number, end))
-    return 0 if over else it
+    """The address of the next number, or 0. Called in every round of a loop, so it does not ask for a view of the memory."""
+    try:
+        page, place = run.memory.pages[it >> PAGE_BITS], it & PAGE_MASK
+        at, end = _STATE.unpack_from(page, place)
+        number = at + 1 if at != _MOST_INT else -_MOST_INT - 1
+        if number < end:
+            _STATE.pack_into(page, place, number, end)
+            return it
+    except (KeyError, struct.error, TypeError):  # there is no such memory: the write below says so
+        pass
+    run.memory.write(it, _OVER)
+    return 0
 
 
 def iter_num_destroy(run: Run, it: int, r2: int, r3: int, r4: int, r5: int) -> int:
