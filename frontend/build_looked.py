@@ -9,7 +9,10 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.build_carried import Assignment, Assignments
 from pyebpf.frontend.build_cells import Cells, Read
 from pyebpf.frontend.tree_nodes import nodes
+from pyebpf.frontend.types import Ref, Type
+from pyebpf.layout import ArrayType, IntType, Layout
 
+WORD = 8
 _LEAVES = (tree.Break, tree.Return, tree.Raise, tree.Reraise, tree.TailCall)
 
 
@@ -94,8 +97,27 @@ def _looked_at_by(node: tree.Node, cells: Cells, known: Assignments, *, result: 
             return cells.reads(right)
         case tree.ForRange(start=start, stop=stop):
             return cells.reads((start, stop))
+        case tree.StoreTo(ref=ref, value=value) if any(
+            _part_of_word(ref.type, at or 0) for _, at in cells.places(ref)
+        ):
+            return cells.reads(value)
+        case tree.NewStruct(values=values):
+            return cells.reads(
+                tuple(v for field, v in values if _part_of_word(v.type, field.offset, field.layout))
+            )
+        case tree.NewArray(layout=ArrayType(element=element), items=items) if _part_of_word(
+            node.type, 0, element
+        ):
+            return cells.reads(items)
         case _:
             return set()
+
+
+def _part_of_word(kind: Type, offset: int, layout: Layout | None = None) -> bool:
+    """Whether an integer at ``offset`` of an object is stored in less than a whole word of the stack: of a known zero the
+    verifier then notes that it was zero, and asks where it came from (``check_stack_write_fixed_off``)."""
+    layout = layout or (kind.layout if isinstance(kind, Ref) else None)
+    return isinstance(layout, IntType) and (layout.size < WORD or offset % WORD != 0)
 
 
 def tests(part: object, cells: Cells) -> Counter[Read]:

@@ -20,7 +20,8 @@ addresses in the frame are not merged, because making them again is cheaper than
 pointers move by, where a branch has learned more of the operands since: the verifier then knows more of the operand,
 but not of what was computed from it before. Nor are numbers of the context that a loop reads with what was read
 before it: what the tests of each iteration teach the verifier would stay with them behind the loop, something else for
-every iteration in which it may be left.
+every iteration in which it may be left. So would what is known to be in the packet, so pointers to it are read anew
+behind a loop that checks them.
 
 Requires: ``simplify`` before, which puts operands in order. Invalidates: nothing.
 """
@@ -51,6 +52,10 @@ _SAME_EACH_TIME: Final = frozenset(
 )
 """Helpers that give the same result all through one run of a program."""
 
+_FEW: Final = 8
+"""So few ways out of a loop do not matter."""
+_MANY: Final = 1 << 32
+
 _Available = dict[Region, dict[Hashable, Value]]
 """For each region the loads whose value is known: what was read, and the value."""
 
@@ -76,6 +81,26 @@ def _offsets(function: Function) -> set[Value]:
     return found
 
 
+def _checks_packet(block: Block) -> bool:
+    """Whether a pointer is compared with the packet's end."""
+    pointers = (v.type for op in block.ops if isinstance(op, ops.Cmp) for v in op.operands())
+    return any(isinstance(kind, PtrTy) and kind.space is Space.PACKET_END for kind in pointers)
+
+
+def _rounds(loop: Loop) -> int:
+    """The number with which a counter of the loop is compared where it may be left; very many if there is none."""
+    found = [_MANY]
+    for block, _ in loop.exits():
+        match block.terminator:
+            case ops.Branch(condition=ops.Cmp(left=counter, right=Const(value=limit))):
+                stepped = counter.left if isinstance(counter, ops.Binary) else counter
+                if isinstance(stepped, ops.Phi) and stepped in loop.header.ops:
+                    found.append(limit)
+            case _:
+                pass
+    return min(found)
+
+
 class _Numbering:
     def __init__(self, function: Function, memory: Memory) -> None:
         self.function = function
@@ -91,6 +116,12 @@ class _Numbering:
 
     def run(self) -> bool:
         dominators = Dominators(self.function)
+        self.dominators = dominators
+        self.checking = [
+            loop
+            for loop in loops(self.function, dominators)
+            if _rounds(loop) > _FEW and any(map(_checks_packet, loop.blocks))
+        ]
         for loop in loops(self.function, dominators):
             for inside in loop.blocks:
                 self.loops.setdefault(inside, []).append(loop)
@@ -259,15 +290,25 @@ class _Numbering:
                     cut = ops.Zext(op.width * 8, stored, type=I64, span=op.span, name=op.name)
                     out.append(cut)
                     value = cut
-        if value is None or (region is Space.CTX and op.type == I64 and self.from_outside(value, block)):
+        if value is not None and region is Space.CTX and self.learned_elsewhere(op, value, block):
+            value = None
+        if value is None:
             value = op
         known_here[(pointer, op.offset, op.width, op.signed, op.type)] = value
         return None if value is op else value
 
-    def from_outside(self, value: Value, block: Block) -> bool:
-        """Whether ``block`` is in a loop in which ``value`` is not computed."""
+    def learned_elsewhere(self, op: Load, value: Value, block: Block) -> bool:
+        """Whether ``value`` may differ from ``op`` in what a loop has taught the verifier of it."""
         home = self.homes.get(value)
-        return any(home not in loop.blocks for loop in self.loops.get(block, ()))
+        if op.type == I64:
+            return any(home not in loop.blocks for loop in self.loops.get(block, ()))
+        return any(
+            home not in loop.blocks
+            and block not in loop.blocks
+            and self.dominators.dominates(loop.header, block)
+            for loop in self.checking
+            if home is not None and self.dominators.dominates(home, loop.header)
+        )
 
     def effects(self, op: Op) -> None:
         match op:

@@ -45,6 +45,10 @@ _SUMMARY: Final = re.compile(
 )
 _VALIDATING: Final = re.compile(r"Validating \w+\(\) func#\d+")
 _REPORT: Final = re.compile(r"Verification failed: (?:([^:]+): )?(.+)")
+_GIVEN_UP: Final = re.compile(
+    r"BPF program is too large\. Processed \d+ insn|The sequence of \d+ jumps is too complex"
+)
+"""These come when an instruction has been written, which does not always end its line before."""
 _REMARKS: Final = re.compile(
     r"; |func#\d+ @|Func#\d+ |Live regs before|last_idx|regs=|parent (?:didn't|already)|mark_precise"
     r"|\s*\d+: [.0-9]{11}|propagating|(?:cur|old|caller|callee)(?: state)?:|returning from|(?:from|to) caller"
@@ -108,6 +112,10 @@ class _Reader:
     def line(self, text: str) -> None:
         """Take the next line."""
         log = self.log
+        given_up = _GIVEN_UP.search(text)
+        if given_up and given_up.start() > 0:
+            self.line(text[: given_up.start()].rstrip())
+            text = text[given_up.start() :]
         summary = _SUMMARY.search(text)
         if summary:  # some messages end without a new line
             text, self.in_report = text[: summary.start()].rstrip(), False

@@ -162,3 +162,14 @@ def test_registers_of_instructions() -> None:
     assert base_register("lock *(u64 *)(r3 +8) += r1") == "R3"
     assert (base_register("r1 += r2"), operand("r1 += r2")) == ("R1", "R2")
     assert (base_register("call bpf_loop#181"), operand("r1 += 8")) == (None, None)
+
+
+def test_giving_up_may_stand_behind_an_instruction() -> None:
+    log = parse(
+        "0: R1=ctx() R10=fp0\n"
+        "126: (bf) r4 = r6                     ; R4=3 R6=3\n"
+        "127: (2d) if r4 > r6 goto pc+2 BPF program is too large. Processed 1000001 insn\n"
+        "processed 1000001 insns (limit 1000000) max_states_per_insn 4 total_states 9 peak_states 9 mark_read 1\n"
+    )
+    assert log.reason == ["BPF program is too large. Processed 1000001 insn"]
+    assert log.steps[-1].text == "if r4 > r6 goto pc+2"
