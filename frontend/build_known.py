@@ -33,6 +33,8 @@ from pyebpf.records import dataclass
 
 STATES = 400_000
 """So many instructions are walked through before anything is hidden; the verifier's limit is a million."""
+BEHIND = 20_000
+"""Likewise for what follows a loop: other loops may multiply that, and hiding once costs little."""
 REMEMBERED = 8
 """So many states of one place the verifier finds again."""
 
@@ -65,7 +67,7 @@ def hidden_in(f: State, node: Loop) -> Hidden:
         found += growing
         if walked * entered > STATES:
             found += given
-    leaving = view.leaving() if view.walked_behind(trips_of(node)) > STATES else []
+    leaving = view.leaving() if view.walked_behind(trips_of(node)) > BEHIND else []
     return view.placed(found, leaving) if found or leaving else Hidden()
 
 
