@@ -67,7 +67,7 @@ def hidden_in(f: State, node: Loop) -> Hidden:
         found += growing
         if walked * entered > STATES:
             found += given
-    leaving = view.leaving() if view.walked_behind(trips_of(node)) > BEHIND else []
+    leaving = view.leaving() if view.walked_behind(followed_trips(node)) > BEHIND else []
     return view.placed(found, leaving) if found or leaving else Hidden()
 
 
@@ -180,7 +180,7 @@ class _View:
             for item in step.rest:
                 walked += weight(item) * ways
                 if isinstance(item, LOOPS) and not self.known.steady(item):
-                    ways *= trips_of(item)
+                    ways *= followed_trips(item)
         return walked
 
     def placed(self, cells: Iterable[Cell], leaving: Iterable[Cell]) -> Hidden:
