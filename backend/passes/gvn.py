@@ -117,6 +117,7 @@ class _Numbering:
     def run(self) -> bool:
         dominators = Dominators(self.function)
         self.dominators = dominators
+        self.place = {block: number for number, block in enumerate(dominators.order)}
         self.checking = [
             loop
             for loop in loops(self.function, dominators)
@@ -305,7 +306,7 @@ class _Numbering:
         return any(
             home not in loop.blocks
             and block not in loop.blocks
-            and self.dominators.dominates(loop.header, block)
+            and self.place[loop.header] < self.place[block]
             for loop in self.checking
             if home is not None and self.dominators.dominates(home, loop.header)
         )
