@@ -301,14 +301,15 @@ class _Numbering:
     def learned_elsewhere(self, op: Load, value: Value, block: Block) -> bool:
         """Whether ``value`` may differ from ``op`` in what a loop has taught the verifier of it."""
         home = self.homes.get(value)
+        if home is None:
+            return False
         if op.type == I64:
-            return any(home not in loop.blocks for loop in self.loops.get(block, ()))
+            return self.loops.get(home) != self.loops.get(block)
         return any(
-            home not in loop.blocks
-            and block not in loop.blocks
-            and self.place[loop.header] < self.place[block]
+            self.place[loop.header] < self.place[block]
+            and (home in loop.blocks or self.dominators.dominates(home, loop.header))
             for loop in self.checking
-            if home is not None and self.dominators.dominates(home, loop.header)
+            if block not in loop.blocks
         )
 
     def effects(self, op: Op) -> None:
