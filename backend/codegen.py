@@ -1,6 +1,6 @@
 """The back end in one call: an optimised module becomes an object.
 
-For each function: ``select``, ``allocate``, ``frame.layout``, ``peephole``, ``emit``, with debug
+For each function: ``select``, ``allocate``, ``peephole``, ``clear_results``, ``frame.layout``, ``emit``, with debug
 information from ``debuginfo``. What the kernel limits for a whole program is checked here: the stack of
 every chain of calls, and its depth.
 """
@@ -19,6 +19,7 @@ from pyebpf.backend.machine import FrameSlot, MachineFunction
 from pyebpf.backend.machine_text import print_machine
 from pyebpf.backend.peephole import peephole
 from pyebpf.backend.select import select
+from pyebpf.backend.void_results import clear_results
 from pyebpf.diagnostics import InternalError, PyebpfError
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
@@ -132,6 +133,7 @@ def _compile(function: Function, module: Module, target: Target, watch: _Watch) 
     # Verifiers before 6.9 do not apply a check of a register to a copy of it that was spilled before.
     allocate(machine, late_stores=target.kernel < (6, 9))
     peephole(machine)
+    clear_results(machine)
     stack = layout(machine)
     watch.see("allocated", machine)
     return _Compiled(function, emit(machine, target), stack, tuple(machine.slots))
