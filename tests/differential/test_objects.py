@@ -86,6 +86,26 @@ FOUND = {
                 return 3
             return 2
     """,
+    "a pointer to the stack that is left behind by a function that fills its caller's struct": """
+        @bpf.noinline
+        def f(a: i16, b: i16, c: u8, d: u64) -> Inner:
+            numbers = bpf.array(i64, 3)
+            numbers[2] = i64(111)
+            numbers[0] = i64(d // 7)
+            for x in numbers[:2]:
+                if x == 2:
+                    continue
+                if 9 >= d:
+                    break
+            return Inner(p=u16(d), q=c & u16(narrow.value))
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+            for i in range(3):
+                n += f(3, i, ctx.read(u8, i), ctx.read(u32, 4)).p
+            return u8(n)
+    """,
     "records of the ring buffer, one after another": """
         @bpf.xdp(on_error=1)
         def program(ctx: bpf.Xdp) -> int:
