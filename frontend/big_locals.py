@@ -157,7 +157,7 @@ def _of_statement(statement: tree.Stmt) -> _Need:
         value = getattr(statement, part.name)
         if isinstance(value, tuple) and value and isinstance(value[0], tree.Handler):
             for handler in value:
-                found |= _of_body(handler.body)
+                found += _of_body(handler.body)
         elif isinstance(value, tuple) and all(isinstance(item, tree.Stmt) for item in value):
             found += _of_body(value)
         else:

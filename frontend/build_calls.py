@@ -54,16 +54,19 @@ def _size(f: State, expr: tree.Expr, value: Value) -> Value:
     assert isinstance(expr.type, Int)
     if expr.type.seen or isinstance(expr, tree.IntConst):
         return value
-    if expr.type.lo > 0:
-        value = f.confined(value, f.b.cmp(Pred.ULT, value, f.b.const(expr.type.lo)), tree.Exc.INDEX)
-    return f.confined(value, f.b.cmp(Pred.UGT, value, f.b.const(expr.type.hi)), tree.Exc.INDEX)
+    least, most = expr.type.lo, expr.type.hi
+    if least > 0:
+        value = f.confined(value, f.b.cmp(Pred.ULT, value, f.b.const(least)), tree.Exc.INDEX, least)
+    return f.confined(value, f.b.cmp(Pred.UGT, value, f.b.const(most)), tree.Exc.INDEX, least)
 
 
 def helper_call(f: State, node: tree.HelperCall) -> Operand:
     """A raw call of a helper."""
+    # A variadic helper has more arguments than its table names; none of those is a size.
+    sizes = {number for number, row in enumerate(node.helper.args) if row.kind in SIZES}
     args = tuple(
-        _size(f, a, argument(f, a)) if row.kind in SIZES else argument(f, a)
-        for a, row in zip(node.args, node.helper.args, strict=True)
+        _size(f, a, argument(f, a)) if number in sizes else argument(f, a)
+        for number, a in enumerate(node.args)
     )
     for expr in node.args:
         if isinstance(expr, tree.FunctionHandle) and len(expr.function.params) == CALLBACK_PARAMS:

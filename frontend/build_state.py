@@ -206,9 +206,9 @@ class State:
         self.b.branch(condition, self.exits.route(exception), rest, unlikely=True)
         self.go(rest)
 
-    def confined(self, value: Value, outside: Value, exception: tree.Exc) -> Value:
+    def confined(self, value: Value, outside: Value, exception: tree.Exc, instead: int = 0) -> Value:
         """``value``, of which only the verifier does not know that ``outside`` never holds; it then is like an ``exception``
-        where that costs nothing, else like a 0."""
+        where that costs nothing, else as if it were ``instead``."""
         if not self.lowering.checks:
             return value
         if self.exits.errors_alike:
@@ -217,10 +217,10 @@ class State:
         start, never, rest = self.b.block, self.exits.cold_block("never"), self.b.new_block("inside")
         self.b.branch(outside, never, rest, unlikely=True)
         self.go(never)
-        zero = self.b.const(0)
+        other = self.b.const(instead)
         self.b.jump(rest)
         self.go(rest)
-        return self.b.phi(value.type, {start: value, never: zero})
+        return self.b.phi(value.type, {start: value, never: other})
 
     def fail_with_errno_if(self, condition: Value, errno: Callable[[], Value]) -> None:
         """Raise OS where ``condition`` holds; ``errno`` computes the positive error number, on the failing

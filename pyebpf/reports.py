@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyebpf.backend.frame import STACK_BYTES
 from pyebpf.declare import ProgramDecl
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
@@ -20,7 +21,6 @@ from pyebpf.verifier_log import INSTRUCTION
 if TYPE_CHECKING:
     from pyebpf.driver import Compiled
 
-_STACK_BYTES = 512
 _PRUNED = re.compile(r"(?:from \d+ to )?(\d+)(?: \(speculative execution\))?: safe$")
 """Where a way ends because the verifier has been there in such a state: it counts the instruction, but does not show it."""
 
@@ -32,7 +32,7 @@ def stack_report(compiled: Compiled) -> Iterator[str]:
     """For each function: bytes of its frame, and what lies in it, with the lines where objects are made."""
     for report in compiled.reports.values():
         beneath = (
-            "" if report.chain == report.stack else f"; with what it calls {report.chain} of {_STACK_BYTES}"
+            "" if report.chain == report.stack else f"; with what it calls {report.chain} of {STACK_BYTES}"
         )
         yield f"  stack of {report.name}: {report.stack} bytes{beneath}"
         objects = [slot for slot in report.frame if slot.span is not None]
