@@ -13,6 +13,7 @@ from typing import Final
 from pyebpf import btf
 from pyebpf.backend import debuginfo, insn
 from pyebpf.backend.allocate import allocate
+from pyebpf.backend.core_types import LocalTypes
 from pyebpf.backend.emit import Code, emit
 from pyebpf.backend.frame import STACK_BYTES, layout
 from pyebpf.backend.machine import FrameSlot, MachineFunction
@@ -23,7 +24,15 @@ from pyebpf.backend.void_results import clear_results
 from pyebpf.diagnostics import InternalError, PyebpfError
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
-from pyebpf.object import FunctionSpec, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.object import (
+    CoreRelocation,
+    FunctionSpec,
+    Linkage,
+    ObjectSpec,
+    ProgramSpec,
+    Relocation,
+    RelocKind,
+)
 from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 
@@ -101,8 +110,12 @@ def compile_with_report(module: Module, target: Target, *, observer: Observer | 
     watch.tell()
     spec = debuginfo.object_without_code(module, target)
     types = debuginfo.FunctionTypes(module)
+    core_types = LocalTypes(module.core_types)
     for result in compiled.values():
-        made = _spec(result, types, target)
+        for _, symbol in result.code.core:
+            core_types.use(symbol.root, symbol.access, symbol.kind)
+    for result in compiled.values():
+        made = _spec(result, types, core_types, target)
         if isinstance(made, ProgramSpec):
             spec.programs[made.name] = made
         else:
@@ -142,16 +155,22 @@ def _compile(function: Function, module: Module, target: Target, watch: _Watch) 
 # ---------------------------------------------------------------- specs
 
 
-def _spec(compiled: _Compiled, types: debuginfo.FunctionTypes, target: Target) -> FunctionSpec:
+def _spec(
+    compiled: _Compiled, types: debuginfo.FunctionTypes, core_types: LocalTypes, target: Target
+) -> FunctionSpec:
     function, code = compiled.function, compiled.code
     name = btf.identifier(function.name)
     raw = insn.encode(code.insns, target.little_endian)
     relocations = tuple(_symbol(r) for r in code.relocations)
     lines = debuginfo.lines(code, function)
     type_ = types.of(function, name)
+    core = tuple(
+        CoreRelocation(slot, symbol.kind, *core_types.local(symbol.root, symbol.access, symbol.kind))
+        for slot, symbol in code.core
+    )
     if function.role is not FunctionRole.ENTRY:
         linkage = Linkage.GLOBAL if function.role is FunctionRole.GLOBAL else Linkage.STATIC
-        return FunctionSpec(name, raw, linkage, relocations, lines, type=type_)
+        return FunctionSpec(name, raw, linkage, relocations, lines, core, type_)
     kind = function.kind
     if kind is None:
         raise InternalError("an entry point without a kind of program", phase="codegen", function=name)
@@ -161,7 +180,8 @@ def _spec(compiled: _Compiled, types: debuginfo.FunctionTypes, target: Target) -
         Linkage.GLOBAL,
         relocations,
         lines,
-        type=type_,
+        core,
+        type_,
         section=kind.section,
         prog_type=kind.prog_type,
         attach_type=kind.attach_type,

@@ -12,7 +12,15 @@ from typing import Final
 from pyebpf.backend import insn as isa
 from pyebpf.backend.block_order import block_order
 from pyebpf.backend.insn import Alu, Insn, Jmp, Source
-from pyebpf.backend.machine import FRAME_POINTER, FrameSlot, MachineBlock, MachineFunction, MachineInsn, PReg
+from pyebpf.backend.machine import (
+    FRAME_POINTER,
+    CoreSymbol,
+    FrameSlot,
+    MachineBlock,
+    MachineFunction,
+    MachineInsn,
+    PReg,
+)
 from pyebpf.diagnostics import InternalError, Span
 from pyebpf.object import Relocation
 from pyebpf.records import dataclass
@@ -45,12 +53,13 @@ _EXCHANGED: Final = {Jmp.JLE: Jmp.JGE, Jmp.JLT: Jmp.JGT, Jmp.JSLE: Jmp.JSGE, Jmp
 class Code:
     """The instructions of one function, with what refers out of it and where each instruction came from.
 
-    ``spans`` is parallel to ``insns``; ``relocations`` count slots.
+    ``spans`` is parallel to ``insns``; ``relocations`` and ``core`` (the CO-RE relocations) count slots.
     """
 
     insns: tuple[Insn, ...]
     spans: tuple[Span | None, ...]
     relocations: tuple[Relocation, ...]
+    core: tuple[tuple[int, CoreSymbol], ...] = ()
 
     @property
     def slots(self) -> int:
@@ -260,6 +269,7 @@ class _Assembly:
         slots = self.slots()
         insns: list[Insn] = []
         relocations: list[Relocation] = []
+        core: list[tuple[int, CoreSymbol]] = []
         for line, slot in zip(self.lines, slots, strict=False):
             insn = line.insn
             if line.target is not None:
@@ -269,7 +279,9 @@ class _Assembly:
                     insn.opcode, insn.dst, insn.src, 0 if long else distance, distance if long else insn.imm
                 )
             symbol = line.source.symbol if line.source is not None else None
-            if symbol is not None:
+            if isinstance(symbol, CoreSymbol):
+                core.append((slot, symbol))
+            elif symbol is not None:
                 relocations.append(Relocation(slot, symbol.kind, symbol.name, symbol.section, symbol.addend))
             insns.append(insn)
-        return Code(tuple(insns), tuple(line.span for line in self.lines), tuple(relocations))
+        return Code(tuple(insns), tuple(line.span for line in self.lines), tuple(relocations), tuple(core))

@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from pyebpf.backend.llvm_function import FunctionText, function_symbol, is_leaf, literal, type_text
+from pyebpf.backend.llvm_process import LlvmRefused
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Op, Pred, Value
 from pyebpf.ir.types import I1, I64, IntTy, PtrTy, Space, VoidTy
@@ -103,6 +104,11 @@ def lower(f: FunctionText, op: Op) -> None:
             _never(f)
         case ops.Const() | ops.Undef() | ops.MapRef() | ops.GlobalRef() | ops.FuncRef():
             raise f.error(f"{type(op).__name__} is written where it is used")
+        case ops.ExternRef() | ops.CoreValue() | ops.CoreAddress() | ops.KernelLoad():
+            raise LlvmRefused(
+                f"{op.span}: LLVM's code generator does not take programs that look into the kernel's structs "
+                "or configuration; leave out `--codegen llvm`"
+            )
         case _:
             assert_never(op)
 

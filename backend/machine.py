@@ -14,6 +14,7 @@ import enum
 from collections.abc import Iterator
 
 from pyebpf.backend.insn import LD_IMM64, Class
+from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Function
 from pyebpf.object import RelocKind
@@ -95,6 +96,16 @@ class Symbol:
     addend: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CoreSymbol:
+    """What a CO-RE relocation of the instruction says; ``root`` is a key of ``Module.core_types``. The instruction holds
+    the number that is right for the kernel whose types the program was compiled with."""
+
+    kind: CoreKind
+    root: str
+    access: str
+
+
 @dataclass(eq=False, slots=True)
 class MachineInsn:
     """One BPF instruction with register operands left open.
@@ -119,7 +130,7 @@ class MachineInsn:
     imm: int = 0
     frame: FrameSlot | None = None
     frame_is_dst: bool = False
-    symbol: Symbol | None = None
+    symbol: Symbol | CoreSymbol | None = None
     clobbers: frozenset[int] = frozenset()
     move: bool = False
     remat: bool = False

@@ -15,7 +15,16 @@ from collections.abc import Iterator
 
 from pyebpf.backend import insn as encoding
 from pyebpf.backend.insn import Alu, CallKind, Class, Jmp, Mode, Size, Source
-from pyebpf.backend.machine import Edge, FrameSlot, MachineBlock, MachineFunction, MachineInsn, Operand, Role
+from pyebpf.backend.machine import (
+    CoreSymbol,
+    Edge,
+    FrameSlot,
+    MachineBlock,
+    MachineFunction,
+    MachineInsn,
+    Operand,
+    Role,
+)
 
 
 def print_machine(function: MachineFunction) -> str:
@@ -52,7 +61,9 @@ def print_insn(insn: MachineInsn, slots: dict[int, str] | None = None) -> str:
     frame = ""
     if insn.frame is not None:
         frame = _slot(insn.frame, slots)
-    if insn.symbol is not None:
+    if isinstance(insn.symbol, CoreSymbol):
+        parts.append(f"core:{insn.symbol.kind.name.lower()}:{insn.symbol.root}:{insn.symbol.access}")
+    elif insn.symbol is not None:
         addend = f"{insn.symbol.addend:+d}" if insn.symbol.addend else ""
         parts.append(
             f"{insn.symbol.kind.value}:{insn.symbol.section}{':' if insn.symbol.section else ''}"

@@ -454,7 +454,7 @@ class _Rules:
             return None
         for insn in reversed(before):
             if self.effect(insn)[1] & reads:
-                if insn.opcode not in _CONSTANTS:
+                if insn.opcode not in _CONSTANTS or insn.symbol is not None:
                     return None
                 bits = 64 if test.opcode & 7 == Class.JMP else 32
                 value = insn.imm & (_CONSTANTS[insn.opcode] & (1 << bits) - 1)

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from pyebpf.backend import select_arithmetic as arithmetic
 from pyebpf.backend import select_control as control
+from pyebpf.backend import select_kernel as kernel
 from pyebpf.backend import select_memory as memory
 from pyebpf.backend.machine import MAX_ARGUMENTS, MachineBlock, MachineFunction, VReg
 from pyebpf.backend.select_context import Selection
@@ -128,7 +129,13 @@ class _Selector:
                 return memory.load(sel, op)
             case ops.NonNull(pointer=pointer):
                 return sel.reg(pointer)
+            case ops.CoreAddress():
+                return kernel.address(sel, op)
+            case ops.KernelLoad():
+                return kernel.load(sel, op)
             case ops.Const() | ops.Undef() | ops.Alloca() | ops.MapRef() | ops.GlobalRef() | ops.FuncRef():
+                return None  # leaves
+            case ops.ExternRef() | ops.CoreValue():
                 return None  # leaves
             case ops.Phi():
                 return None  # a block parameter

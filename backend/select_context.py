@@ -15,6 +15,7 @@ from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Source
 from pyebpf.backend.machine import (
     FRAME_POINTER,
+    CoreSymbol,
     Edge,
     FrameSlot,
     MachineBlock,
@@ -26,6 +27,7 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.backend.select_facts import LEAVES, Facts, signed
+from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import InternalError, Span
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Function, Module, Value
@@ -139,6 +141,10 @@ class Selection:
                 return self.symbol(Symbol(RelocKind.DATA, variable, section))
             case ops.FuncRef(function=name):
                 return self.symbol(Symbol(RelocKind.FUNC, name))
+            case ops.ExternRef(extern=name):
+                return self.symbol(Symbol(RelocKind.EXTERN, name))
+            case ops.CoreValue(kind=kind, root=root, access=access, value=number):
+                return self._core(number, CoreSymbol(CoreKind(kind), root, access))
             case _:
                 return self.reg(value)
 
@@ -174,7 +180,7 @@ class Selection:
         self.block.insns.append(instruction)
 
     def _leaf(
-        self, opcode: int, imm: int, symbol: Symbol | None = None, slot: FrameSlot | None = None
+        self, opcode: int, imm: int, symbol: Symbol | CoreSymbol | None = None, slot: FrameSlot | None = None
     ) -> VReg:
         reg = self.new()
         target = (Operand(reg, Role.DEF),)
@@ -192,6 +198,16 @@ class Selection:
     def symbol(self, symbol: Symbol) -> VReg:
         """What ``symbol`` stands for, put in by a relocation."""
         return self._leaf(isa.LD_IMM64, 0, symbol)
+
+    def _core(self, value: int, symbol: CoreSymbol) -> VReg:
+        """The number ``value``, which loaders change; large ones need room for 64 bits."""
+        value &= (1 << 64) - 1
+        short = symbol.kind is not CoreKind.ENUMVAL_VALUE
+        if short and not fits_imm(value):
+            raise self.error(f"{value} does not fit into an instruction")
+        if short:
+            return self._leaf(isa.alu(Alu.MOV, Source.K), as_imm(value), symbol)
+        return self._leaf(isa.LD_IMM64, value, symbol)
 
     def slot(self, alloca: ops.Alloca) -> FrameSlot:
         """The frame slot of ``alloca``; one that nobody asks for takes no space."""
@@ -222,11 +238,13 @@ class Selection:
         self.append(MachineInsn(isa.alu(Alu.MOV, Source.X), operands, dst=0, src=1, move=True))
         return reg
 
-    def unary(self, opcode: int, source: VReg, imm: int = 0, offset: int = 0) -> VReg:
+    def unary(
+        self, opcode: int, source: VReg, imm: int = 0, offset: int = 0, symbol: CoreSymbol | None = None
+    ) -> VReg:
         """``r = op(source)`` for an instruction that works in place (also ``source op imm``)."""
         reg = self.new()
         operands = (Operand(reg, Role.DEF, reuse=1), Operand(source, Role.USE))
-        self.append(MachineInsn(opcode, operands, dst=0, imm=imm, offset=offset))
+        self.append(MachineInsn(opcode, operands, dst=0, imm=imm, offset=offset, symbol=symbol))
         return reg
 
     def alu_imm(self, op: Alu, left: VReg, imm: int, *, wide: bool = True, offset: int = 0) -> VReg:

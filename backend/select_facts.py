@@ -17,7 +17,16 @@ from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
 
 # Values that selection makes anew where they are used; no instruction stands at their place in the block.
-LEAVES: Final = (ops.Const, ops.Undef, ops.Alloca, ops.MapRef, ops.GlobalRef, ops.FuncRef)
+LEAVES: Final = (
+    ops.Const,
+    ops.Undef,
+    ops.Alloca,
+    ops.MapRef,
+    ops.GlobalRef,
+    ops.FuncRef,
+    ops.ExternRef,
+    ops.CoreValue,
+)
 
 OFFSET_MIN: Final = -(1 << 15)
 OFFSET_MAX: Final = (1 << 15) - 1

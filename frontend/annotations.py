@@ -10,14 +10,15 @@ import ast
 from typing import Any
 
 from pyebpf.codes import Code
-from pyebpf.declare import ContextDecl, declaration_of
+from pyebpf.declare import ContextDecl, KernelTypeDecl, UserDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend.conversions import scalar_type, what_is
 from pyebpf.frontend.flow import Variable
+from pyebpf.frontend.kernel_types import declared_type, integer_layout
 from pyebpf.frontend.scope import UNBOUND
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
-from pyebpf.frontend.types import BOOL, I64, ContextPtr, Maybe, NoneT, Origin, Ref
+from pyebpf.frontend.types import BOOL, I64, ContextPtr, Kernel, Maybe, NoneT, Origin, Ref, User
 from pyebpf.frontend.values import OptionalInt, VariableType, join
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 from pyebpf.records import dataclass
@@ -58,6 +59,9 @@ def _resolve(context: Context, node: Any) -> object:
             return _named(context, node.name, context.span(node))
         case "Attribute":
             return _member(context, _resolve(context, node.expr), node.attrname, context.span(node))
+        case "Subscript":
+            base, inner = _resolve(context, node.value), _resolve(context, node.slice)
+            return _parametrised(context, base, inner, context.span(node))
         case "BinOp" if node.op == "|":
             return _Union(_resolve(context, node.left), _resolve(context, node.right))
     raise _refuse(context, context.span(node))
@@ -72,6 +76,8 @@ def _from_string(context: Context, text: str, span: Span) -> object:
                 return _named(context, name, span)
             case ast.Attribute(value=inner, attr=name):
                 return _member(context, walk(inner), name, span)
+            case ast.Subscript(value=inner, slice=index):
+                return _parametrised(context, walk(inner), walk(index), span)
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
                 return _Union(walk(left), walk(right))
         raise _refuse(context, span)
@@ -80,6 +86,27 @@ def _from_string(context: Context, text: str, span: Span) -> object:
         return walk(ast.parse(text, mode="eval").body)
     except SyntaxError:
         raise _refuse(context, span) from None
+
+
+def _parametrised(context: Context, base: object, inner: object, span: Span) -> object:
+    """``bpf.User[T]``."""
+    if not isinstance(declaration_of(base), UserDecl):
+        raise _refuse(context, span)
+    layout = declaration_of(inner)
+    if inner is bytes:
+        return UserDecl(None)
+    if not isinstance(layout, IntType | StructType | ArrayType | BytesType):
+        raise _refuse(context, span, what_is(inner))
+    return UserDecl(layout)
+
+
+def _of_kernel(context: Context, decl: KernelTypeDecl, span: Span) -> Annotation:
+    """A type of the kernel: of a struct an address, of a scalar typedef the integer."""
+    found = declared_type(context, decl, span)
+    layout = integer_layout(found)
+    if layout is not None:
+        return Annotation(scalar_type(layout), layout)
+    return Annotation(Kernel(found))
 
 
 def _named(context: Context, name: str, span: Span) -> object:
@@ -110,7 +137,7 @@ def _meaning(context: Context, found: object, span: Span) -> Annotation:
         return Annotation(NoneT())
     if isinstance(found, type) and found in _OPEN:
         return Annotation(None)
-    declaration = declaration_of(found)
+    declaration = found if isinstance(found, UserDecl) else declaration_of(found)
     match declaration:
         case IntType():
             return Annotation(scalar_type(declaration), declaration)
@@ -118,6 +145,10 @@ def _meaning(context: Context, found: object, span: Span) -> Annotation:
             return Annotation(Ref(declaration, Origin.LOCAL))
         case ContextDecl():
             return Annotation(ContextPtr(declaration))
+        case KernelTypeDecl():
+            return _of_kernel(context, declaration, span)
+        case UserDecl(layout=layout):
+            return Annotation(User(layout))
     raise _refuse(context, span, what_is(found))
 
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
+from pyebpf import btf
 from pyebpf.declare import GlobalDecl
 from pyebpf.diagnostics import InternalError
 from pyebpf.ir.builder import Builder
-from pyebpf.ir.ops import GlobalRef, Module
+from pyebpf.ir.ops import ExternRef, GlobalRef, Module
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType, round_up
 from pyebpf.object import DataSection, Extern, Variable
 from pyebpf.target import Target
@@ -68,6 +69,7 @@ class DataBuilder:
         self._target = target
         self._globals: dict[GlobalDecl, tuple[str, str]] = {}
         self._constants: dict[bytes, str] = {}
+        self._roots: dict[btf.Type, str] = {}
 
     def add_global(self, decl: GlobalDecl) -> None:
         """Place a variable: ``.rodata`` for constants, ``.bss`` for zeros, else ``.data``."""
@@ -83,6 +85,22 @@ class DataBuilder:
     def use_extern(self, extern: Extern) -> None:
         """Declare a function of the kernel that is called."""
         self.module.externs[extern.name] = extern
+
+    def core_root(self, type_: btf.Type) -> str:
+        """The name in the module of a type of the kernel."""
+        known = self._roots.get(type_)
+        if known is None:
+            known = f"{btf.describe(type_)}"
+            if known in self.module.core_types:
+                known = f"{known} #{len(self._roots)}"
+            self._roots[type_] = known
+            self.module.core_types[known] = type_
+        return known
+
+    def kconfig(self, extern: Extern, builder: Builder, size: int) -> ExternRef:
+        """The address of a value that the loader knows."""
+        self.module.externs[extern.name] = extern
+        return builder.extern_ref(extern.name, size)
 
     def global_ref(self, decl: GlobalDecl, builder: Builder) -> GlobalRef:
         """The address of a variable."""

@@ -7,6 +7,7 @@ from typing import assert_never
 from pyebpf.frontend import (
     build_arith,
     build_calls,
+    build_kernel,
     build_maps,
     build_memory,
     build_objects,
@@ -18,7 +19,7 @@ from pyebpf.frontend.build_data import variable_align
 from pyebpf.frontend.build_state import Number, Operand, Place, State
 from pyebpf.frontend.types import Bool, Int
 from pyebpf.ir.ops import BinOp, Block, Cmp, Pred, Value
-from pyebpf.ir.types import I1
+from pyebpf.ir.types import I1, PtrTy
 from pyebpf.layout import IntType
 
 
@@ -98,6 +99,8 @@ def expression(f: State, node: tree.Expr) -> Operand:
             return build_maps.ring_output(f, node)
         case tree.ContextField():
             return build_packet.context_field(f, node)
+        case tree.EventText():
+            return build_packet.event_text(f, node)
         case tree.PacketLength():
             return build_packet.packet_length(f, node)
         case tree.PacketView():
@@ -107,6 +110,26 @@ def expression(f: State, node: tree.Expr) -> Operand:
         case tree.PacketStore():
             build_packet.packet_store(f, node)
             return None
+        case tree.AddressAs():
+            return build_kernel.address_as(f, node)
+        case tree.KernelMember():
+            return build_kernel.member(f, node)
+        case tree.KernelElement():
+            return build_kernel.element(f, node)
+        case tree.KernelRead():
+            return build_kernel.read(f, node)
+        case tree.FarCopy():
+            return build_kernel.far_copy(f, node)
+        case tree.UserRead():
+            return build_kernel.user_read(f, node)
+        case tree.UserMember():
+            return build_kernel.user_member(f, node)
+        case tree.CoreFact():
+            return build_kernel.core_fact(f, node)
+        case tree.KernelSetting():
+            return build_kernel.setting(f, node)
+        case tree.SyscallArgument():
+            return build_kernel.syscall_argument(f, node)
         case tree.MapHandle() | tree.FunctionHandle():
             return build_calls.argument(f, node)
         case tree.HelperCall():
@@ -180,6 +203,8 @@ def condition(f: State, node: tree.Expr, *, negate: bool) -> Value:
             with f.at(node.span):
                 pointer = f.value(operand)
                 pred = Pred.EQ if node.negated is negate else Pred.NE
+                if not isinstance(pointer.type, PtrTy):
+                    return f.b.cmp(pred, pointer, f.b.const(0))  # an address that is a number
                 return f.b.cmp(pred, pointer, f.b.null(f.pointer_type(operand.type)))
         case tree.Truth(operand=operand):
             with f.at(node.span):

@@ -12,7 +12,7 @@ from pyebpf.frontend.build_state import Number, Place, State
 from pyebpf.frontend.types import Bool, ContextPtr, Int
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import I64, IRType, PtrTy, Space
-from pyebpf.uapi.contexts import ContextField
+from pyebpf.uapi.contexts import ContextField, FieldKind
 
 MAX_PACKET_OFFSET = 0xFFFF
 
@@ -49,9 +49,19 @@ def context_field(f: State, node: tree.ContextField) -> Value:
     if isinstance(node.type, Int | Bool):
         if node.row.size not in node.row.read_widths:
             raise f.bug(f"context field {node.row.name} may not be read as a whole")
-        held = f.b.load(context, offset, node.row.size, name=node.row.name)
+        signed = node.row.signed and node.row.size < 8
+        held = f.b.load(context, offset, node.row.size, signed=signed, name=node.row.name)
         return f.narrow(held, node.type)
     return f.b.load(context, offset, node.row.size, type=f.type_of(node.type), name=node.row.name)
+
+
+def event_text(f: State, node: tree.EventText) -> Value:
+    """The address of a string in an event."""
+    context, row = f.value(node.context), node.row
+    if row.kind is not FieldKind.DATA_LOCATION:
+        return f.b.ptradd(context, row.offset)
+    location = f.b.load(context, row.offset, 4, name=row.name)
+    return f.b.ptradd(context, f.b.binary(BinOp.AND, location, f.b.const(0xFFFF)))
 
 
 def store_context(f: State, node: tree.StoreContext) -> None:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pyebpf.frontend.types import Bool, ContextPtr, Handle, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
+from pyebpf.frontend.types import (
+    Bool,
+    ContextPtr,
+    Handle,
+    Int,
+    Kernel,
+    Maybe,
+    NoneT,
+    Origin,
+    Pointer,
+    Ref,
+    Trust,
+    Type,
+    User,
+)
 from pyebpf.ir.types import CTX, I64, VOID, IRType, PtrTy, Space
 from pyebpf.records import replace
 
@@ -48,6 +62,10 @@ def ir_type(type: Type, caller: Space, own: Space) -> IRType:
             return reference_type(type, caller, own)
         case Pointer(handle):
             return PtrTy(_HANDLES[handle])
+        case Kernel(trust=Trust.TRACKED):
+            return PtrTy(Space.KERNEL, nullable=True)
+        case Kernel() | User():
+            return I64  # an address that the verifier knows nothing of
         case Maybe(of):
             inner = ir_type(of, caller, own)
             assert isinstance(inner, PtrTy)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import Builtin, HelperDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import callbacks, contexts, conversions, helpers, printing, strings, tree
+from pyebpf.frontend import callbacks, contexts, conversions, helpers, kernel_calls, printing, strings, tree
 from pyebpf.frontend.arguments import arguments, assigns
 from pyebpf.frontend.arithmetic import clamp, constant, int_type
 from pyebpf.frontend.comparisons import compare_ints
@@ -52,6 +52,8 @@ def call(context: Context, which: Builtin, node: Any) -> Operand:
             return _log2(context, node)
         case Builtin.SNPRINTF:
             return printing.snprintf(context, node)
+        case _ if which in _LOOKING:
+            return kernel_calls.call(context, which, node)
         case Builtin.TRACE_PRINT:
             raise context.refusal(
                 Code.E0602,
@@ -60,7 +62,29 @@ def call(context: Context, which: Builtin, node: Any) -> Operand:
                 help='print in a program with `print(f"…")`',
             )
         case _:
-            assert_never(which)
+            raise context.bug(f"{which.value} has no meaning", context.span(node))
+
+
+_LOOKING = frozenset(
+    {
+        Builtin.CAST,
+        Builtin.CONTAINER_OF,
+        Builtin.READ_KERNEL,
+        Builtin.READ_USER,
+        Builtin.STR_FROM_KERNEL,
+        Builtin.STR_FROM_USER,
+        Builtin.FIELD_EXISTS,
+        Builtin.FIELD_OFFSET,
+        Builtin.FIELD_SIZE,
+        Builtin.TYPE_EXISTS,
+        Builtin.TYPE_SIZE,
+        Builtin.ENUM_VALUE,
+        Builtin.ENUM_EXISTS,
+        Builtin.KCONFIG,
+        Builtin.KERNEL_VERSION,
+    }
+)
+"""The functions that look into the kernel and into users' memory."""
 
 
 # ---------------------------------------------------------------- the language's own
@@ -117,6 +141,10 @@ def _checked(context: Context, node: Any) -> Operand:
         result = operand(context, inner)
         if isinstance(result, tree.HelperCall):
             helpers.check_result(context, result)
+            return result
+        if isinstance(result, tree.KernelRead | tree.FarCopy | tree.UserRead):
+            result.checked = True
+            context.raises(tree.Exc.OS)
             return result
         if isinstance(result, tree.MapUpdate | tree.MapDelete | tree.MapPush | tree.RingOutput):
             result.checked = True

@@ -12,17 +12,29 @@ from pyebpf.declare import (
     FunctionDecl,
     GlobalDecl,
     HelperDecl,
+    KernelTypeDecl,
     MapDecl,
     ProgramDecl,
+    UserDecl,
     declaration_of,
 )
-from pyebpf.frontend import aggregates, builtins, contexts, conversions, functions, helpers, maps, strings
+from pyebpf.frontend import (
+    aggregates,
+    builtins,
+    contexts,
+    conversions,
+    functions,
+    helpers,
+    kernel_calls,
+    maps,
+    strings,
+)
 from pyebpf.frontend.arguments import arguments, called, plain_arguments
 from pyebpf.frontend.arithmetic import reinterpret
 from pyebpf.frontend.expressions import FOLDABLE, expression, fold, operand
 from pyebpf.frontend.scope import NestedFunction
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.types import ContextPtr, Maybe, Ref
+from pyebpf.frontend.types import ContextPtr, Kernel, Maybe, Ref, User
 from pyebpf.frontend.values import Method, Operand, Static, describe
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 
@@ -57,6 +69,8 @@ def _call_method(context: Context, method: Method, node: Any) -> Operand:
             return contexts.call_method(context, method, node)
         case Ref(layout=BytesType()):
             return strings.call_method(context, method, node)
+        case Kernel() | User():
+            return kernel_calls.call_method(context, receiver, method.name, node)
         case Maybe():
             raise conversions.refuse_optional(context, receiver.span, describe(receiver.type.of))
         case _:
@@ -88,7 +102,15 @@ def _call_static(context: Context, found: Static, node: Any) -> Operand:
                 "a program cannot be called by a program",
                 help="call a plain function from both, or use a tail call",
             )
-        case MapDecl() | GlobalDecl() | ContextDecl() | BytesType() | ArrayType():
+        case (
+            MapDecl()
+            | GlobalDecl()
+            | ContextDecl()
+            | BytesType()
+            | ArrayType()
+            | KernelTypeDecl()
+            | UserDecl()
+        ):
             raise context.refusal(
                 Code.E0904, node.func, f"{conversions.what_is(value)} cannot be called in a program"
             )
@@ -136,7 +158,10 @@ def _convert(context: Context, layout: IntType, node: Any) -> Operand:
     found = given.values[0]
     if isinstance(found, Static) and isinstance(found.value, int):
         return conversions.constant_as(layout, int(found.value), span)
-    expr = conversions.integer(context, found)
+    expr = conversions.runtime(context, found)
+    if isinstance(expr.type, Kernel | User):
+        expr = kernel_calls.address(context, expr)
+    expr = conversions.integer(context, expr)
     if layout.bits == 64:
         return reinterpret(expr, not layout.signed)
     return conversions.wrap(expr, layout, span)

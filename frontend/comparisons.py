@@ -20,7 +20,7 @@ from pyebpf.frontend.outcomes import Test, constant_test, negated, split
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.strings import equal_bytes
 from pyebpf.frontend.tree import CompareOp
-from pyebpf.frontend.types import NONE, Bool, Int, Maybe, Ref
+from pyebpf.frontend.types import NONE, U64, Bool, Int, Kernel, Maybe, Ref, User
 from pyebpf.frontend.values import FoundInt, Items, MaybeVariable, Operand, Static, describe
 from pyebpf.layout import BytesType, StructType
 
@@ -136,6 +136,8 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
     if isinstance(one.type, Bool) and isinstance(two.type, Bool) and op in ("==", "!="):
         yes, no = split(context)
         return Test(tree.Compare(op=_OPS[op], left=one, right=two, span=span), None, yes, no)
+    if isinstance(one.type, Kernel | User) or isinstance(two.type, Kernel | User):
+        one, two = _address(one), _address(two)
     for expr in (one, two):
         if not isinstance(expr.type, Int | Bool):
             if isinstance(expr.type, Maybe):
@@ -148,6 +150,13 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
     return compare_ints(
         context, _OPS[op], conversions.integer(context, one), conversions.integer(context, two), span
     )
+
+
+def _address(expr: tree.Expr) -> tree.Expr:
+    """An address as a number, for comparisons."""
+    if not isinstance(expr.type, Kernel | User):
+        return expr
+    return tree.AddressAs(operand=expr, type=U64, span=expr.span)
 
 
 def _both_fold(op: str, left: object, right: object) -> bool:
@@ -187,6 +196,9 @@ def _reference_presence(context: Context, left: Operand, span: Span) -> Test:
     if isinstance(left, Static):
         return constant_test(context, left.value is not None)
     expr = conversions.runtime(context, left)
+    if isinstance(expr.type, Kernel | User):
+        yes, no = split(context)
+        return Test(tree.IsNone(operand=expr, negated=True, span=span), None, yes, no)
     if not isinstance(expr.type, Maybe):
         conversions.refuse_unevaluated(context, expr, span, "this is never `None`")
         return constant_test(context, True)

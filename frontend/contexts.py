@@ -23,6 +23,7 @@ from pyebpf.frontend.types import (
     ContextPtr,
     Handle,
     Int,
+    Kernel,
     Maybe,
     Origin,
     Pointer,
@@ -89,6 +90,10 @@ def attribute(context: Context, base: tree.Expr, name: str, span: Span) -> Opera
     if name in METHODS and base.type.decl.context.field(name) is None:
         return Method(base, name, span)
     row = row_of(context, base, name, span)
+    if context.kind.prog_type is ProgType.TRACEPOINT and (
+        row.kind is FieldKind.DATA_LOCATION or (row.length is not None and row.size == 1)
+    ):
+        return event_text(context, base, row, span)
     if row.length is not None or row.kind in _PACKET:
         return ContextPart(base, row, span)
     return read_field(context, Field(base, row, 0, span), span)
@@ -149,7 +154,7 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
     kind: Type
     match row.kind:
         case FieldKind.SCALAR:
-            kind = Int(row.size == 8, 0, (1 << (8 * row.size)) - 1)
+            kind = conversions.scalar_type(IntType(8 * row.size, row.signed))
         case FieldKind.SOCK_COMMON:
             kind = Maybe(Pointer(Handle.SOCKET))
         case FieldKind.FLOW_KEYS:
@@ -157,6 +162,18 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
         case _:
             raise conversions.refuse_part(context, ContextPart(found.base, row, span))
     return tree.ContextField(context=found.base, row=row, index=found.index, type=kind, span=span)
+
+
+def event_text(context: Context, base: tree.Expr, row: ContextField, span: Span) -> tree.Expr:
+    """A string in an event: a copy, with zeros behind its NUL. How long a string can be that the event says the place of is
+    not known; so many bytes are taken."""
+    length = row.length or _EVENT_TEXT
+    where = tree.EventText(context=base, row=row, type=Kernel(None), span=span)
+    kind = Ref(BytesType(length), Origin.LOCAL)
+    return tree.FarCopy(address=where, string=True, type=kind, label=row.name, span=span)
+
+
+_EVENT_TEXT = 64
 
 
 def _check_attach_type(context: Context, row: ContextField, span: Span) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 import types
+from typing import TypeGuard
 
+from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import (
     Builtin,
@@ -31,11 +33,14 @@ from pyebpf.frontend.types import (
     Bool,
     ContextPtr,
     Int,
+    Kernel,
     Maybe,
     NoneT,
     Origin,
     Ref,
+    Trust,
     Type,
+    User,
 )
 from pyebpf.frontend.values import (
     BOOL_AS_INT,
@@ -274,6 +279,8 @@ def truth(context: Context, operand: Operand) -> tree.Expr:
             raise refuse_optional(context, expr.span, describe(expr.type.of))
         case Maybe():
             return tree.IsNone(operand=expr, negated=True, span=expr.span)
+        case Kernel() | User():
+            return tree.IsNone(operand=expr, negated=True, span=expr.span)
         case Ref(layout=BytesType()):
             return tree.Compare(
                 op=tree.CompareOp.NE,
@@ -333,6 +340,8 @@ def to_variable(context: Context, expr: tree.Expr, wanted: Type) -> tree.Expr:
             return as_kind(to_int(expr), wanted.unsigned)
         case (Int(), Int()):
             return as_kind(expr, wanted.unsigned)
+        case (Kernel(trust=Trust.PROBED), Kernel(trust=Trust.TRACKED)):
+            return tree.AddressAs(operand=expr, type=wanted, span=expr.span)
         case _:
             return expr
 
@@ -356,6 +365,10 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
 
 def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: str) -> tree.Expr:
     expr = runtime(context, operand)
+    if isinstance(expr.type, Kernel) and _is_text(expr.type.of):
+        length = min(expr.type.of.length, layout.length)
+        kind = Ref(BytesType(length), Origin.LOCAL)
+        return tree.FarCopy(address=expr, string=True, type=kind, span=expr.span)
     if not isinstance(expr.type, Ref) or not isinstance(expr.type.layout, BytesType):
         raise refuse_type(context, expr, f"bytes for {what}")
     if expr.type.layout.length > layout.length:
@@ -366,6 +379,11 @@ def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: s
             help=f"take a part of it: `[:{layout.length}]`",
         )
     return expr
+
+
+def _is_text(of: btf.Type | None) -> TypeGuard[btf.Array]:
+    """Whether it is an array of characters in the kernel."""
+    return isinstance(of, btf.Array) and of.length > 0 and btf.size_of(of.element) == 1
 
 
 def refuse_unevaluated(context: Context, found: Operand, span: Span, message: str) -> None:

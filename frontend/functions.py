@@ -27,7 +27,20 @@ from pyebpf.frontend.packets import packet_changed, refuse_stale
 from pyebpf.frontend.parse import Source, parse_function
 from pyebpf.frontend.scope import NestedFunction, Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
-from pyebpf.frontend.types import NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Pointer, Ref, Type
+from pyebpf.frontend.types import (
+    NONE,
+    Bool,
+    ContextPtr,
+    Int,
+    Kernel,
+    Maybe,
+    NoneT,
+    Origin,
+    Pointer,
+    Ref,
+    Type,
+    User,
+)
 from pyebpf.frontend.values import Operand, Static, VariableType, describe, widen
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import IntType, StructType
@@ -292,9 +305,12 @@ def _annotated_parameter(context: Context, name: str, wanted: VariableType, expr
         case ContextPtr():
             if isinstance(given, ContextPtr) and given.decl.context is wanted.decl.context:
                 return given
-        case Pointer():
+        case Pointer() | User():
             if given == wanted:
                 return wanted
+        case Kernel():
+            if isinstance(given, Kernel) and given.of is wanted.of:
+                return given
     raise conversions.refuse_type(context, expr, f"{describe(wanted)} for `{name}`")
 
 

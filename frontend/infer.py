@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyebpf.codes import Code
-from pyebpf.declare import ContextDecl, ProgramDecl
+from pyebpf.declare import ProgramDecl
 from pyebpf.diagnostics import CompileError, Diagnostics, InternalError
 from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that they register)
     calls,
@@ -22,33 +21,35 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
     tree,
     withs,
 )
-from pyebpf.frontend.annotations import read_annotation
 from pyebpf.frontend.atomics import unaligned_updates
 from pyebpf.frontend.coverage import Coverage
-from pyebpf.frontend.instances import analyse, make_instance, parameters_of
+from pyebpf.frontend.instances import analyse, make_instance
 from pyebpf.frontend.loop_drivers import balance
 from pyebpf.frontend.naming import name_declarations
-from pyebpf.frontend.parse import parse_function
+from pyebpf.frontend.parse import Parsed, parse_function
+from pyebpf.frontend.program_arguments import entry_of, prologue
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Refused, Session
-from pyebpf.frontend.types import NONE, ContextPtr
-from pyebpf.frontend.values import VariableType
-from pyebpf.target import Target
+from pyebpf.frontend.types import NONE
+from pyebpf.target import Target, TargetFacts
 
 
-def analyze(programs: Sequence[ProgramDecl], target: Target, license: str | None) -> tree.Unit:
+def analyze(
+    programs: Sequence[ProgramDecl], target: Target, license: str | None, facts: TargetFacts | None = None
+) -> tree.Unit:
     """The typed tree of ``programs`` and of all that they use.
 
     Args:
         programs: what to compile, in the order of the result.
         target: the kernel and instruction set that must take the programs.
         license: what the module states with ``bpf.license``, None if it states nothing.
+        facts: what is known of the target's kernel beyond its release: types and events.
 
     Raises:
         CompileError: with every diagnostic of every function, in source order.
         InternalError: a mistake of the compiler.
     """
-    session = Session(target, license)
+    session = Session(target, license, facts)
     entries = [(_program(session, decl), decl) for decl in programs]
     reached = _reached([instance for instance, _ in entries])
     found = Diagnostics()
@@ -75,9 +76,17 @@ def analyze(programs: Sequence[ProgramDecl], target: Target, license: str | None
 def _program(session: Session, decl: ProgramDecl) -> Instance:
     parsed = parse_function(decl.function)
     scope = Scope(decl.function, parsed.node)
-    params = _parameters(session, decl, parsed.node, scope)
+    header = _header(session, decl, parsed, scope)
+    try:
+        entry = entry_of(header, decl)
+    except Refused as refused:
+        raise CompileError([refused.diagnostic]) from None
+    params = entry.types
     instance = make_instance(parsed.source, scope, decl.kind, tree.FunctionKind.ENTRY, params)
     function = instance.function
+    if entry.context is not None:
+        instance.prologue += prologue(entry, header, function.params)
+        function.params = (entry.context,)
     function.name = decl.name
     function.program = decl
     function.error_verdict = decl.kind.error_verdict if decl.on_error is None else decl.on_error
@@ -85,53 +94,16 @@ def _program(session: Session, decl: ProgramDecl) -> Instance:
     return instance
 
 
-def _parameters(session: Session, decl: ProgramDecl, node: object, scope: Scope) -> list[VariableType]:
-    """The types of a program's parameters: its context, or none."""
-    given = parameters_of(node)
-    parsed = parse_function(decl.function)
-    header = Context(
-        session,
-        Instance(
-            tree.Function(
-                name=decl.name,
-                kind=tree.FunctionKind.ENTRY,
-                params=(),
-                result=NONE,
-                span=parsed.source.name_span(node),
-            ),
-            scope,
-            parsed.source,
-            decl.kind,
-        ),
-        Memory(),
-        Coverage(),
+def _header(session: Session, decl: ProgramDecl, parsed: Parsed, scope: Scope) -> Context:
+    """A context in which the parameters are looked at, before there is an instance."""
+    function = tree.Function(
+        name=decl.name,
+        kind=tree.FunctionKind.ENTRY,
+        params=(),
+        result=NONE,
+        span=parsed.source.name_span(parsed.node),
     )
-    try:
-        if decl.kind.context is None or len(given) > 1:
-            if given:
-                raise header.refusal(
-                    Code.E0903,
-                    given[1] if len(given) > 1 else given[0],
-                    f"a program of type {decl.kind.name} takes one parameter, its context",
-                )
-            return []
-        if not given:
-            return []
-        wanted = ContextPtr(ContextDecl(decl.kind.context))
-        annotation = parsed.node.args.annotations[0] if parsed.node.args.annotations else None
-        if annotation is not None:
-            stated = read_annotation(header, annotation)
-            if stated.type is not None and (
-                not isinstance(stated.type, ContextPtr) or stated.type.decl.context is not decl.kind.context
-            ):
-                raise header.refusal(
-                    Code.E0301,
-                    annotation,
-                    f"the context of a program of type {decl.kind.name} is `{decl.kind.context.name}`",
-                )
-        return [wanted]
-    except Refused as refused:
-        raise CompileError([refused.diagnostic]) from None
+    return Context(session, Instance(function, scope, parsed.source, decl.kind), Memory(), Coverage())
 
 
 def _reached(entries: Sequence[Instance]) -> list[Instance]:

@@ -12,7 +12,7 @@ from typing import Any
 from pyebpf.codes import Code
 from pyebpf.declare import GlobalDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import aggregates, contexts, conversions, maps, tree
+from pyebpf.frontend import aggregates, contexts, conversions, kernel_calls, kernel_types, maps, tree
 from pyebpf.frontend.assignment import keep, storer
 from pyebpf.frontend.expressions import (
     FOLDABLE,
@@ -24,7 +24,7 @@ from pyebpf.frontend.expressions import (
 )
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
-from pyebpf.frontend.types import ContextPtr, Maybe, Origin, Ref
+from pyebpf.frontend.types import ContextPtr, Kernel, Maybe, Origin, Ref, User
 from pyebpf.frontend.values import (
     Caught,
     ContextPart,
@@ -88,6 +88,11 @@ def attribute(context: Context, base: Operand, name: str, node: Any) -> Operand:
             return conversions.read(aggregates.field(context, expr, name, span), span)
         case Ref():
             return Method(expr, name, span)
+        case Kernel():
+            found = kernel_types.member(context, expr, name, span)
+            return kernel_types.read_place(context, found, found.type.of, span)
+        case User(layout=StructType()):
+            return kernel_calls.user_member(context, expr, name, span)
         case Maybe():
             raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
         case _:
@@ -158,6 +163,8 @@ def _subscript(context: Context, node: Any) -> Operand:
         return _static_subscript(context, base, node, span)
     if isinstance(base, ContextPart):
         return contexts.element(context, base, node, span)
+    if isinstance(base, tree.Node) and isinstance(base.type, Kernel):
+        return kernel_calls.element(context, base, operand(context, node.slice), span)
     ref = memory_base(context, base)
     return conversions.read(aggregates.subscript(context, ref, node, span), span)
 
@@ -236,6 +243,14 @@ def _attribute_place(context: Context, base: Operand, name: str, span: Span) -> 
         return memory_place(aggregates.field(context, expr, name, span), f"the field `{name}`")
     if isinstance(expr.type, Maybe):
         raise conversions.refuse_optional(context, expr.span, describe(expr.type.of))
+    if isinstance(expr.type, Kernel | User):
+        whose = "the kernel" if isinstance(expr.type, Kernel) else "a user"
+        raise context.refusal(
+            Code.E1207,
+            span,
+            f"the memory of {whose} cannot be written here",
+            notes=["programs look at it; helpers such as `bpf.probe_write_user` write what may be written"],
+        )
     raise context.refusal(Code.E0301, span, f"{describe(expr.type)} has no field `{name}`")
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pyebpf import btf
 from pyebpf.codes import Code
-from pyebpf.declare import GlobalDecl, MapDecl
+from pyebpf.declare import GlobalDecl, KernelTypeDecl, MapDecl
 from pyebpf.diagnostics import Diagnostic, Diagnostics, InternalError, Label, Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.coverage import Coverage
@@ -22,7 +23,7 @@ from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.types import Maybe, NoneT, Ref, Type
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, describe, join, widen
 from pyebpf.records import dataclass, field
-from pyebpf.target import Target
+from pyebpf.target import Target, TargetFacts
 from pyebpf.uapi.programs import ProgramKind
 
 
@@ -68,8 +69,24 @@ class Session:
 
     target: Target
     license: str | None
+    facts: TargetFacts | None = None
     instances: dict[Any, Instance] = field(default_factory=dict)
+    local_types: dict[KernelTypeDecl, btf.Type] = field(default_factory=dict)
     active: list[Instance] = field(default_factory=list)
+
+    def kernel_types(self) -> btf.Spec | None:
+        """The types of the target's kernel, if they are known."""
+        return self.facts.types() if self.facts is not None else None
+
+    def local_type(self, decl: KernelTypeDecl) -> btf.Type:
+        """The type that a program declares for itself, always the same one."""
+        assert decl.local is not None
+        if decl not in self.local_types:
+            made = btf.from_layout(decl.local)
+            assert isinstance(made, btf.Struct | btf.Union)
+            made.name = decl.name
+            self.local_types[decl] = made
+        return self.local_types[decl]
 
     @property
     def gpl(self) -> bool:

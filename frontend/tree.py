@@ -17,9 +17,10 @@ import enum
 from collections.abc import Mapping
 from typing import final
 
+from pyebpf import btf
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import Span
-from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Maybe, Ref, Type
+from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Kernel, Maybe, Ref, Type, User
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, Layout, StructType
 from pyebpf.records import dataclass, field
@@ -511,6 +512,16 @@ class ContextField(Node):
 
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
+class EventText(Node):
+    """The address of a string in the event that is the context: at a field, or where a field says."""
+
+    context: Expr
+    row: ContextFieldRow
+    type: Kernel
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
 class PacketLength(Node):
     """``data_end - data`` of a context with direct packet access: the bytes that views can reach."""
 
@@ -552,6 +563,130 @@ class PacketStore(Node):
     layout: Layout
     flags: Expr
     type: Type = NONE
+
+
+# ---------------------------------------------------------------- expressions: the kernel's own memory
+#
+# A *place* is an address with a type (``Kernel``). ``root`` and ``path`` say how it was reached from ``base``: numbers of
+# members and elements, as in CO-RE access strings; ``offset`` (bytes) is right for the target's types.
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class AddressAs(Node):
+    """An address taken for one of something of a type: an Int, a ``Kernel`` or a ``User`` as another of them."""
+
+    operand: Expr
+    type: Kernel | User | Int
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class KernelMember(Node):
+    """The place of a member of the struct at ``base``. Nothing is read. ``core``: its offset depends on the kernel."""
+
+    base: Expr
+    root: btf.Type
+    path: tuple[int, ...]
+    offset: int
+    type: Kernel
+    bits: tuple[int, int] | None = None  # of a bit-field: bits from the start of the root, width
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class KernelElement(Node):
+    """The place of the element ``index`` (Int) of the array of ``length`` elements of ``size`` bytes at ``base``. Raises
+    INDEX as ``ElementOf`` does; where the length is not known (0) nothing is tested."""
+
+    base: Expr
+    index: Expr
+    size: int
+    length: int
+    type: Kernel
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class KernelRead(Node):
+    """The number or address at a place: ``width`` bytes; zero where the place cannot be read. ``checked``: raises OS there
+    instead."""
+
+    place: Expr
+    width: int
+    signed: bool
+    type: Int | Kernel | User
+    checked: bool = False
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class FarCopy(Node):
+    """A copy of memory of the kernel or of a user at ``address`` (Kernel or User) in storage of its own; what cannot be
+    read is zero. ``string``: up to a NUL at most (the rest is zero). ``checked``: raises OS where it cannot be read."""
+
+    address: Expr
+    string: bool
+    type: Ref
+    checked: bool = False
+    label: str = ""
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class UserRead(Node):
+    """The integer at an address of a user (``probe_read_user``); zero where it cannot be read. ``checked``: raises OS."""
+
+    address: Expr
+    layout: IntType
+    type: Int
+    checked: bool = False
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class UserMember(Node):
+    """The address of a field of the struct at ``base``: ``offset`` bytes further."""
+
+    base: Expr
+    offset: int
+    type: User
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class CoreFact(Node):
+    """A number that depends on the kernel (``kind``): whether a field exists, the value of an enumerator, …"""
+
+    kind: btf.CoreKind
+    root: btf.Type
+    path: tuple[int, ...]
+    value: int
+    type: Int
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class KernelSetting(Node):
+    """A value of the kernel's configuration, or another that loaders know by a name: ``CONFIG_HZ``. An optional one is 0
+    where the kernel has none."""
+
+    name: str
+    layout: IntType
+    type: Int
+    optional: bool = False
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class SyscallArgument(Node):
+    """Argument ``index`` of the system call whose entry function is probed. ``registers``: ``struct pt_regs`` among the
+    target's types, from which it is read where the kernel passes the caller's registers by address."""
+
+    context: Expr
+    index: int
+    registers: btf.Type | None
+    type: Int
 
 
 # ---------------------------------------------------------------- expressions: calls
@@ -659,10 +794,21 @@ Expr = (
     | MapPop
     | RingOutput
     | ContextField
+    | EventText
     | PacketLength
     | PacketView
     | PacketCopy
     | PacketStore
+    | AddressAs
+    | KernelMember
+    | KernelElement
+    | KernelRead
+    | FarCopy
+    | UserRead
+    | UserMember
+    | CoreFact
+    | KernelSetting
+    | SyscallArgument
     | MapHandle
     | FunctionHandle
     | HelperCall

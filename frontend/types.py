@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 
+from pyebpf import btf
 from pyebpf.declare import ContextDecl, MapDecl
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass
@@ -106,6 +107,38 @@ class Pointer:
         return self.handle.value
 
 
+class Trust(enum.Enum):
+    """How a program may read through an address in the kernel."""
+
+    TRACKED = "tracked"  # the verifier knows the object (by BTF id) and lets programs load its fields
+    PROBED = "probed"  # a number to the verifier: read by ``probe_read_kernel``
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """An address in the kernel of something of the type ``of``: a struct, an array, a scalar.
+
+    As in C it may be null or wild: reading through it then gives zeros. ``of`` is without typedefs and qualifiers, and is one
+    of the target's own types or one that the program declares; ``None`` is C's ``void``.
+    """
+
+    of: btf.Type | None
+    trust: Trust = Trust.PROBED
+
+    def __str__(self) -> str:
+        return f"{btf.describe(self.of)} *"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An address in the memory of the current task, of something laid out as ``layout`` (None: bytes). May be anything."""
+
+    layout: Layout | None
+
+    def __str__(self) -> str:
+        return f"User[{'bytes' if self.layout is None else self.layout.name}]"
+
+
 @dataclass(frozen=True, slots=True)
 class Maybe:
     """``of`` or ``None``: must be narrowed (``is None``, truth test) before use."""
@@ -126,7 +159,7 @@ class ContextPtr:
         return self.decl.context.name
 
 
-Type = Int | Bool | NoneT | Ref | Pointer | Maybe | ContextPtr
+Type = Int | Bool | NoneT | Ref | Pointer | Kernel | User | Maybe | ContextPtr
 
 U64 = Int(True, 0, U64_MAX)
 I64 = Int(False, I64_MIN, I64_MAX)

@@ -19,6 +19,7 @@ from pyebpf.frontend.types import (
     Bool,
     ContextPtr,
     Int,
+    Kernel,
     Maybe,
     NoneT,
     Origin,
@@ -178,6 +179,8 @@ def join(left: VariableType, right: VariableType) -> VariableType:
             return Maybe(right)
         case (Ref() | Pointer(), NoneT()):
             return Maybe(left)
+        case (Kernel(of=one_type), Kernel(of=two_type)) if one_type is two_type:
+            return Kernel(one_type)  # of which one is tracked and one is not
         case (Ref() | Pointer() | Maybe(), Ref() | Pointer() | Maybe()):
             one_of = left.of if isinstance(left, Maybe) else left
             two_of = right.of if isinstance(right, Maybe) else right

@@ -23,9 +23,24 @@ from pyebpf import collecting
 
 # None of what these modules make is garbage.
 with collecting.paused():
-    from pyebpf.contexts import SkBuff, Xdp
+    from pyebpf.contexts import PerfEvent, PtRegs, RawTracepoint, SkBuff, Tracepoint, Tracing, Xdp
     from pyebpf.decorators import (
         action,
+        fentry,
+        fexit,
+        fmod_ret,
+        iter,
+        kprobe,
+        kprobe_multi,
+        kprobe_session,
+        kretprobe,
+        kretprobe_multi,
+        kretsyscall,
+        ksyscall,
+        lsm,
+        perf_event,
+        raw_tracepoint,
+        raw_tracepoint_writable,
         sk_skb_stream_parser,
         sk_skb_stream_verdict,
         sk_skb_verdict,
@@ -33,6 +48,12 @@ with collecting.paused():
         tc,
         tc_egress,
         tc_ingress,
+        tp_btf,
+        tracepoint,
+        uprobe,
+        uprobe_multi,
+        uretprobe,
+        uretprobe_multi,
         xdp,
     )
     from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError
@@ -95,6 +116,23 @@ with collecting.paused():
 if TYPE_CHECKING:
     from pyebpf.foreign import load as load
     from pyebpf.foreign import raw_socket as raw_socket
+    from pyebpf.looking import User as User
+    from pyebpf.looking import cast as cast
+    from pyebpf.looking import container_of as container_of
+    from pyebpf.looking import enum_exists as enum_exists
+    from pyebpf.looking import enum_value as enum_value
+    from pyebpf.looking import field_exists as field_exists
+    from pyebpf.looking import field_offset as field_offset
+    from pyebpf.looking import field_size as field_size
+    from pyebpf.looking import kconfig as kconfig
+    from pyebpf.looking import kernel_struct as kernel_struct
+    from pyebpf.looking import kernel_version as kernel_version
+    from pyebpf.looking import read_kernel as read_kernel
+    from pyebpf.looking import read_user as read_user
+    from pyebpf.looking import str_from_kernel as str_from_kernel
+    from pyebpf.looking import str_from_user as str_from_user
+    from pyebpf.looking import type_exists as type_exists
+    from pyebpf.looking import type_size as type_size
     from pyebpf.runtime.errors import BpfError as BpfError
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
@@ -120,10 +158,13 @@ __all__ = [
     "LruHashMap",
     "PerCpuArray",
     "PerCpuHash",
+    "PerfEvent",
     "ProgArray",
     "Program",
+    "PtRegs",
     "PyebpfError",
     "Queue",
+    "RawTracepoint",
     "RingBuf",
     "SkBuff",
     "SkSkbProgram",
@@ -132,6 +173,8 @@ __all__ = [
     "Stack",
     "Struct",
     "TcProgram",
+    "Tracepoint",
+    "Tracing",
     "Xdp",
     "XdpProgram",
     "action",
@@ -142,6 +185,9 @@ __all__ = [
     "chars",
     "checked",
     "copy",
+    "fentry",
+    "fexit",
+    "fmod_ret",
     "function",
     "global_function",
     "htonl",
@@ -152,6 +198,14 @@ __all__ = [
     "i64",
     "i8",
     "inline",
+    "iter",
+    "kprobe",
+    "kprobe_multi",
+    "kprobe_session",
+    "kretprobe",
+    "kretprobe_multi",
+    "kretsyscall",
+    "ksyscall",
     "le16",
     "le32",
     "le64",
@@ -159,10 +213,14 @@ __all__ = [
     "log2",
     "log2l",
     "loop",
+    "lsm",
     "noinline",
     "ntohl",
     "ntohll",
     "ntohs",
+    "perf_event",
+    "raw_tracepoint",
+    "raw_tracepoint_writable",
     "sizeof",
     "sk_skb_stream_parser",
     "sk_skb_stream_verdict",
@@ -173,11 +231,17 @@ __all__ = [
     "tc",
     "tc_egress",
     "tc_ingress",
+    "tp_btf",
+    "tracepoint",
     "u16",
     "u32",
     "u64",
     "u8",
     "union",
+    "uprobe",
+    "uprobe_multi",
+    "uretprobe",
+    "uretprobe_multi",
     "xdp",
 ]
 

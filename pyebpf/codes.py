@@ -754,6 +754,62 @@ class Code(enum.Enum):
         right="# please report it, with the source",
     )
 
+    E1201 = Explanation(
+        title="the kernel's types are not known",
+        why="Fields of the kernel's structs are found by the type information (BTF) of the kernel that a "
+        "program is compiled for: the running one, or one in a file.",
+        wrong="pyebpf build trace.py  # on a machine whose kernel has no BTF",
+        right="pyebpf build trace.py --btf vmlinux.btf",
+    )
+    E1202 = Explanation(
+        title="there is no such type in the kernel",
+        why="`from pyebpf.kernel import …` takes any name; whether the kernel has a type of that name is "
+        "looked up when the program is compiled.",
+        wrong="from pyebpf.kernel import task_strukt",
+        right="from pyebpf.kernel import task_struct",
+    )
+    E1203 = Explanation(
+        title="a type of the kernel has no such part",
+        why="The fields of a struct are those of the kernel whose types are used. Other releases have "
+        "others; a program that knows both declares them itself and asks which there is.",
+        wrong="state = task.state  # `__state` since Linux 5.14",
+        right="@bpf.kernel_struct\nclass task_struct___old:\n    state: i64\n…\n"
+        'if bpf.field_exists(task_struct___old, "state"): …',
+    )
+    E1204 = Explanation(
+        title="a parameter that the target does not give",
+        why="A tracing program gets the arguments of its target in their order, what the target "
+        "returned in `retval` where it runs after that, and its context in `ctx`.",
+        wrong='@bpf.kretprobe("vfs_read")\ndef read(file, count): …',
+        right='@bpf.kretprobe("vfs_read")\ndef read(retval: i64): …',
+    )
+    E1205 = Explanation(
+        title="there is no such target",
+        why="The function, tracepoint, hook or iterator that a decorator names must be in the kernel "
+        "whose types are used.",
+        wrong='@bpf.fentry("vfs_raed")',
+        right='@bpf.fentry("vfs_read")',
+    )
+    E1206 = Explanation(
+        title="a result that the kernel does not take",
+        why="Some kinds of programs may only return certain numbers: fentry and fexit 0, lsm 0 or a "
+        "negative error number. The kernel must see that it is one of them.",
+        wrong="return count  # from an lsm program",
+        right="return -errno.EPERM if count > limit else 0",
+    )
+    E1207 = Explanation(
+        title="memory that cannot be written",
+        why="Programs read the memory of the kernel and of users. What may be written there, helpers write.",
+        wrong="task.flags = 0",
+        right="bpf.probe_write_user(address, value, 8)",
+    )
+    E1208 = Explanation(
+        title="no such setting of the kernel",
+        why="`bpf.kconfig` takes the name of a configuration option, and what type its value has.",
+        wrong='bpf.kconfig("HZ")',
+        right='bpf.kconfig("CONFIG_HZ")',
+    )
+
     @property
     def explanation(self) -> Explanation:
         """The row of this code."""

@@ -1,4 +1,4 @@
-"""The context arguments of the packet programs, as type checkers and editors see them.
+"""The context arguments of programs, as type checkers and editors see them.
 
 The fields, their rights for each program type and their offsets come from ``pyebpf.uapi.contexts``; these classes
 exist to annotate parameters with and are never instantiated.
@@ -7,10 +7,11 @@ exist to annotate parameters with and are never instantiated.
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pyebpf.declare import ContextDecl
-from pyebpf.uapi.contexts import SK_BUFF, XDP_MD
+from pyebpf.uapi.contexts import RAW_TRACEPOINT_ARGS, SK_BUFF, TRACEPOINT, TRACING_ARGS, XDP_MD
+from pyebpf.uapi.registers import X86_64
 
 T = TypeVar("T")
 
@@ -109,3 +110,53 @@ class Xdp:
     def redirect(self, ifindex: int, flags: int = 0) -> int:
         """The verdict that sends the frame out of another interface (``XDP_REDIRECT``, or ``XDP_ABORTED``)."""
         raise TypeError("packets exist inside programs only")
+
+
+class PtRegs:
+    """The registers of a probed function (``struct pt_regs``): kprobes and uprobes. Which there are depends on the
+    architecture: ``ctx.ip``, ``ctx.sp``, ``ctx.ax`` on x86-64."""
+
+    __bpf__: ClassVar[ContextDecl] = ContextDecl(X86_64.context)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, register: str) -> int: ...
+
+
+class PerfEvent:
+    """A sample (``struct bpf_perf_event_data``): the registers, and what the event counts."""
+
+    __bpf__: ClassVar[ContextDecl] = ContextDecl(X86_64.sample)
+
+    sample_period: int
+    addr: int
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, register: str) -> int: ...
+
+
+class Tracepoint:
+    """An event of the kernel; its fields are those that ``events/…/format`` of tracefs shows."""
+
+    __bpf__: ClassVar[ContextDecl] = ContextDecl(TRACEPOINT)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, field: str) -> Any: ...
+
+
+class RawTracepoint:
+    """The arguments of a raw tracepoint, eight bytes each."""
+
+    __bpf__: ClassVar[ContextDecl] = ContextDecl(RAW_TRACEPOINT_ARGS)
+
+    args: MutableSequence[int]
+
+
+class Tracing:
+    """The arguments of a function that a program is attached to by type (``fentry``, ``lsm``, …), eight bytes each."""
+
+    __bpf__: ClassVar[ContextDecl] = ContextDecl(TRACING_ARGS)
+
+    args: MutableSequence[int]

@@ -37,6 +37,21 @@ class Builtin(enum.Enum):
     LOG2L = "log2l"  # the same for 64 bits (BCC's name)
     SNPRINTF = "snprintf"  # bpf.snprintf(buffer, f"...")
     TRACE_PRINT = "trace_print"  # user space only: refused in programs
+    CAST = "cast"  # bpf.cast(T, address)
+    CONTAINER_OF = "container_of"  # bpf.container_of(address, T, "member")
+    READ_KERNEL = "read_kernel"  # bpf.read_kernel(T, address)
+    READ_USER = "read_user"
+    STR_FROM_KERNEL = "str_from_kernel"  # bpf.str_from_kernel(address, n)
+    STR_FROM_USER = "str_from_user"
+    FIELD_EXISTS = "field_exists"  # bpf.field_exists(T, "field")
+    FIELD_OFFSET = "field_offset"
+    FIELD_SIZE = "field_size"
+    TYPE_EXISTS = "type_exists"
+    TYPE_SIZE = "type_size"
+    ENUM_VALUE = "enum_value"  # bpf.enum_value(T, "NAME")
+    ENUM_EXISTS = "enum_exists"
+    KCONFIG = "kconfig"  # bpf.kconfig("CONFIG_HZ")
+    KERNEL_VERSION = "kernel_version"
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -93,7 +108,7 @@ class ProgramDecl:
     """A program: the function, the row of its type, and what the user asked for.
 
     ``on_error``: the verdict for errors that nobody handles, where the user chose one. ``flags``: of ``BPF_PROG_LOAD``.
-    ``license``: the module's, read when the program is compiled.
+    ``target``: what the decorator named, such as a kernel function; it is part of the kind's section too.
     """
 
     function: types.FunctionType
@@ -101,7 +116,7 @@ class ProgramDecl:
     name: str
     on_error: int | None = None
     flags: int = 0
-    section: str | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,22 @@ class ContextDecl:
     """A context class used in annotations, such as ``bpf.SkBuff``. ``kind`` is its row."""
 
     context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTypeDecl:
+    """A type of the kernel by its name, which the target's type information explains. ``local``: how the program itself
+    declares it (``@bpf.kernel_struct``), for fields that other kernels have."""
+
+    name: str
+    local: StructType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserDecl:
+    """``bpf.User[T]``: an address in the memory of the current task. ``layout``: of what is there, None for bytes."""
+
+    layout: Layout | None
 
 
 @dataclass(eq=False, slots=True)
@@ -137,6 +168,8 @@ Declaration = (
     | ProgramDecl
     | HelperDecl
     | ContextDecl
+    | KernelTypeDecl
+    | UserDecl
     | Builtin
 )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 from pyebpf.declare import ProgramDecl
 from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
 from pyebpf.uapi import programs as kinds
-from pyebpf.uapi.programs import ProgramKind
+from pyebpf.uapi import programs_tracing as tracing
+from pyebpf.uapi.programs import ProgramKind, Target
 
 P = TypeVar("P", bound=Program)
 Function = Callable[..., Any]
@@ -36,6 +38,10 @@ class ProgramDecorator(Generic[P]):
         self, func: None = ..., /, *, on_error: int | None = ..., name: str | None = ..., **options: bool
     ) -> Callable[[Function], P]: ...
     def __call__(self, func: Function | None = None, /, **keywords: Any) -> P | Callable[[Function], P]:
+        return self._decorator("", keywords) if func is None else self._decorator("", keywords)(func)
+
+    def _decorator(self, target: str, keywords: dict[str, Any]) -> Callable[[Function], P]:
+        """What makes programs on ``target``, with what the keywords say."""
         on_error: int | None = keywords.pop("on_error", None)
         name: str | None = keywords.pop("name", None)
         kind = self.kind
@@ -48,17 +54,56 @@ class ProgramDecorator(Generic[P]):
         def decorate(inner: Function) -> P:
             if not isinstance(inner, types.FunctionType):
                 raise TypeError(f"@bpf.{self.kind.name} decorates a function, not {type(inner).__name__}")
-            decl = ProgramDecl(inner, kind, name or inner.__name__, on_error, int(kind.load_flags))
+            placed = kind.at(target) if target else kind
+            decl = ProgramDecl(inner, placed, name or inner.__name__, on_error, int(kind.load_flags), target)
             if "IPython" in sys.modules:
                 from pyebpf import cells
 
                 cells.declared(decl)
             return self.cls(decl)
 
-        return decorate if func is None else decorate(func)
+        return decorate
 
     def __repr__(self) -> str:
         return f"bpf.{self.kind.name}"
+
+
+class TracingDecorator(ProgramDecorator[P]):
+    """``@bpf.kprobe("vfs_read")``: the target stands first; without one (``@bpf.kprobe``) it is given when the program is
+    attached. Keywords as for other programs; ``sleepable=True`` where the kind has it.
+
+    Raises ``ValueError`` for what cannot be a target.
+    """
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        if len(args) == 1 and callable(args[0]):
+            return self._decorator("", keywords)(args[0])
+        if not all(isinstance(part, str) for part in args):
+            raise TypeError(f"@bpf.{self.kind.name} takes {self.kind.target.value}, as text")
+        return self._decorator(target_text(self.kind, args) if args else "", keywords)
+
+
+def target_text(kind: ProgramKind, parts: Sequence[str]) -> str:
+    """A target as sections name it: ``vfs_read``, ``sched/sched_switch``, ``/bin/bash:readline``.
+
+    Raises ``ValueError`` for what cannot be a target of the kind.
+    """
+    match kind.target:
+        case Target.TRACEPOINT:
+            whole = "/".join(parts).replace(":", "/")
+            good = re.fullmatch(r"[\w-]+/[\w-]+", whole)
+        case Target.USER_FUNCTION:
+            whole = ":".join(parts)
+            good = re.fullmatch(r"[^:]+:.+", whole)
+        case Target.FUNCTION if "multi" in kind.name or "session" in kind.name:
+            whole = "".join(parts)
+            good = len(parts) == 1 and re.fullmatch(r"[\w.*?]+", whole)
+        case _:
+            whole = "".join(parts)
+            good = len(parts) == 1 and re.fullmatch(r"(\w+:)?[\w.]+(\+\w+)?", whole)
+    if not good:
+        raise ValueError(f"@bpf.{kind.name} takes {kind.target.value}, not {', '.join(map(repr, parts))}")
+    return whole
 
 
 socket_filter = ProgramDecorator(SocketFilter, kinds.SOCKET_FILTER)
@@ -70,3 +115,24 @@ action = ProgramDecorator(Program, kinds.ACTION)
 sk_skb_stream_parser = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_PARSER)
 sk_skb_stream_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_VERDICT)
 sk_skb_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_VERDICT)
+kprobe = TracingDecorator(Program, tracing.KPROBE)
+kretprobe = TracingDecorator(Program, tracing.KRETPROBE)
+ksyscall = TracingDecorator(Program, tracing.KSYSCALL)
+kretsyscall = TracingDecorator(Program, tracing.KRETSYSCALL)
+kprobe_multi = TracingDecorator(Program, tracing.KPROBE_MULTI)
+kretprobe_multi = TracingDecorator(Program, tracing.KRETPROBE_MULTI)
+kprobe_session = TracingDecorator(Program, tracing.KPROBE_SESSION)
+uprobe = TracingDecorator(Program, tracing.UPROBE)
+uretprobe = TracingDecorator(Program, tracing.URETPROBE)
+uprobe_multi = TracingDecorator(Program, tracing.UPROBE_MULTI)
+uretprobe_multi = TracingDecorator(Program, tracing.URETPROBE_MULTI)
+tracepoint = TracingDecorator(Program, tracing.TRACEPOINT)
+raw_tracepoint = TracingDecorator(Program, tracing.RAW_TRACEPOINT)
+raw_tracepoint_writable = TracingDecorator(Program, tracing.RAW_TRACEPOINT_WRITABLE)
+tp_btf = TracingDecorator(Program, tracing.TP_BTF)
+fentry = TracingDecorator(Program, tracing.FENTRY)
+fexit = TracingDecorator(Program, tracing.FEXIT)
+fmod_ret = TracingDecorator(Program, tracing.FMOD_RET)
+lsm = TracingDecorator(Program, tracing.LSM)
+iter = TracingDecorator(Program, tracing.ITER)
+perf_event = ProgramDecorator(Program, tracing.PERF_EVENT)

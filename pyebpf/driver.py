@@ -19,9 +19,11 @@ from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic
 from pyebpf.records import dataclass, field
-from pyebpf.target import Isa, Target
+from pyebpf.target import Arch, Isa, Target, TargetFacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyebpf.backend.codegen import FunctionReport
     from pyebpf.frontend import tree
     from pyebpf.ir.ops import Module
@@ -91,8 +93,16 @@ def running_target() -> Target:
         return Target()
     major, _, rest = os.uname().release.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    arch = next((a for a in Arch if a.value == os.uname().machine), Arch.X86_64)
     known = major.isdecimal() and minor.isdecimal()
-    return Target(kernel=(int(major), int(minor))) if known else Target()
+    return Target(kernel=(int(major), int(minor)), arch=arch) if known else Target(arch=arch)
+
+
+def running_facts(types: Path | None = None) -> TargetFacts:
+    """What the running kernel tells of itself; ``types``: a file with the types of the kernel that is meant instead."""
+    from pyebpf.runtime.target_facts import RunningFacts
+
+    return RunningFacts(types)
 
 
 def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
@@ -236,11 +246,13 @@ def compile_programs(
     check: bool = False,
     checks: bool = True,
     codegen: Codegen | None = None,
+    facts: TargetFacts | None = None,
 ) -> Compiled:
     """Compile ``programs`` of one module into one object.
 
     ``stages``: names from ``stage_names()`` whose text to keep. ``check``: verify the SSA after every pass.
     ``checks=False`` leaves out every run-time check; it is for tests that want to see what the kernel says.
+    ``facts``: what is known of the target's kernel beyond its release; None takes the running kernel's.
     ``codegen``: None takes what ``choose_codegen`` set, at first ours.
     Raises ``CompileError`` with every diagnostic; ``LlvmError`` where ``codegen`` is LLVM and LLVM fails.
     """
@@ -255,7 +267,7 @@ def compile_programs(
         if stage in wanted:
             texts[stage] = text()
 
-    unit = analyze(programs, target, license_of(programs))
+    unit = analyze(programs, target, license_of(programs), facts or running_facts())
     if "tree" in wanted:
         from pyebpf.frontend.tree_text import print_unit
 

@@ -79,7 +79,7 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
     """What compiling ``program`` for ``target`` now depends on. Raises ``Uncacheable``."""
     walk = _Walk()
     stated = declare.LICENSES.get(program.function.__module__)
-    walk.out += [sys.version, sys.byteorder, repr(target), repr(stated.text if stated else None), _package()]
+    walk.out += [sys.version, sys.byteorder, repr(target), " ".join(os.uname()), repr(stated.text if stated else None), _package()]
     walk.declaration(program, frozenset())
     walk.found.text = "\n".join(walk.out)
     return walk.found

@@ -298,11 +298,14 @@ class InProgramOnly(TypeError):
     """A function of the language was called in user space, where it has no meaning."""
 
 
-def _in_program(name: str) -> InProgramOnly:
+def in_program(name: str) -> InProgramOnly:
+    """What a function of the language raises in user space."""
     return InProgramOnly(f"bpf.{name} works inside programs only")
 
 
-def _builtin(which: Builtin) -> Callable[[F], F]:
+def builtin(which: Builtin) -> Callable[[F], F]:
+    """Mark a function as one that the compiler knows."""
+
     def mark(func: F) -> F:
         func.__bpf__ = which  # type: ignore[attr-defined]  # functions take attributes
         return func
@@ -314,7 +317,7 @@ chars.__bpf__ = Builtin.CHARS  # type: ignore[attr-defined]  # functions take at
 array.__bpf__ = Builtin.ARRAY  # type: ignore[attr-defined]  # functions take attributes
 
 
-@_builtin(Builtin.LOOP)
+@builtin(Builtin.LOOP)
 def loop(count: int, body: Callable[..., object], state: object = None) -> int:
     """Call ``body(i)``, or ``body(i, state)``, for i from 0 to ``count - 1`` until it returns something true.
 
@@ -327,7 +330,7 @@ def loop(count: int, body: Callable[..., object], state: object = None) -> int:
     return count
 
 
-@_builtin(Builtin.COPY)
+@builtin(Builtin.COPY)
 def copy(value: T) -> T:
     """A new object with the same contents (plain assignment makes a second name for the same object)."""
     import copy as copying
@@ -335,16 +338,16 @@ def copy(value: T) -> T:
     return copying.deepcopy(value)
 
 
-@_builtin(Builtin.SIZEOF)
+@builtin(Builtin.SIZEOF)
 def sizeof(of: object) -> int:
     """The size in bytes of a type, or of the type of a value."""
     return layout_of(of if isinstance(of, type | IntType | FieldSpec) else type(of)).size
 
 
-@_builtin(Builtin.CHECKED)
+@builtin(Builtin.CHECKED)
 def checked(result: T) -> T:
     """Around a helper's call: raise ``OSError`` for a negative result and ``ReferenceError`` for a null pointer."""
-    raise _in_program("checked")
+    raise in_program("checked")
 
 
 def _swap(value: int, size: int) -> int:
@@ -352,55 +355,55 @@ def _swap(value: int, size: int) -> int:
     return int.from_bytes(low, "big")
 
 
-@_builtin(Builtin.HTONS)
+@builtin(Builtin.HTONS)
 def htons(value: int) -> int:
     """The low 16 bits in network byte order."""
     return _swap(value, 2)
 
 
-@_builtin(Builtin.HTONL)
+@builtin(Builtin.HTONL)
 def htonl(value: int) -> int:
     """The low 32 bits in network byte order."""
     return _swap(value, 4)
 
 
-@_builtin(Builtin.HTONLL)
+@builtin(Builtin.HTONLL)
 def htonll(value: int) -> int:
     """The low 64 bits in network byte order."""
     return _swap(value, 8)
 
 
-@_builtin(Builtin.NTOHS)
+@builtin(Builtin.NTOHS)
 def ntohs(value: int) -> int:
     """A 16-bit number in network byte order, as a number."""
     return _swap(value, 2)
 
 
-@_builtin(Builtin.NTOHL)
+@builtin(Builtin.NTOHL)
 def ntohl(value: int) -> int:
     """A 32-bit number in network byte order, as a number."""
     return _swap(value, 4)
 
 
-@_builtin(Builtin.NTOHLL)
+@builtin(Builtin.NTOHLL)
 def ntohll(value: int) -> int:
     """A 64-bit number in network byte order, as a number."""
     return _swap(value, 8)
 
 
-@_builtin(Builtin.LOG2)
+@builtin(Builtin.LOG2)
 def log2(value: int) -> int:
     """The floor of the binary logarithm of the low 64 bits; 0 for 0."""
     return max((value & ((1 << 64) - 1)).bit_length() - 1, 0)
 
 
-@_builtin(Builtin.LOG2L)
+@builtin(Builtin.LOG2L)
 def log2l(value: int) -> int:
     """The same as ``log2``, under BCC's name."""
     return log2(value)
 
 
-@_builtin(Builtin.SNPRINTF)
+@builtin(Builtin.SNPRINTF)
 def snprintf(buffer: object, text: str) -> int:
     """Format an f-string into a byte buffer (``bpf_snprintf``); the length that it needs, NUL included."""
-    raise _in_program("snprintf")
+    raise in_program("snprintf")

@@ -255,6 +255,10 @@ class _Numbering:
                 return (ops.NonNull, self.id(op.pointer))
             case ops.GlobalRef():
                 return (op.section, op.variable)
+            case ops.ExternRef():
+                return (ops.ExternRef, op.extern)
+            case ops.CoreAddress():
+                return (ops.CoreAddress, op.type, self.id(op.base), op.root, op.access)
             case ops.PtrAdd():
                 place = place_of(op)
                 if isinstance(place.root, Alloca) and place.offset is not None:

@@ -192,6 +192,14 @@ class Spec:
         found = self.ids(name, *kinds)
         return self.type(found[0]) if found else None
 
+    def names(self, *kinds: Kind) -> Iterator[str]:
+        """The names of all types of ``kinds``, those of the base first: for suggestions."""
+        if self.base is not None:
+            yield from self.base.names(*kinds)
+        for offset, numbers in self._names().items():
+            if any(self.kind(n) in kinds for n in numbers):
+                yield self.string(offset)
+
     def candidates(self, name: str, *kinds: Kind) -> list[int]:
         """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""
         found = self.base.candidates(name, *kinds) if self.base else []

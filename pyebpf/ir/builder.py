@@ -201,6 +201,32 @@ class Builder:
         """The address of a variable of ``size`` bytes in a data section."""
         return self.emit(ops.GlobalRef(section, variable, type=PtrTy(Space.GLOBAL, size)))
 
+    def extern_ref(self, name: str, size: int) -> ops.ExternRef:
+        """The address of ``size`` bytes that the loader knows by name."""
+        return self.emit(ops.ExternRef(name, type=PtrTy(Space.GLOBAL, size)))
+
+    def core_value(self, kind: int, root: str, access: str, value: int) -> ops.CoreValue:
+        """A number that depends on the kernel."""
+        return self.emit(ops.CoreValue(int(kind), root, access, value))
+
+    def core_address(self, base: Value, root: str, access: str, offset: int) -> ops.CoreAddress:
+        """The address of a field of the struct at ``base``."""
+        return self.emit(ops.CoreAddress(base, root, access, offset, type=base.type))
+
+    def kernel_load(
+        self,
+        pointer: Value,
+        root: str,
+        access: str,
+        offset: int,
+        width: int,
+        type: IRType,
+        *,
+        signed: bool = False,
+    ) -> ops.KernelLoad:
+        """A field of a kernel object."""
+        return self.emit(ops.KernelLoad(pointer, root, access, offset, width, signed, type=type))
+
     def func_ref(self, name: str) -> ops.FuncRef:
         """The address of the callback ``name``."""
         return self.emit(ops.FuncRef(name))

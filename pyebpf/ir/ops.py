@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Final, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from pyebpf.diagnostics import Span
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
@@ -21,6 +21,9 @@ from pyebpf.layout import Layout
 from pyebpf.object import DataSection, Extern, MapSpec
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.programs import ProgramKind
+
+if TYPE_CHECKING:
+    from pyebpf import btf
 
 
 class Effects(enum.Flag):
@@ -393,6 +396,69 @@ class FuncRef(Value):
         self.type = PtrTy(Space.FUNC)
 
 
+@final
+@dataclass(eq=False, slots=True)
+class ExternRef(Value):
+    """``%1 = extern ptr<global:4> @CONFIG_HZ``: the address of what the loader knows by that name: a value of the kernel's
+    configuration, or a variable of the kernel."""
+
+    extern: str
+
+
+# ---------------------------------------------------------------- the kernel's own structs
+#
+# Where a field lies differs between kernels, so what is said of it here holds for the kernel whose types the program was
+# compiled with, and a CO-RE relocation lets loaders adapt it. ``root`` is the key of a type in ``Module.core_types``,
+# ``access`` the way from there (``pyebpf.btf.access``).
+
+
+@final
+@dataclass(eq=False, slots=True)
+class CoreValue(Value):
+    """``%1 = core.2 "struct task_struct" "0:3" 1``: a number that depends on the kernel: whether a field or type exists,
+    its size, the value of an enumerator. ``kind`` is a ``pyebpf.btf.CoreKind``; ``value`` holds here."""
+
+    kind: int
+    root: str
+    access: str
+    value: int
+
+    def __post_init__(self) -> None:
+        self.type = I64
+
+
+@final
+@dataclass(eq=False, slots=True)
+class CoreAddress(Value):
+    """``%2 = core_address i64 %1 "struct task_struct" "0:3" + 24``: the address of a field of the struct at ``base``,
+    which is a number or a pointer to a kernel object, as the result is."""
+
+    OPERANDS: ClassVar[tuple[str, ...]] = ("base",)
+
+    base: Value
+    root: str
+    access: str
+    offset: int
+
+
+@final
+@dataclass(eq=False, slots=True)
+class KernelLoad(Value):
+    """``%2 = kload.4 i64 %1 "struct task_struct" "0:3" + 24`` (``kloads.4`` where ``signed``): reads a field of a kernel
+    object through a pointer that the verifier knows; 0 where the pointer is null or wild. Without ``root`` it reads at the
+    pointer itself. The result may be a pointer to a further object."""
+
+    OPERANDS: ClassVar[tuple[str, ...]] = ("pointer",)
+    EFFECTS: ClassVar[Effects] = Effects.READS
+
+    pointer: Value
+    root: str
+    access: str
+    offset: int
+    width: int
+    signed: bool = False
+
+
 # ---------------------------------------------------------------- calls
 
 
@@ -520,6 +586,10 @@ Op = (
     | MapRef
     | GlobalRef
     | FuncRef
+    | ExternRef
+    | CoreValue
+    | CoreAddress
+    | KernelLoad
     | CallHelper
     | CallKfunc
     | Call
@@ -627,6 +697,8 @@ class Module:
     data: dict[str, DataSection] = field(default_factory=dict)
     license: str = ""
     externs: dict[str, Extern] = field(default_factory=dict)
+    core_types: dict[str, btf.Type] = field(default_factory=dict)
+    """The kernel's types that CO-RE operations name."""
 
 
 def const(value: int, type: IntTy = I64, span: Span | None = None) -> Const:

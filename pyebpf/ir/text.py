@@ -89,6 +89,21 @@ FORMS: Final[tuple[tuple[type[Value], Mapping[str, object], str], ...]] = (
     (ops.MapRef, {}, "map @<map:word>"),
     (ops.GlobalRef, {}, "global <type:type> <section:string> <variable:string>"),
     (ops.FuncRef, {}, "func @<function:word>"),
+    (ops.ExternRef, {}, "extern <type:type> @<extern:word>"),
+    (ops.CoreValue, {}, "core.<kind:int> <root:string> <access:string> <value:int>"),
+    (
+        ops.CoreAddress,
+        {},
+        "core_address <type:type> <base> <root:string> <access:string> <offset:offset>",
+    ),
+    *(
+        (
+            ops.KernelLoad,
+            {"signed": signed},
+            f"{word}.<width:int> <type:type> <pointer> <root:string> <access:string> <offset:offset>",
+        )
+        for signed, word in ((False, "kload"), (True, "kloads"))
+    ),
     (ops.CallHelper, {}, "helper <helper:helper><args:args><type:result>"),
     (ops.CallKfunc, {}, "kfunc <kfunc:word><args:args><type:result>"),
     (ops.Call, {}, "call @<function:word><args:args><type:result>"),

@@ -94,6 +94,11 @@ def verify_function(module: Module, function: Function, *, after: str = "") -> N
     _Checker(module, function, after).run()
 
 
+def _is_kernel(type_: IRType) -> bool:
+    """Whether it is a pointer to a kernel object."""
+    return isinstance(type_, PtrTy) and type_.space is Space.KERNEL
+
+
 class _Checker:
     def __init__(self, module: Module, function: Function, after: str) -> None:
         self.module = module
@@ -205,8 +210,17 @@ class _Checker:
                 else:
                     null = isinstance(t, PtrTy) and t.nullable and op.value == 0
                     self.require(null, op, "a constant is an integer or the null of a nullable pointer type")
-            case ops.Undef() | ops.MapRef() | ops.FuncRef() | ops.GlobalRef():
+            case ops.Undef() | ops.MapRef() | ops.FuncRef() | ops.GlobalRef() | ops.ExternRef():
                 self.symbol(op)
+            case ops.CoreValue():
+                self.require(t == I64, op, "a number that depends on the kernel is an i64")
+            case ops.CoreAddress():
+                good = t == op.base.type and (t == I64 or _is_kernel(t))
+                self.require(good, op, "base and result are numbers, or pointers to kernel objects")
+            case ops.KernelLoad():
+                self.require(_is_kernel(op.pointer.type), op, "reads through no pointer to a kernel object")
+                good = t == I64 or (_is_kernel(t) and op.width == 8)
+                self.require(good and op.width in (1, 2, 4, 8), op, "gives an i64 or a pointer of 8 bytes")
             case ops.Phi():
                 for value in op.incoming.values():
                     self.require(fits(value.type, t), op, f"joins {value.type} as {t}")
@@ -298,7 +312,7 @@ class _Checker:
         calls = isinstance(op, (ops.CallHelper, ops.CallKfunc, ops.Call))
         self.require(calls or (t == VOID) == void, op, "wrong type for this operation")
 
-    def symbol(self, op: ops.Undef | ops.MapRef | ops.FuncRef | ops.GlobalRef) -> None:
+    def symbol(self, op: ops.Undef | ops.MapRef | ops.FuncRef | ops.GlobalRef | ops.ExternRef) -> None:
         module = self.module
         match op:
             case ops.MapRef():
@@ -314,6 +328,10 @@ class _Checker:
                 variable = section.variable(op.variable) if section else None
                 good = variable is not None and op.type == PtrTy(Space.GLOBAL, variable.size)
                 self.require(good, op, "no such variable, or another size")
+            case ops.ExternRef():
+                good = op.extern in module.externs
+                known = isinstance(op.type, PtrTy) and op.type.space is Space.GLOBAL
+                self.require(good and known, op, "no such extern, or no address")
             case ops.Undef():
                 pass
 
@@ -325,6 +343,8 @@ class _Checker:
         elif isinstance(a, PtrTy) and isinstance(b, PtrTy) and {a.space, b.space} <= PACKET:
             self.require(not a.nullable and not b.nullable, op, "compares nullable packet pointers")
             self.require(pred is not Pred.TEST, op, "tests bits of pointers")
+        elif _is_kernel(a) and _is_kernel(b):
+            self.require(pred in (Pred.EQ, Pred.NE), op, "orders pointers to kernel objects")
         else:
             null = isinstance(right, ops.Const) and isinstance(a, PtrTy) and a.nullable
             same = isinstance(a, PtrTy) and isinstance(b, PtrTy) and a.space is b.space

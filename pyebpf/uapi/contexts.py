@@ -27,6 +27,7 @@ class FieldKind(enum.Enum):
     PACKET_END = "packet_end"  # one past its last byte
     SOCK_COMMON = "sock_common"  # the packet's socket, or null
     FLOW_KEYS = "flow_keys"  # struct bpf_flow_keys, never null
+    DATA_LOCATION = "data_location"  # of an event: where in it a string is (low 16 bits), and how long (high 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ContextField:
     a single value; ``size`` is then that of one element. ``read_widths`` and ``write_widths`` are the widths
     in bytes that an access may have, at any offset in the field that is a multiple of it. ``since`` is the
     first kernel release with the field, ``network_order`` tells that the value is big-endian as the packet
-    has it, ``attach_types`` restrict it to programs loaded for one of these.
+    has it, ``attach_types`` restrict it to programs loaded for one of these; ``signed``: its values may be negative.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ContextField:
     since: tuple[int, int] = (4, 1)
     network_order: bool = False
     attach_types: frozenset[AttachType] = frozenset()
+    signed: bool = False
 
     @property
     def total_size(self) -> int:
@@ -221,3 +223,26 @@ XDP_MD = Context(
 )
 
 CONTEXTS = (SK_BUFF, XDP_MD)
+
+
+# ---------------------------------------------------------------- tracing
+
+_RAW: Types = frozenset({ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE})
+_BY_BTF: Types = frozenset({ProgType.TRACING, ProgType.LSM})
+
+RAW_TRACEPOINT_ARGS = Context(
+    "bpf_raw_tracepoint_args",
+    8 * 12,
+    (ContextField("args", 0, 8, _RAW, length=12, read_widths=DOUBLE, since=(4, 17)),),
+)
+"""A raw tracepoint's arguments, 8 bytes each; the tracepoint decides how many there are."""
+
+TRACING_ARGS = Context(
+    "tracing arguments",
+    8 * 12,
+    (ContextField("args", 0, 8, _BY_BTF, length=12, read_widths=DOUBLE, since=(5, 5)),),
+)
+"""The arguments of a function or tracepoint whose types the kernel knows, 8 bytes each."""
+
+TRACEPOINT = Context("tracepoint", 0, ())
+"""Stands for the context of any tracepoint; each has fields of its own."""

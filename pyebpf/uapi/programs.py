@@ -1,96 +1,25 @@
 """The kinds of programs: one row per decorator, with all that compiler, object and loader need to know of it.
 
 A row says how a program of the kind is loaded, what its argument is, what it may return and what it may do to
-the packet. A new kind is a new row in ``KINDS``; nothing else lists them. ``section`` is the ELF section that
-all loaders in use know: where only newer ones have a section that carries the attach type (``tcx/ingress``,
+the packet. A new kind is a new row here or in ``programs_tracing``; ``KINDS`` lists them all. ``section`` is the ELF section
+that all loaders in use know: where only newer ones have a section that carries the attach type (``tcx/ingress``,
 ``sk_skb/verdict``) it is the older, general one (``pyebpf.uapi.sections`` has them all).
 """
 
 from __future__ import annotations
 
-import enum
 import errno
 
-from pyebpf.records import dataclass, replace
+from pyebpf.records import replace
 from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
-from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, Context
-
-NO_FLAGS = ProgLoadFlag(0)
-
-
-class PacketAccess(enum.Enum):
-    """What a program may do through pointers into the packet: ``may_access_direct_pkt_data()``."""
-
-    NONE = "none"
-    READ = "read"
-    READ_WRITE = "read_write"
-
-
-@dataclass(frozen=True, slots=True)
-class KindOption:
-    """A keyword of the decorator that changes how the program is loaded: ``@bpf.xdp(frags=True)``."""
-
-    keyword: str
-    section: str
-    load_flags: ProgLoadFlag
-    since: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramKind:
-    """A kind of program.
-
-    ``name`` is the decorator's. ``attach_type`` is what the program is loaded for, None where the kernel asks
-    for none. ``error_verdict`` is what a program returns for an error that nobody handled. ``return_range``
-    are the least and the greatest result that the verifier accepts, None where it accepts any;
-    ``verdict_enum`` and ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells
-    whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release.
-    """
-
-    name: str
-    prog_type: ProgType
-    attach_type: AttachType | None
-    section: str
-    context: Context | None
-    error_verdict: int
-    packet: PacketAccess
-    test_run: bool
-    since: tuple[int, int]
-    verdict_enum: type[enum.IntEnum] | None = None
-    verdicts: tuple[tuple[str, int], ...] = ()
-    return_range: tuple[int, int] | None = None
-    load_flags: ProgLoadFlag = NO_FLAGS
-    options: tuple[KindOption, ...] = ()
-
-    def with_option(self, keyword: str) -> ProgramKind:
-        """The row as the decorator's ``keyword`` changes it.
-
-        Raises:
-            LookupError: the kind has no such option.
-        """
-        for option in self.options:
-            if option.keyword == keyword:
-                return replace(
-                    self,
-                    section=option.section,
-                    load_flags=self.load_flags | option.load_flags,
-                    since=max(self.since, option.since),
-                    options=tuple(o for o in self.options if o is not option),
-                )
-        raise LookupError(f"{self.name} has no option {keyword}")
-
-    def verdict_name(self, value: int) -> str | None:
-        """The name of a result, as users write it (``XDP_PASS``), if it has one."""
-        named = self.verdicts
-        if self.verdict_enum is not None:
-            named = tuple((f"{_PREFIXES[self.verdict_enum]}{m.name}", int(m)) for m in self.verdict_enum)
-        return next((name for name, number in named if number == value), None)
-
-
-_PREFIXES: dict[type[enum.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT_", SkAction: "SK_"}
-
-DROP = 0
-"""The verdict of a socket filter that keeps nothing."""
+from pyebpf.uapi.contexts import SK_BUFF, XDP_MD
+from pyebpf.uapi.program_kind import NO_FLAGS as NO_FLAGS
+from pyebpf.uapi.program_kind import Arguments as Arguments
+from pyebpf.uapi.program_kind import KindOption as KindOption
+from pyebpf.uapi.program_kind import PacketAccess as PacketAccess
+from pyebpf.uapi.program_kind import ProgramKind as ProgramKind
+from pyebpf.uapi.program_kind import Target as Target
+from pyebpf.uapi.programs_tracing import TRACING_KINDS
 
 DROP = 0
 KEEP = 0xFFFF_FFFF
@@ -196,6 +125,7 @@ KINDS: tuple[ProgramKind, ...] = (
     SK_SKB_STREAM_PARSER,
     SK_SKB_STREAM_VERDICT,
     SK_SKB_VERDICT,
+    *TRACING_KINDS,
 )
 
 

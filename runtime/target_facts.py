@@ -1,0 +1,133 @@
+"""What the compiler may know of the running kernel beyond its release: its types and the fields of its events."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pyebpf import btf
+from pyebpf.records import dataclass
+from pyebpf.uapi.constants import ProgType
+from pyebpf.uapi.contexts import ANY_WIDTH, Context, ContextField, FieldKind
+
+if TYPE_CHECKING:
+    from pyebpf.runtime.tracefs import EventField
+
+_TRACEPOINT: Final = frozenset({ProgType.TRACEPOINT})
+_READ_FROM: Final = 8
+"""Programs may not read the first eight bytes of an event: ``tp_prog_is_valid_access()``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningFacts:
+    """Of the running kernel. ``path``: a file with another kernel's types, for which there are no events."""
+
+    path: Path | None = None
+
+    def types(self) -> btf.Spec | None:
+        """The kernel's types; ``None`` where it tells none. Raises ``BtfError`` for a file that has none."""
+        if self.path is not None:
+            return types_in(self.path)
+        from pyebpf.runtime.errors import ObjectError
+        from pyebpf.runtime.kernel_btf import vmlinux
+
+        try:
+            return vmlinux()
+        except (ObjectError, OSError):
+            return None
+
+    def tracepoint(self, category: str, name: str) -> Context | None:
+        """The fields of an event: as tracefs has them, else as the types have those that are called like it."""
+        if self.path is not None:
+            return self._by_type(category, name)
+        from pyebpf.runtime.errors import BpfError
+        from pyebpf.runtime.tracefs import event_format
+
+        try:
+            found = event_format(category, name)
+        except BpfError:  # not permitted to look, or there is no such event
+            return self._by_type(category, name)
+        fields = [_event_field(field) for field in found.fields if field.offset >= _READ_FROM]
+        size = max((field.offset + field.size for field in found.fields), default=0)
+        return Context(f"tracepoint {category}/{name}", size, tuple(fields))
+
+    def _by_type(self, category: str, name: str) -> Context | None:
+        spec = self.types()
+        found = None if spec is None else spec.find(f"trace_event_raw_{name}", btf.Kind.STRUCT)
+        if not isinstance(found, btf.Struct):
+            return None
+        fields: list[ContextField] = []
+        for member in found.members:
+            field = _field(member)
+            if field is not None and field.offset >= _READ_FROM:
+                fields.append(field)
+        return Context(f"tracepoint {category}/{name}", found.size, tuple(fields))
+
+    def tracepoints(self) -> list[str]:
+        """The events of the running kernel."""
+        if self.path is not None:
+            return []
+        from pyebpf.runtime.errors import BpfError
+        from pyebpf.runtime.tracefs import all_events
+
+        try:
+            return [f"{category}/{name}" for category, name in all_events()]
+        except BpfError:
+            return []
+
+
+def _event_field(field: EventField) -> ContextField:
+    from pyebpf.runtime.tracefs import Location
+
+    return ContextField(
+        field.name,
+        field.offset,
+        field.size // field.length if field.length else field.size,
+        _TRACEPOINT,
+        length=field.length or None,
+        read_widths=ANY_WIDTH,
+        signed=field.signed,
+        kind=FieldKind.SCALAR if field.location is Location.INLINE else FieldKind.DATA_LOCATION,
+    )
+
+
+def _field(member: btf.Member) -> ContextField | None:
+    inner = btf.skip_modifiers(member.type)
+    length = None
+    if isinstance(inner, btf.Array):
+        inner, length = btf.skip_modifiers(inner.element), inner.length
+    location = member.name.startswith("__data_loc_")
+    name = member.name.removeprefix("__data_loc_")
+    signed = isinstance(inner, btf.Int | btf.Enum | btf.Enum64) and inner.signed
+    if not isinstance(inner, btf.Int | btf.Enum | btf.Enum64 | btf.Ptr) or member.bit_size or length == 0:
+        return None
+    return ContextField(
+        name,
+        member.offset,
+        btf.size_of(inner),
+        _TRACEPOINT,
+        length=length,
+        read_widths=ANY_WIDTH,
+        signed=signed,
+        kind=FieldKind.DATA_LOCATION if location else FieldKind.SCALAR,
+    )
+
+
+@functools.cache
+def types_in(path: Path) -> btf.Spec:
+    """The types in a file: plain BTF, or an ELF file with a section ``.BTF`` (a ``vmlinux`` with debug information).
+
+    Raises ``BtfError`` for another file, ``OSError`` for one that cannot be read.
+    """
+    data = path.read_bytes()
+    if data[:4] == b"\x7fELF":
+        from io import BytesIO
+
+        from elftools.elf.elffile import ELFFile
+
+        section = ELFFile(BytesIO(data)).get_section_by_name(".BTF")
+        if section is None:
+            raise btf.BtfError(f"{path} has no section .BTF")
+        data = section.data()
+    return btf.Spec(data)
