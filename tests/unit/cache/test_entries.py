@@ -138,7 +138,7 @@ def test_the_oldest_go_first(
         path.write_bytes(b"old")
         os.utime(path, (1000 + number, 1000 + number))
     key, file = stored
-    cache._evict(str(folder))
+    evict(str(folder), ".object", cache.ENTRIES)
     left = sorted(path.name for path in folder.iterdir())
     assert left == sorted([*(f"{n:016x}.object" for n in range(16, 20)), file.name])
     assert cache.usage().entries == 5
