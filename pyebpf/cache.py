@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from pyebpf.driver import Compiled
     from pyebpf.target import Target
 
-MAGIC = b"pyebpf object 2\n"
+__all__ = ["ENTRIES", "MAGIC", "Usage", "clear", "find", "folder", "key_of", "store", "usage"]
+
+MAGIC = b"pyebpf object 3\n"
 ENTRIES = 256
 """How many entries the folder holds at most; the oldest go first."""
 _SUFFIX = ".object"
@@ -133,7 +135,7 @@ def store(key: Fingerprint, compiled: Compiled, ready: Ready | None = None) -> N
         variables = [(numbers[id(g)], str(g.name), str(g.section)) for g in compiled.unit.globals]
         whole = marshal.dumps(encode(compiled.object, key.structs))
         body = marshal.dumps((text, maps, variables, _encoded(ready.prepared, key), whole))
-    except (NotPlain, KeyError, ObjectError):
+    except (NotPlain, KeyError, ObjectError, RecursionError):
         return
     with contextlib.suppress(OSError):
         os.makedirs(home, mode=0o700, exist_ok=True)

@@ -2,7 +2,8 @@
 
 ``types`` has the kinds, ``base`` ready-made ones, ``encode`` writes ``.BTF``, ``decode`` reads it, ``ext``
 does both for ``.BTF.ext``, ``layouts`` goes between BTF and ``pyebpf.layout``, ``compare`` tells whether
-two types have the same shape, ``index`` makes the kernel's quick to find, ``access`` follows the access strings of CO-RE, ``dump`` prints.
+two types have the same shape, ``index`` makes the kernel's quick to find, ``access`` follows the access
+strings of CO-RE, ``dump`` prints.
 """
 
 from pyebpf.btf.access import Access, CoreKind, follow, local_value

@@ -15,6 +15,7 @@ from pyebpf.declare import ProgramDecl
 from pyebpf.driver import compile_programs
 from pyebpf.fingerprint import Fingerprint
 from pyebpf.ready import Ready
+from pyebpf.runtime.own_folder import evict
 from pyebpf.target import Target
 from tests.unit.cache.conftest import Import
 
