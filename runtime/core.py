@@ -207,7 +207,7 @@ def _resizable(old: btf.Type | None, new: btf.Type | None) -> bool:
 
 def _told(kind: CoreKind, found: tuple[Way, Value]) -> str:
     way, value = found
-    return f"bit {way.bit_offset}" if kind in FIELD_KINDS else str(value.number)
+    return f"{value.number} (bit {way.bit_offset})" if kind in FIELD_KINDS else str(value.number)
 
 
 def _field_name(local: Way) -> str:

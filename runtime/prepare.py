@@ -134,7 +134,9 @@ def _core(linked: Linked, encoder: Encoder, core: Encoder) -> tuple[CoreReferenc
             check(linked.code, slot)
             put(linked.code, slot, encoder.add(record.type))
         else:
-            waiting.append(CoreReference(slot, record.kind, core.add(record.type), record.access, function))
+            waiting.append(
+                CoreReference(slot, int(record.kind), core.add(record.type), record.access, function)
+            )
     return tuple(waiting)
 
 

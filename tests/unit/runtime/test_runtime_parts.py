@@ -203,8 +203,13 @@ class Known:
 
     def address(self, symbol: str) -> MapAddress | KernelSymbol | int:
         """By id, in a module, in a map, in memory."""
-        known = {"there": KernelSymbol(1234), "module": KernelSymbol(77, 5), "here": MapAddress(9, 16)}
-        return known.get(symbol, 0xFFFF_8000_0000_1234 if symbol == "plain" else 0)
+        known: dict[str, MapAddress | KernelSymbol | int] = {
+            "there": KernelSymbol(1234),
+            "module": KernelSymbol(77, 5),
+            "here": MapAddress(9, 16),
+            "plain": 0xFFFF_8000_0000_1234,
+        }
+        return known.get(symbol, 0)
 
 
 def test_references_are_filled_in() -> None:
