@@ -17,7 +17,6 @@ from pyebpf.uapi.sections import section_target
 if TYPE_CHECKING:
     from pyebpf import btf
 
-_NEEDED: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})
 _MOST_NAMES: Final = 4
 _SAME_START: Final = 3
 
@@ -52,9 +51,8 @@ _PLACES: Final = {
 
 
 def check_target(program: ProgramSpec) -> None:
-    """Raise ``ObjectError`` if it can be told without the kernel that a program's place cannot be found."""
-    if program.prog_type not in _NEEDED:
-        return
+    """Raise ``ObjectError`` if it can be told without the kernel that the place of a program for one place cannot be
+    found."""
     if program.prog_type in (ProgType.EXT, ProgType.STRUCT_OPS):
         raise UnsupportedObject(
             f"program {program.name!r} ({program.prog_type.name}) is for a place in another program or an instance of a "
@@ -68,13 +66,11 @@ def check_target(program: ProgramSpec) -> None:
         )
 
 
-def attach_target(program: ProgramSpec) -> AttachTarget | None:
-    """What a program is loaded for; ``None`` for types that are loaded for no place.
+def attach_target(program: ProgramSpec) -> AttachTarget:
+    """What a program of type TRACING or LSM is loaded for.
 
-    Raises ``ObjectError`` if its section names none, or one that the running kernel does not have.
+    Raises ``ObjectError`` if its section names nothing, or what the running kernel does not have.
     """
-    if program.prog_type not in _NEEDED:
-        return None
     check_target(program)
     from pyebpf.btf.types import Kind
     from pyebpf.runtime.externs import Found, find_in_kernel

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
-from pyebpf.runtime.attach_target import attach_target, check_target
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
@@ -26,7 +25,7 @@ from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.prog_load import load_btf, load_program
 from pyebpf.runtime.program import LoadedProgram, RunResult
 from pyebpf.runtime.references import KernelFunction, KernelSymbol, MapAddress, resolve
-from pyebpf.uapi.constants import MapType
+from pyebpf.uapi.constants import MapType, ProgType
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
 
 _KCONFIG: Final = ".kconfig"
+_FOR_ONE_PLACE: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})
+"""Types of programs that are loaded for one place, which ``attach_target`` finds."""
 
 
 @dataclass(slots=True)
@@ -187,7 +188,9 @@ class _Loading:
         for name in self.given_data.keys() - self.spec.data.keys():
             raise ObjectError(f"the object has no data section {name!r} that one could be given for")
         for program in self.spec.programs.values():
-            if program.autoload:
+            if program.autoload and program.prog_type in _FOR_ONE_PLACE:
+                from pyebpf.runtime.attach_target import check_target
+
                 check_target(program)
 
     def prepare(self, spec: ObjectSpec | Prepared) -> None:
@@ -374,9 +377,11 @@ class _Loading:
 
     def _attach_place(self, prepared: PreparedProgram) -> tuple[int, int]:
         """BTF id and descriptor of the module of the place that a program is loaded for; 0 for none."""
-        target = attach_target(prepared.program)
-        if target is None:
+        if prepared.program.prog_type not in _FOR_ONE_PLACE:
             return 0, 0
+        from pyebpf.runtime.attach_target import attach_target
+
+        target = attach_target(prepared.program)
         if not target.module:
             return target.id, 0
         from pyebpf.runtime.kernel_modules import module_btf

@@ -186,6 +186,12 @@ class Spec:
         """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""
         found = self.base.candidates(name, *kinds) if self.base else []
         raw = name.encode("utf-8", "surrogateescape")
+        if self._known is not None:
+            for number in self._known.named(raw):
+                called = self._name(number)
+                if name in (called, essential_name(called)) and (not kinds or self.kind(number) in kinds):
+                    found.append(number)
+            return found
         at, own = 0, set(self.ids(name, *kinds)) - set(found)
         while (at := self._strings.find(raw + b"___", at)) >= 0:
             flavored = self._raw_string(self._first_string + at)
@@ -197,12 +203,15 @@ class Spec:
     def _own_ids(self, raw: bytes) -> Iterator[int]:
         """The ids of the types called ``raw``, without those of the base."""
         if self._known is not None:
-            for number in self._known.named(raw):
-                if self._raw_string(self._words[self._at[number - self.first]]) == raw:
-                    yield number
+            name = raw.decode("utf-8", "surrogateescape")
+            yield from (number for number in self._known.named(raw) if self._name(number) == name)
         else:
             for offset in self._string_offsets(raw):
                 yield from self._names().get(offset, ())
+
+    def _name(self, number: int) -> str:
+        """The name of a type that is not of the base."""
+        return self.string(self._words[self._at[number - self.first]])
 
     def _offset(self, number: int) -> int:
         return self._start + self._at[number - self.first] * 4

@@ -13,18 +13,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from zlib import crc32
 
+from pyebpf.btf.names import essential_name
 from pyebpf.btf.types import Kind
 from pyebpf.records import dataclass
 
 _HEADER: Final = struct.Struct("=16s6I")
 _MAGIC: Final = b"pyebpf types 1\n\0"
 _WORD: Final = 4
+_FLAVOR: Final = b"___"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``places``: of every record, in 32-bit words from the first. ``hashes``: of all names, ascending, with the ids
-    of their types in ``ids``, ascending for one hash. ``tags``: the ids of declaration tags."""
+    """``places``: of every record, in 32-bit words from the first. ``hashes``: of all names, and of those with a flavor
+    without it too, ascending, with the ids of their types in ``ids``, ascending for one hash. ``tags``: the ids of
+    declaration tags."""
 
     places: array[int]
     hashes: array[int]
@@ -32,7 +35,8 @@ class Index:
     tags: array[int]
 
     def named(self, name: bytes) -> list[int]:
-        """The ids of the types that may have this name, ascending: names of the same hash are among them."""
+        """The ids of the types that may have this name, or a flavor of it, ascending: names of the same hash are among
+        them."""
         wanted = crc32(name)
         at = bisect_left(self.hashes, wanted)
         found = []
@@ -48,8 +52,15 @@ def build_index(
     """The index of records of which ``places`` is known. ``first``: the id of the first one; ``string``: the name at an
     offset."""
     offsets = [words[place] for place in places]
-    hashes = {offset: crc32(string(offset)) for offset in set(offsets) if offset}
-    named = sorted(hashes[offset] << 32 | number for number, offset in enumerate(offsets, first) if offset)
+    names = {offset: string(offset) for offset in set(offsets) if offset}
+    hashes = {offset: crc32(name) for offset, name in names.items()}
+    plain = {offset: _without_flavor(name) for offset, name in names.items() if _FLAVOR in name}
+    flavors = {offset: crc32(name) for offset, name in plain.items() if name != names[offset]}
+    named = [hashes[offset] << 32 | number for number, offset in enumerate(offsets, first) if offset]
+    named += [
+        flavors[offset] << 32 | number for number, offset in enumerate(offsets, first) if offset in flavors
+    ]
+    named.sort()
     tags = [n for n, place in enumerate(places, first) if words[place + 1] >> 24 & 0x1F == Kind.DECL_TAG]
     return Index(
         places,
@@ -57,6 +68,10 @@ def build_index(
         array("I", [pair & 0xFFFF_FFFF for pair in named]),
         array("I", tags),
     )
+
+
+def _without_flavor(name: bytes) -> bytes:
+    return essential_name(name.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def dump_index(index: Index, size: int, checksum: int) -> bytes:

@@ -102,7 +102,6 @@ def test_programs_for_tracepoints_and_iterators_are_loaded() -> None:
         assert {program_facts(p.handle).type for p in found.programs.values()} == {ProgType.TRACING}
     spec = read_object(an_object("places"))
     target = attach_target(spec.programs["switches"])
-    assert target is not None
     assert vmlinux().ids("btf_trace_sched_switch", btf.Kind.TYPEDEF)[0] == target.id and not target.module
 
 
@@ -147,4 +146,4 @@ def test_places_of_functions_and_hooks_have_ids() -> None:
         tracing = returns(0, ProgType.LSM if attach_type is AttachType.LSM_MAC else ProgType.TRACING)
         tracing.section, tracing.attach_type = section, attach_type
         target = attach_target(tracing)
-        assert target is not None and target.id == vmlinux().ids(name, btf.Kind.FUNC)[0]
+        assert target.id == vmlinux().ids(name, btf.Kind.FUNC)[0]

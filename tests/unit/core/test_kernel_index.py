@@ -37,6 +37,7 @@ def a_kernel(*more: btf.Type) -> bytes:
         struct("twice", ("b", U32, 0)),
         struct("ice"),
         struct("twice___2"),
+        struct("twi___ce___3"),
     ]
     return btf.encode([*every_kind(), *same, *more]).data
 
@@ -45,7 +46,7 @@ def answers(spec: btf.Spec) -> list[object]:
     """What one can ask of types."""
     names = sorted({btf.name_of(type_) for _, type_ in spec.types()} - {""})
     found: list[object] = []
-    for name in [*names, "no such name", "", "ice", "wice"]:
+    for name in [*names, "no such name", "", "ice", "wice", "twi", "twi___ce"]:
         found += [
             name,
             spec.ids(name),
