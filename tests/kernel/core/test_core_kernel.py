@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pyebpf as bpf
 from pyebpf import btf
 from pyebpf.backend.elf import read_object
 from pyebpf.btf.encode import encode
@@ -163,3 +164,11 @@ def test_a_record_that_does_not_fit_names_its_instruction() -> None:
         CoreError, match=rf"instruction {slot} \(struct inode___none \+ 0:0\): .* holds 64 instead of 0"
     ):
         load(spec, kernel_types=btf.Spec(encode([types]).data))
+
+
+def test_users_load_objects_of_clang(tmp_path: Path) -> None:
+    path = tmp_path / "fields.o"
+    path.write_bytes(an_object("fields"))
+    with bpf.load(path) as found:
+        found.programs["reads"].run()
+        assert values(found)[28] == os.getpid()
