@@ -5,8 +5,7 @@ its fingerprint is the present one, byte for byte, and was written by the same u
 write to. Entries are written aside and renamed, so readers and concurrent writers see whole ones; a damaged entry
 counts as none. Where there can be no folder there is no cache.
 
-``PYEBPF_CACHE=0`` switches it off; ``PYEBPF_CACHE_DIR`` names the folder, else it is ``pyebpf`` in
-``XDG_CACHE_HOME`` or ``~/.cache``.
+The folder is that of ``pyebpf.runtime.own_folder``, where the index of the kernel's types lies as well.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-import stat
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
@@ -26,12 +24,24 @@ from pyebpf.plain import NotPlain, Plain, decode, encode
 from pyebpf.ready import Ready
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import ObjectError
+from pyebpf.runtime.own_folder import (
+    TYPES_SUFFIX,
+    entries,
+    evict,
+    folder,
+    private,
+    read_own,
+    refusal,
+    write_own,
+)
 
 if TYPE_CHECKING:
     from pyebpf.driver import Compiled
     from pyebpf.target import Target
 
-MAGIC = b"pyebpf object 2\n"
+__all__ = ["ENTRIES", "MAGIC", "Usage", "clear", "find", "folder", "key_of", "store", "usage"]
+
+MAGIC = b"pyebpf object 3\n"
 ENTRIES = 256
 """How many entries the folder holds at most; the oldest go first."""
 _SUFFIX = ".object"
@@ -47,18 +57,6 @@ class Usage:
     refused: str | None = None
 
 
-def folder() -> str | None:
-    """The folder that the environment asks for, or None where the cache is switched off."""
-    if os.environ.get("PYEBPF_CACHE") in ("0", ""):
-        return None
-    stated = os.environ.get("PYEBPF_CACHE_DIR")
-    if stated is not None:
-        return stated or None
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    base = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
-    return os.path.join(base, "pyebpf") if os.path.isabs(base) else None
-
-
 def key_of(program: ProgramDecl, target: Target) -> Fingerprint | None:
     """The key of a program as it is now; None where there is no cache or the program cannot be cached."""
     if folder() is None:
@@ -72,10 +70,10 @@ def key_of(program: ProgramDecl, target: Target) -> Fingerprint | None:
 def find(key: Fingerprint) -> Ready | None:
     """The compiled object of a key, if there is one. Its maps and variables are named and placed as compiling does."""
     home = folder()
-    if home is None or not _private(home):
+    if home is None or not private(home):
         return None
     text = key.text.encode("utf-8", "surrogatepass")
-    data = _read(os.path.join(home, _name(text)))
+    data = read_own(os.path.join(home, _name(text)))
     if data is None or not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
         return None
     body = memoryview(data)[len(MAGIC) + 4 :]
@@ -137,13 +135,13 @@ def store(key: Fingerprint, compiled: Compiled, ready: Ready | None = None) -> N
         variables = [(numbers[id(g)], str(g.name), str(g.section)) for g in compiled.unit.globals]
         whole = marshal.dumps(encode(compiled.object, key.structs))
         body = marshal.dumps((text, maps, variables, _encoded(ready.prepared, key), whole))
-    except (NotPlain, KeyError, ObjectError):
+    except (NotPlain, KeyError, ObjectError, RecursionError):
         return
     with contextlib.suppress(OSError):
         os.makedirs(home, mode=0o700, exist_ok=True)
-        if _private(home):
-            _write(home, _name(text), MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
-            _evict(home)
+        if private(home):
+            write_own(home, _name(text), MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+            evict(home, _SUFFIX, ENTRIES)
 
 
 def _encoded(prepared: Prepared | None, key: Fingerprint) -> Plain:
@@ -166,97 +164,25 @@ def _complete(key: Fingerprint, compiled: Compiled) -> bool:
 def usage() -> Usage:
     """What the cache holds now."""
     home = folder()
-    sizes = [size for _, size, _ in _entries(home)] if home is not None and _private(home) else []
-    return Usage(home, len(sizes), sum(sizes), None if home is None else _refusal(home))
+    sizes = [size for _, size, _ in _all(home)]
+    return Usage(home, len(sizes), sum(sizes), None if home is None else refusal(home))
 
 
 def clear() -> int:
-    """Remove every entry; how many there were."""
-    home = folder()
-    found: Sequence[tuple[int, int, str]] = _entries(home) if home is not None and _private(home) else []
+    """Remove every entry, and what is kept of kernels; how many there were."""
+    found = _all(folder())
     for _, _, path in found:
         with contextlib.suppress(OSError):
             os.unlink(path)
     return len(found)
 
 
+def _all(home: str | None) -> list[tuple[int, int, str]]:
+    if home is None or not private(home):
+        return []
+    return [*entries(home, _SUFFIX), *entries(home, TYPES_SUFFIX)]
+
+
 def _name(text: bytes) -> str:
     """The file of a fingerprint. Two that share a file push each other out; neither is taken for the other."""
     return f"{zlib.crc32(text):08x}{zlib.adler32(text):08x}{_SUFFIX}"
-
-
-def _private(home: str) -> bool:
-    """Whether the folder is there, belongs to this user and is closed to all others."""
-    try:
-        state = os.stat(home)
-    except OSError:
-        return False
-    return stat.S_ISDIR(state.st_mode) and _own(state) and not stat.S_IMODE(state.st_mode) & 0o077
-
-
-def _refusal(home: str) -> str | None:
-    """Why a folder that is there is not used, and what mends it; None for a good one and for none."""
-    import shlex
-
-    try:
-        state = os.stat(home)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        return f"{home} cannot be looked at: {error.strerror}; name another folder with PYEBPF_CACHE_DIR"
-    if not stat.S_ISDIR(state.st_mode):
-        return f"{home} is not a folder; remove it, or name another folder with PYEBPF_CACHE_DIR"
-    if not _own(state):
-        return f"{home} belongs to user {state.st_uid}; name a folder of your own with PYEBPF_CACHE_DIR"
-    if not _private(home):
-        mode = stat.S_IMODE(state.st_mode)
-        return (
-            f"{home} is open to other users (mode {mode:04o}); close it with `chmod 700 {shlex.quote(home)}`"
-        )
-    return None
-
-
-def _own(state: os.stat_result) -> bool:
-    return not hasattr(os, "geteuid") or state.st_uid == os.geteuid()
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
-        return None
-    with open(file, "rb") as opened:
-        state = os.fstat(file)
-        return opened.read() if stat.S_ISREG(state.st_mode) and _own(state) else None
-
-
-def _write(home: str, name: str, data: bytes) -> None:
-    aside = os.path.join(home, f"{name}.{os.getpid()}.{os.urandom(4).hex()}")
-    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        with open(file, "wb") as opened:
-            opened.write(data)
-        os.replace(aside, os.path.join(home, name))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
-        raise
-
-
-def _entries(home: str) -> list[tuple[int, int, str]]:
-    """Time, size and path of all files of ours, the oldest first; also those that a killed writer left aside."""
-    found = []
-    with contextlib.suppress(OSError), os.scandir(home) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                if _SUFFIX in entry.name and entry.is_file(follow_symlinks=False):
-                    state = entry.stat(follow_symlinks=False)
-                    found.append((state.st_mtime_ns, state.st_size, entry.path))
-    return sorted(found)
-
-
-def _evict(home: str) -> None:
-    found = _entries(home)
-    for _, _, path in found[: max(0, len(found) - ENTRIES)]:
-        with contextlib.suppress(OSError):
-            os.unlink(path)

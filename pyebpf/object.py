@@ -184,7 +184,7 @@ class DataSection:
     @property
     def read_only(self) -> bool:
         """Programs may only read it, and it is frozen before the first program is loaded."""
-        return self.name.startswith(".rodata")
+        return self.name.startswith(".rodata") or self.name == ".kconfig"
 
     def variable(self, name: str) -> Variable | None:
         """The variable called ``name``, if there is one."""
@@ -230,8 +230,20 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class CoreReference:
+    """A CO-RE record at its final ``slot``. ``type``: the id of its root type in ``Prepared.core_types``; ``function``: the
+    one that it was in."""
+
+    slot: int
+    kind: int
+    type: int
+    access: str
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedProgram:
-    """A program with everything that it calls, in one piece: ready but for the references in ``open``.
+    """A program with everything that it calls, in one piece: ready but for the references in ``open`` and ``core``.
 
     ``func_info`` and ``line_info`` are records as the system call takes them.
     """
@@ -241,6 +253,7 @@ class PreparedProgram:
     open: tuple[Reference, ...]
     func_info: bytes
     line_info: bytes
+    core: tuple[CoreReference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +262,8 @@ class Prepared:
 
     ``types``: ``.BTF`` of everything, empty where there is none. ``map_types`` and ``section_types``: the ids in it of
     a map's key and value, and of a data section, by name, of those that are made with type information. ``object``
-    is looked at for maps, contents of data and externs.
+    is looked at for maps, contents of data and externs. ``core_types``: ``.BTF`` of what CO-RE records refer to, which
+    the kernel does not get: bytes, since types refer to each other in circles.
     """
 
     object: ObjectSpec
@@ -257,3 +271,4 @@ class Prepared:
     types: bytes
     map_types: dict[str, tuple[int, int]]
     section_types: dict[str, int]
+    core_types: bytes = b""

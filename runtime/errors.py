@@ -148,6 +148,11 @@ class UnsupportedObject(ObjectError):
     """The object needs something that this loader does not do."""
 
 
+class CoreError(ObjectError):
+    """A reference to the kernel's types (CO-RE) that cannot be filled in: it is malformed, does not fit its instruction,
+    or means different things in types of one name."""
+
+
 class NotInKernel(PyebpfError):
     """A descriptor, a pin or an attachment was asked of something that lives in the built-in machine, not in the
     kernel."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
@@ -16,6 +16,7 @@ from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf, bpf_fd
 from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
 
+_NAME_BYTES: Final = 64  # MODULE_NAME_LEN, or more
 _Info = TypeVar("_Info", ProgInfo, MapInfo, BtfInfo, LinkInfo)
 
 
@@ -124,6 +125,14 @@ def btf_bytes(btf_id: int) -> bytes:
         data = ctypes.create_string_buffer(max(size, 1))
         _ask(fd, BtfInfo(btf=ctypes.addressof(data), btf_size=size))
     return data.raw[:size]
+
+
+def btf_name(fd: Fd) -> str:
+    """The name of the module that a descriptor of BTF belongs to: ``vmlinux`` for the kernel's own, empty for what
+    programs brought."""
+    name = ctypes.create_string_buffer(_NAME_BYTES)
+    info = _ask(fd, BtfInfo(name=ctypes.addressof(name), name_len=_NAME_BYTES))
+    return name.value.decode() if info.kernel_btf else ""
 
 
 def fdinfo(fd: Fd) -> dict[str, str]:

@@ -8,11 +8,11 @@ into the code. The distance to a subprogram is known already when linking.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Final
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
 from pyebpf.object import (
+    CoreRelocation,
     FunctionSpec,
     LineInfo,
     ObjectSpec,
@@ -22,17 +22,19 @@ from pyebpf.object import (
     RelocKind,
 )
 from pyebpf.records import dataclass, field
-from pyebpf.runtime.errors import ObjectError, UnsupportedObject
-from pyebpf.runtime.references import MapAddress, resolve, set_imm, set_src
+from pyebpf.runtime.errors import ObjectError
+from pyebpf.runtime.references import set_imm, set_src
 
 _LITTLE: Final = sys.byteorder == "little"
 
 
 @dataclass(slots=True)
 class Linked:
-    """A program ready for loading but for descriptors and kernel ids, which ``resolve`` fills in.
+    """A program ready for loading but for descriptors and kernel ids in ``open``, and what depends on the kernel's types in
+    ``core``.
 
-    ``functions`` are the subprograms by first slot; ``lines`` the records by slot.
+    ``functions`` are the subprograms by first slot; ``lines`` and ``core`` the records by slot, ``core`` with the name of
+    the function.
     """
 
     program: ProgramSpec
@@ -40,22 +42,14 @@ class Linked:
     functions: list[tuple[int, FunctionSpec]] = field(default_factory=list)
     lines: list[tuple[int, LineInfo]] = field(default_factory=list)
     open: list[Reference] = field(default_factory=list)
-
-    def resolve(
-        self,
-        address: Callable[[Relocation], MapAddress],
-        kernel_function: Callable[[str], int | None],
-    ) -> None:
-        """Fill in the open references, as ``references.resolve``."""
-        resolve(self.code, self.open, address, kernel_function)
-        self.open.clear()
+    core: list[tuple[int, CoreRelocation, str]] = field(default_factory=list)
 
 
 def link(spec: ObjectSpec, program: ProgramSpec) -> Linked:
     """``program`` with its subprograms, in the order in which they are first reached.
 
     Raises ``ObjectError`` for an undefined symbol, a malformed reference or debug information of only some
-    functions, ``UnsupportedObject`` for code that needs CO-RE.
+    functions.
     """
     linked = Linked(program, bytearray())
     starts: dict[str, int] = {}
@@ -90,13 +84,6 @@ def _append(linked: Linked, function: FunctionSpec, start: int) -> list[Referenc
     """Add the code and records of ``function`` at slot ``start``; return its references to functions."""
     if not function.code or len(function.code) % SLOT_BYTES:
         raise ObjectError(f"function {function.name!r} has {len(function.code)} bytes of code")
-    if function.core:
-        from pyebpf import btf
-
-        raise UnsupportedObject(
-            f"function {function.name!r} has CO-RE relocations (first: {btf.describe(function.core[0].type)} "
-            f"at instruction {function.core[0].slot}), which this loader does not apply"
-        )
     references: list[Reference] = []
     related = {relocation.slot for relocation in function.relocations}
     slots = len(function.code) // SLOT_BYTES
@@ -115,6 +102,12 @@ def _append(linked: Linked, function: FunctionSpec, start: int) -> list[Referenc
     linked.code += function.code
     linked.functions.append((start, function))
     linked.lines += [(start + line.slot, line) for line in function.lines]
+    for record in function.core:
+        if not 0 <= record.slot < slots or record.slot in related:
+            raise ObjectError(
+                f"function {function.name!r}: the CO-RE relocation at instruction {record.slot} is at none that can have one"
+            )
+        linked.core.append((start + record.slot, record, function.name))
     return references
 
 

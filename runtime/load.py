@@ -11,31 +11,35 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
-from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied, UnsupportedObject
+from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
 from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.prog_load import load_btf, load_program
 from pyebpf.runtime.program import LoadedProgram, RunResult
-from pyebpf.runtime.references import MapAddress, resolve
+from pyebpf.runtime.references import KernelFunction, KernelSymbol, MapAddress, resolve
 from pyebpf.uapi.constants import MapType, ProgType
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pyebpf.btf import Spec
+    from pyebpf.runtime.core import Relocator
     from pyebpf.runtime.data import LoadedData
+    from pyebpf.runtime.externs import Externs
 
 __all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
 
 _KCONFIG: Final = ".kconfig"
-_NEED_KERNEL_TYPES: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})
+_FOR_ONE_PLACE: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})
+"""Types of programs that are loaded for one place, which ``attach_target`` finds."""
 
 
 @dataclass(slots=True)
@@ -69,6 +73,7 @@ def load(
     log_level: int = 0,
     pin_directory: str | os.PathLike[str] | None = None,
     func_info: bool = True,
+    kernel_types: Spec | None = None,
 ) -> LoadedObject:
     """Load every program of ``spec`` that is to be loaded, with its maps and data.
 
@@ -80,6 +85,8 @@ def load(
         log_level: of the verifier's log, kept in ``LoadedProgram.log``: bits 1, 2, 4.
         pin_directory: where maps with pinning by name are looked for and pinned; /sys/fs/bpf by default.
         func_info: ``False`` leaves out which type each function has (to show what the kernel says then).
+        kernel_types: what references to the kernel's types are filled in by, instead of what the running kernel tells
+        (for kernels that do not tell; a file of their types from elsewhere).
 
     Raises:
         VerifierError: a program was refused; the log says why.
@@ -87,9 +94,11 @@ def load(
         BpfError: the kernel refused something else.
         ObjectError: the object is inconsistent; ``UnsupportedObject`` if it needs what this loader cannot do.
     """
-    with ExitStack() as made:
+    with ExitStack() as made, ExitStack() as while_loading:
         whole = spec.object if isinstance(spec, Prepared) else spec
-        loading = _Loading(whole, dict(maps or {}), dict(data or {}), log_level, func_info, made)
+        loading = _Loading(
+            whole, dict(maps or {}), dict(data or {}), log_level, func_info, made, while_loading, kernel_types
+        )
         try:
             loading.check()
             loading.prepare(spec)
@@ -111,6 +120,7 @@ def load_object(
     maps: Mapping[str, Map] | None = None,
     log_level: int = 0,
     pin_directory: str | os.PathLike[str] | None = None,
+    kernel_types: Spec | None = None,
 ) -> LoadedObject:
     """Read an ELF object, from a file or from bytes, and ``load`` it. To change it before, use
     ``pyebpf.backend.elf.read_object``."""
@@ -119,7 +129,13 @@ def load_object(
     from pyebpf.backend.elf import read_object
 
     contents = source if isinstance(source, bytes) else Path(source).read_bytes()
-    return load(read_object(contents), maps=maps, log_level=log_level, pin_directory=pin_directory)
+    return load(
+        read_object(contents),
+        maps=maps,
+        log_level=log_level,
+        pin_directory=pin_directory,
+        kernel_types=kernel_types,
+    )
 
 
 def _load_types(data: bytes) -> Fd | None:
@@ -153,10 +169,15 @@ class _Loading:
     log_level: int
     func_info: bool
     made: ExitStack
+    while_loading: ExitStack
+    kernel_types: Spec | None = None
     result: LoadedObject = field(default_factory=LoadedObject)
     prepared: Prepared = field(init=False)
     types: Fd | None = None
     pins: list[Path] = field(default_factory=list)
+    _externs: Externs | None = None
+    _relocator: Relocator | None = None
+    _core_types: Spec | None = None
 
     def check(self) -> None:
         """Refuse what cannot be loaded here at all."""
@@ -167,19 +188,10 @@ class _Loading:
         for name in self.given_data.keys() - self.spec.data.keys():
             raise ObjectError(f"the object has no data section {name!r} that one could be given for")
         for program in self.spec.programs.values():
-            if program.autoload and program.prog_type in _NEED_KERNEL_TYPES:
-                raise UnsupportedObject(
-                    f"program {program.name!r} ({program.prog_type.name}) is for a place that the kernel's "
-                    "type information tells, which this loader does not look up"
-                )
-        for extern in self.spec.externs.values():
-            from pyebpf import btf
+            if program.autoload and program.prog_type in _FOR_ONE_PLACE:
+                from pyebpf.runtime.attach_target import check_target
 
-            if not isinstance(extern.type, btf.Func):
-                what = "kernel configuration value" if extern.section == _KCONFIG else "kernel variable"
-                raise UnsupportedObject(
-                    f"the {what} {extern.name!r} is needed, which this loader does not find"
-                )
+                check_target(program)
 
     def prepare(self, spec: ObjectSpec | Prepared) -> None:
         """Put every program together, and collect all types and strings, if that has not been done before."""
@@ -224,6 +236,7 @@ class _Loading:
                 )
                 self.made.callback(given_section.close)
             self.result.data[name] = given_section
+        self._make_kconfig()
         for map_spec in self.spec.maps.values():
             if map_spec.type is not MapType.PROG_ARRAY:
                 self._fill(map_spec, self.result.maps)
@@ -233,7 +246,9 @@ class _Loading:
         for prepared in self.prepared.programs:
             used = self._maps_of(prepared)
             code = bytearray(prepared.code)
-            resolve(code, prepared.open, self._address, self._kernel_function)
+            missing = dict(self._relocate(prepared, code)) if prepared.core else {}
+            for absent in resolve(code, prepared.open, self):
+                missing[absent.slot] = self._absent(absent.relocation.symbol)
             fd, log = load_program(
                 prepared if self.func_info else replace(prepared, func_info=b""),
                 code,
@@ -241,6 +256,9 @@ class _Loading:
                 types=self.types,
                 types_data=self.prepared.types,
                 log_level=self.log_level,
+                place=self._attach_place(prepared),
+                modules=self._externs.table() if self._externs is not None else [],
+                missing=missing,
             )
             program, name = prepared.program, prepared.program.name
             loaded = LoadedProgram(fd, name, program.prog_type, program.attach_type, log, used)
@@ -272,7 +290,10 @@ class _Loading:
         names = [r.relocation.symbol for r in prepared.open if r.relocation.kind is RelocKind.MAP]
         return tuple(self.result.maps[name] for name in dict.fromkeys(names) if name in self.result.maps)
 
-    def _address(self, relocation: Relocation) -> MapAddress:
+    # ------------------------------------------------------------ the resolver of references
+
+    def place(self, relocation: Relocation) -> MapAddress:
+        """What a MAP or DATA relocation refers to."""
         if relocation.kind is RelocKind.MAP:
             found = self.result.maps.get(relocation.symbol)
             if found is None:
@@ -280,13 +301,13 @@ class _Loading:
                     f"code refers to the map {relocation.symbol!r}, which the object does not have"
                 )
             return MapAddress(found.fd)
-        section, offset = self._place(relocation)
+        section, offset = self._variable(relocation)
         loaded = self.result.data.get(section)
         if loaded is None:
             raise ObjectError(f"code refers to the data section {section!r}, which is missing or empty")
         return MapAddress(loaded.map.fd, offset + relocation.addend)
 
-    def _place(self, relocation: Relocation) -> tuple[str, int]:
+    def _variable(self, relocation: Relocation) -> tuple[str, int]:
         if not relocation.symbol:
             return relocation.section, 0
         for name, section in self.spec.data.items():
@@ -296,13 +317,73 @@ class _Loading:
                     return name, variable.offset
         raise ObjectError(f"code refers to the variable {relocation.symbol!r}, which is in no data section")
 
-    def _kernel_function(self, symbol: str) -> int | None:
-        extern = self.spec.externs.get(symbol)
-        if extern is None:
-            raise ObjectError(f"code refers to {symbol!r}, which the object does not declare as external")
-        from pyebpf.runtime.kernel_btf import kernel_function
+    def function(self, symbol: str) -> KernelFunction | None:
+        """The kernel function called ``symbol``; ``None`` for a weak one that is not there."""
+        return self._lookup().function(symbol)
 
-        found = kernel_function(symbol, extern.type)
-        if found is None and not extern.weak:
-            raise ObjectError(f"this kernel has no function {symbol!r} that programs could call")
-        return found
+    def address(self, symbol: str) -> MapAddress | KernelSymbol | int:
+        """Where an extern lies."""
+        extern = self._lookup().extern(symbol)
+        if extern.section != _KCONFIG:
+            return self._lookup().address(symbol)
+        variable = self.result.data[_KCONFIG].section.variable(symbol)
+        assert variable is not None
+        return MapAddress(self.result.data[_KCONFIG].map.fd, variable.offset)
+
+    # ------------------------------------------------------------ what the running kernel knows
+
+    def _make_kconfig(self) -> None:
+        """The section of the configuration values that programs use, if they use any."""
+        names = {
+            reference.relocation.symbol
+            for prepared in self.prepared.programs
+            for reference in prepared.open
+            if reference.relocation.kind is RelocKind.EXTERN
+        }
+        used = [e for e in self.spec.externs.values() if e.section == _KCONFIG and e.name in names]
+        if not used:
+            return
+        from pyebpf.runtime.data import load_section
+        from pyebpf.runtime.kconfig import kconfig_section
+
+        loaded = load_section(kconfig_section(used), None)
+        self.made.callback(loaded.close)
+        self.result.data[_KCONFIG] = loaded
+
+    def _lookup(self) -> Externs:
+        if self._externs is None:
+            from pyebpf.runtime.externs import Externs
+
+            self._externs = Externs(self.spec.externs, self.while_loading.enter_context)
+        return self._externs
+
+    def _relocate(self, prepared: PreparedProgram, code: bytearray) -> Iterator[tuple[int, str]]:
+        """Make the code fit the kernel's types; slots and texts of what it lacks."""
+        from pyebpf.btf import Spec
+        from pyebpf.runtime.core import Relocator, records
+
+        if self._relocator is None or self._core_types is None:
+            self._core_types = Spec(self.prepared.core_types)
+            self._relocator = (
+                Relocator.running() if self.kernel_types is None else Relocator(self.kernel_types)
+            )
+        for poison in self._relocator.apply(code, records(prepared, self._core_types)):
+            yield poison.slot, poison.text
+
+    def _absent(self, symbol: str) -> str:
+        from pyebpf.runtime.kernel_btf import running_kernel
+
+        return f"there is no kernel function `{symbol}` of this prototype on {running_kernel()}"
+
+    def _attach_place(self, prepared: PreparedProgram) -> tuple[int, int]:
+        """BTF id and descriptor of the module of the place that a program is loaded for; 0 for none."""
+        if prepared.program.prog_type not in _FOR_ONE_PLACE:
+            return 0, 0
+        from pyebpf.runtime.attach_target import attach_target
+
+        target = attach_target(prepared.program)
+        if not target.module:
+            return target.id, 0
+        from pyebpf.runtime.kernel_modules import module_btf
+
+        return target.id, self.while_loading.enter_context(module_btf(target.module)).fileno()

@@ -13,7 +13,7 @@ from typing import Final
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
-from pyebpf.object import DataSection, MapSpec, ObjectSpec, Prepared, PreparedProgram
+from pyebpf.object import CoreReference, DataSection, MapSpec, ObjectSpec, Prepared, PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.linker import Linked, link
 from pyebpf.uapi.constants import MapType
@@ -51,8 +51,8 @@ def prepare(spec: ObjectSpec) -> Prepared:
 
     Raises ``ObjectError`` if the object is inconsistent, ``UnsupportedObject`` if it needs what this loader cannot do.
     """
-    encoder = Encoder(sys.byteorder == "little")
-    programs = [_program(link(spec, p), encoder) for p in spec.programs.values() if p.autoload]
+    encoder, core = Encoder(sys.byteorder == "little"), Encoder(sys.byteorder == "little")
+    programs = [_program(link(spec, p), encoder, core) for p in spec.programs.values() if p.autoload]
     sections = {name: _datasec(section) for name, section in spec.data.items()}
     section_types = {name: encoder.add(type_) for name, type_ in sections.items() if type_ is not None}
     map_types = {
@@ -61,7 +61,8 @@ def prepare(spec: ObjectSpec) -> Prepared:
         if _wants_btf(map_spec)
     }
     types = encoder.finish() if encoder.ids else b""
-    return Prepared(spec, tuple(programs), types, map_types, section_types)
+    core_types = core.finish() if core.ids else b""
+    return Prepared(spec, tuple(programs), types, map_types, section_types, core_types)
 
 
 def without_sources(prepared: Prepared) -> Prepared:
@@ -69,7 +70,7 @@ def without_sources(prepared: Prepared) -> Prepared:
     of what has a layout."""
     spec = prepared.object
     bare = {
-        name: replace(program, code=b"", relocations=(), lines=(), type=None)
+        name: replace(program, code=b"", relocations=(), lines=(), core=(), type=None)
         for name, program in spec.programs.items()
     }
     data = {
@@ -99,8 +100,8 @@ def _without_types(spec: MapSpec) -> MapSpec:
     )
 
 
-def _program(linked: Linked, encoder: Encoder) -> PreparedProgram:
-    """The records of ``linked``; their types and strings go into ``encoder``."""
+def _program(linked: Linked, encoder: Encoder, core: Encoder) -> PreparedProgram:
+    """The records of ``linked``; their types and strings go into ``encoder``, types of CO-RE records into ``core``."""
     funcs = b""
     if linked.program.type is not None:
         funcs = b"".join(
@@ -118,7 +119,25 @@ def _program(linked: Linked, encoder: Encoder) -> PreparedProgram:
             )
             for slot, line in linked.lines
         )
-    return PreparedProgram(linked.program, bytes(linked.code), tuple(linked.open), funcs, lines)
+    waiting = _core(linked, encoder, core) if linked.core else ()
+    return PreparedProgram(linked.program, bytes(linked.code), tuple(linked.open), funcs, lines, waiting)
+
+
+def _core(linked: Linked, encoder: Encoder, core: Encoder) -> tuple[CoreReference, ...]:
+    """The CO-RE records that wait for a kernel. The id that a type has in the object is filled in here."""
+    from pyebpf.btf.access import CoreKind
+    from pyebpf.runtime.core_patch import check, put
+
+    waiting = []
+    for slot, record, function in linked.core:
+        if record.kind == CoreKind.TYPE_ID_LOCAL:
+            check(linked.code, slot)
+            put(linked.code, slot, encoder.add(record.type))
+        else:
+            waiting.append(
+                CoreReference(slot, int(record.kind), core.add(record.type), record.access, function)
+            )
+    return tuple(waiting)
 
 
 def _wants_btf(spec: MapSpec) -> bool:

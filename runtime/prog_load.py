@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pyebpf.backend.insn_references import SLOT_BYTES
 from pyebpf.object import PreparedProgram
+from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
@@ -55,11 +57,16 @@ def load_program(
     types: Fd | None,
     types_data: bytes = b"",
     log_level: int,
+    place: tuple[int, int] = (0, 0),
+    modules: Sequence[int] = (),
+    missing: Mapping[int, str] | None = None,
 ) -> tuple[Fd, str]:
     """Load a program, whose code is ``resolved`` now; return its descriptor and the verifier's log (empty at ``log_level`` 0).
 
     ``types``: the loaded type information, if the kernel took it; ``types_data``: its bytes, which tell where the
-    instructions of a refused program come from. ``log_level``: bits 1 (messages), 2 (every instruction), 4
+    instructions of a refused program come from. ``place``: BTF id, and descriptor of the module, of what the program is for.
+    ``modules``: the table of descriptors for calls of modules. ``missing``: what the kernel lacks, by instruction.
+    ``log_level``: bits 1 (messages), 2 (every instruction), 4
     (statistics), 8 (keep the head of a log too long). Raises ``VerifierError``, ``PermissionDenied`` or another ``BpfError``.
     """
     program = prepared.program
@@ -79,7 +86,12 @@ def load_program(
         prog_name=kernel_name(program.name),
         expected_attach_type=program.attach_type or 0,
         kern_version=_kernel_version() if program.prog_type is ProgType.KPROBE else 0,
+        attach_btf_id=place[0],
+        attach_btf_obj_fd=place[1],
     )
+    table = (ctypes.c_int32 * len(modules))(*modules)
+    if modules:
+        attr.fd_array = ctypes.addressof(table)
     funcs = ctypes.create_string_buffer(prepared.func_info, max(len(prepared.func_info), 1))
     lines = ctypes.create_string_buffer(prepared.line_info, max(len(prepared.line_info), 1))
     if types is not None and (prepared.func_info or prepared.line_info):
@@ -100,7 +112,7 @@ def load_program(
     if result >= 0:
         # Without a wish for a log this is a load that failed only for the moment: out of memory, a signal.
         return Fd(result), log if log_level else ""
-    raise _failure(-result, prepared, len(resolved) // SLOT_BYTES, log, types_data)
+    raise _failure(-result, prepared, len(resolved) // SLOT_BYTES, log, types_data, missing)
 
 
 def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
@@ -122,16 +134,22 @@ def _kernel_version() -> int:
 
 
 def _failure(
-    code: int, prepared: PreparedProgram, instructions: int, log: str, types_data: bytes
+    code: int,
+    prepared: PreparedProgram,
+    instructions: int,
+    log: str,
+    types_data: bytes,
+    missing: Mapping[int, str] | None,
 ) -> BpfError:
     program = prepared.program
     if log.strip():
         source = read_source(
             program.name, program.prog_type.name, prepared.func_info, prepared.line_info, types_data
         )
+        source = replace(source, missing=tuple((missing or {}).items()))
         refused = VerifierError(code, program.name, log, source)
-        if "!root" in log and (missing := lacking(Need.PERFMON)):
-            command = setcap_command(missing)
+        if "!root" in log and (caps := lacking(Need.PERFMON)):
+            command = setcap_command(caps)
             refused.detail = (
                 f"the verifier allows this with CAP_PERFMON, which this process lacks; `{command}`"
             )

@@ -1,11 +1,12 @@
-"""Filling in what only the running kernel knows: descriptors of maps, offsets in them, ids of kernel functions."""
+"""Filling in what only the running kernel knows: descriptors of maps, offsets in them, ids and addresses of what is
+the kernel's."""
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterable
-from typing import Final, assert_never
+from collections.abc import Iterable
+from typing import Final, Protocol, assert_never
 
 from pyebpf.backend.insn_references import (
     CALL_HELPER,
@@ -34,6 +35,22 @@ class MapAddress:
     offset: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KernelSymbol:
+    """A variable or function of the kernel: its BTF id, and the descriptor of its module's BTF (0: the kernel's own)."""
+
+    id: int
+    module: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFunction:
+    """A function to call: its BTF id, and where its module's BTF stands in the program's table (0: the kernel's own)."""
+
+    id: int
+    index: int = 0
+
+
 def set_imm(code: bytearray, slot: int, value: int) -> None:
     """Store the 32-bit immediate of a slot."""
     struct.pack_into("=I", code, slot * SLOT_BYTES + _IMM, value & 0xFFFF_FFFF)
@@ -45,34 +62,60 @@ def set_src(code: bytearray, slot: int, value: int) -> None:
     code[at] = (code[at] & 0x0F | value << 4) if _LITTLE else (code[at] & 0xF0 | value)
 
 
-def resolve(
-    code: bytearray,
-    references: Iterable[Reference],
-    address: Callable[[Relocation], MapAddress],
-    kernel_function: Callable[[str], int | None],
-) -> None:
-    """Fill in the references. ``address``: of a MAP or DATA relocation. ``kernel_function``: the BTF id by symbol,
-    ``None`` for a weak one that this kernel does not have."""
+def set_off(code: bytearray, slot: int, value: int) -> None:
+    """Store the 16-bit offset of a slot."""
+    struct.pack_into("=h", code, slot * SLOT_BYTES + 2, value)
+
+
+class Resolver(Protocol):
+    """Who knows what the references of an object stand for."""
+
+    def place(self, relocation: Relocation) -> MapAddress:
+        """What a MAP or DATA relocation refers to."""
+
+    def function(self, symbol: str) -> KernelFunction | None:
+        """The kernel function called ``symbol``; ``None`` for a weak one that this kernel does not have."""
+
+    def address(self, symbol: str) -> MapAddress | KernelSymbol | int:
+        """Where an extern lies: in a map, a kernel variable or function by its id, or a plain address (0: nowhere)."""
+
+
+def resolve(code: bytearray, references: Iterable[Reference], resolver: Resolver) -> list[Reference]:
+    """Fill in the references; return those of weak kernel functions that are called and are not there."""
+    absent = []
     for index, reference in enumerate(references):
         slot, relocation = reference.slot, reference.relocation
         match relocation.kind:
             case RelocKind.MAP | RelocKind.DATA:
-                target = address(relocation)
-                whole = target.offset is None
-                set_src(code, slot, PSEUDO_MAP_FD if whole else PSEUDO_MAP_VALUE)
-                set_imm(code, slot, target.fd)
-                set_imm(code, slot + 1, target.offset or 0)
+                _put_address(code, slot, resolver.place(relocation))
             case RelocKind.KFUNC:
-                number = kernel_function(relocation.symbol)
-                # A call that the verifier refuses unless it is dead: guarded by a test of the function.
-                set_src(code, slot, CALL_HELPER if number is None else CALL_KFUNC)
-                set_imm(code, slot, ABSENT_KFUNC_CALL + index if number is None else number)
+                function = resolver.function(relocation.symbol)
+                if function is None:
+                    # A call that the verifier refuses unless it is dead: guarded by a test of the function.
+                    set_src(code, slot, CALL_HELPER)
+                    set_imm(code, slot, ABSENT_KFUNC_CALL + index)
+                    absent.append(reference)
+                else:
+                    set_src(code, slot, CALL_KFUNC)
+                    set_off(code, slot, function.index)
+                    set_imm(code, slot, function.id)
             case RelocKind.EXTERN:
-                number = kernel_function(relocation.symbol)
-                set_src(code, slot, PSEUDO_NONE if number is None else PSEUDO_BTF_ID)
-                set_imm(code, slot, number or 0)
-                set_imm(code, slot + 1, 0)
+                _put_address(code, slot, resolver.address(relocation.symbol))
             case RelocKind.CALL | RelocKind.FUNC:
                 raise AssertionError(f"{relocation.kind} is resolved when linking")
             case _:
                 assert_never(relocation.kind)
+    return absent
+
+
+def _put_address(code: bytearray, slot: int, target: MapAddress | KernelSymbol | int) -> None:
+    match target:
+        case MapAddress(fd=fd, offset=offset):
+            source, low, high = PSEUDO_MAP_FD if offset is None else PSEUDO_MAP_VALUE, fd, offset or 0
+        case KernelSymbol(id=number, module=module):
+            source, low, high = PSEUDO_BTF_ID, number, module
+        case int():
+            source, low, high = PSEUDO_NONE, target, target >> 32
+    set_src(code, slot, source)
+    set_imm(code, slot, low)
+    set_imm(code, slot + 1, high)

@@ -2,7 +2,8 @@
 
 ``types`` has the kinds, ``base`` ready-made ones, ``encode`` writes ``.BTF``, ``decode`` reads it, ``ext``
 does both for ``.BTF.ext``, ``layouts`` goes between BTF and ``pyebpf.layout``, ``compare`` tells whether
-two types have the same shape, ``access`` follows the access strings of CO-RE, ``dump`` prints.
+two types have the same shape, ``index`` makes the kernel's quick to find, ``access`` follows the access
+strings of CO-RE, ``dump`` prints.
 """
 
 from pyebpf.btf.access import Access, CoreKind, follow, local_value
@@ -26,11 +27,13 @@ from pyebpf.btf.base import (
     skip_modifiers,
 )
 from pyebpf.btf.compare import equal
-from pyebpf.btf.decode import Spec, decode, essential_name
+from pyebpf.btf.decode import Spec, decode
 from pyebpf.btf.dump import dump
 from pyebpf.btf.encode import Encoded, Encoder, encode
 from pyebpf.btf.ext import CoreRecord, Ext, FuncRecord, LineRecord, decode_ext, encode_ext
+from pyebpf.btf.index import Index
 from pyebpf.btf.layouts import from_layout, identifier, layout_of
+from pyebpf.btf.names import essential_name
 from pyebpf.btf.types import (
     Array,
     BtfError,
@@ -71,6 +74,7 @@ __all__ = [
     "follow",
     "local_value",
     "equal",
+    "Index",
     "Spec",
     "decode",
     "essential_name",

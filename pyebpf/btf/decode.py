@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterator
 
 from pyebpf.btf.header import header_sections
+from pyebpf.btf.index import Index, build_index
+from pyebpf.btf.members import LateMembers
+from pyebpf.btf.names import essential_name
 from pyebpf.btf.types import (
     Array,
     BtfError,
@@ -61,58 +63,31 @@ _INT_SIZES = (1, 2, 4, 8, 16)
 _MAX_DEPTH = 64  # of a chain of types without a struct in it; the kernel stops at 32
 
 
-class _Members(Sequence[Member]):
-    """The members of one struct, decoded when first needed."""
-
-    __slots__ = ("_decode", "_members")
-
-    def __init__(self, decode: Callable[[], tuple[Member, ...]]) -> None:
-        self._decode: Callable[[], tuple[Member, ...]] | None = decode
-        self._members: tuple[Member, ...] = ()
-
-    def all(self) -> tuple[Member, ...]:
-        """The members."""
-        if self._decode is not None:
-            self._members = self._decode()
-            self._decode = None
-        return self._members
-
-    @overload
-    def __getitem__(self, index: int) -> Member: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Member, ...]: ...
-    def __getitem__(self, index: int | slice) -> Member | tuple[Member, ...]:
-        return self.all()[index]
-
-    def __len__(self) -> int:
-        return len(self.all())
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self.all())
-
-
 class Spec:
     """A ``.BTF`` section, or the BTF of the kernel, by id and by name.
 
     Args:
         data: the section.
         base: what ``data`` continues: the kernel's BTF for that of a module.
+        index: what ``index`` gave for the same ``data``, so that it need not be gone through.
 
     Raises:
         BtfError: if the header or the sequence of records is malformed. What is wrong inside a type is found
             when the type is built.
     """
 
-    def __init__(self, data: bytes, base: Spec | None = None) -> None:
+    def __init__(self, data: bytes, base: Spec | None = None, index: Index | None = None) -> None:
         self.base = base
         self.first = len(base) if base else 1
         self._first_string = base.string_size if base else 0
         self.little_endian, types, self._strings = header_sections(data, continued=base is not None)
         self._start = types.start
-        self._words = array("I", data[types.start : types.stop])
+        self._words = array("I")
+        self._words.frombytes(memoryview(data)[types.start : types.stop])
         if self.little_endian != (sys.byteorder == "little"):
             self._words.byteswap()
-        self._at = self._index()
+        self._known = index
+        self._at = self._places() if index is None else index.places
         self._types: dict[int, Type] = {}
         self._building: set[int] = set()
         self._by_name: dict[int, list[int]] | None = None
@@ -183,9 +158,24 @@ class Spec:
         """The ids of the types called ``name``, those of the base first; only of ``kinds``, if given."""
         raw = name.encode("utf-8", "surrogateescape")
         found = self.base.ids(name, *kinds) if self.base else []
-        own = [n for offset in self._string_offsets(raw) for n in self._names().get(offset, ())]
-        found += sorted(n for n in own if not kinds or self.kind(n) in kinds)
+        found += sorted(n for n in self._own_ids(raw) if not kinds or self.kind(n) in kinds)
         return found
+
+    def index(self) -> Index:
+        """What makes it quick to go through the same bytes again."""
+        if self._known is None:
+            self._known = build_index(self._words, self._at, self.first, self._raw_string)
+        return self._known
+
+    def names(self, *kinds: Kind, prefix: str = "") -> Iterator[str]:
+        """The names of all types of ``kinds`` that start with ``prefix``; without those of the base. It takes long for
+        the kernel's."""
+        raw, words = prefix.encode(), self._words
+        for place in self._at:
+            if Kind(words[place + 1] >> 24 & 0x1F) in kinds:
+                name = self._raw_string(words[place])
+                if name.startswith(raw):
+                    yield name.decode("utf-8", "surrogateescape")
 
     def find(self, name: str, *kinds: Kind) -> Type | None:
         """The first type called ``name`` (of one of ``kinds``), or ``None``."""
@@ -204,15 +194,32 @@ class Spec:
         """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""
         found = self.base.candidates(name, *kinds) if self.base else []
         raw = name.encode("utf-8", "surrogateescape")
-        at, names, own = 0, self._names(), set(self.ids(name, *kinds)) - set(found)
+        if self._known is not None:
+            for number in self._known.named(raw):
+                called = self._name(number)
+                if name in (called, essential_name(called)) and (not kinds or self.kind(number) in kinds):
+                    found.append(number)
+            return found
+        at, own = 0, set(self.ids(name, *kinds)) - set(found)
         while (at := self._strings.find(raw + b"___", at)) >= 0:
             flavored = self._raw_string(self._first_string + at)
             if essential_name(flavored.decode("utf-8", "surrogateescape")) == name:
-                own.update(
-                    n for n in names.get(self._first_string + at, ()) if not kinds or self.kind(n) in kinds
-                )
+                own.update(n for n in self._own_ids(flavored) if not kinds or self.kind(n) in kinds)
             at += 1
         return found + sorted(own)
+
+    def _own_ids(self, raw: bytes) -> Iterator[int]:
+        """The ids of the types called ``raw``, without those of the base."""
+        if self._known is not None:
+            name = raw.decode("utf-8", "surrogateescape")
+            yield from (number for number in self._known.named(raw) if self._name(number) == name)
+        else:
+            for offset in self._string_offsets(raw):
+                yield from self._names().get(offset, ())
+
+    def _name(self, number: int) -> str:
+        """The name of a type that is not of the base."""
+        return self.string(self._words[self._at[number - self.first]])
 
     def _offset(self, number: int) -> int:
         return self._start + self._at[number - self.first] * 4
@@ -234,7 +241,7 @@ class Spec:
         while (at := self._strings.find(raw + b"\0", at + 1)) >= 0:
             yield self._first_string + at
 
-    def _index(self) -> array[int]:
+    def _places(self) -> array[int]:
         words, sizes, at = self._words, _SIZES, array("I")
         place, end = 0, len(words)
         try:
@@ -268,8 +275,10 @@ class Spec:
     def _tags_of(self, number: int) -> tuple[Tag, ...]:
         if self._tags is None:
             self._tags = {}
-            words = self._words
-            for place in self._at:
+            words, places = self._words, self._at
+            if self._known is not None:
+                places = array("I", [self._at[number - self.first] for number in self._known.tags])
+            for place in places:
                 if words[place + 1] >> 24 & 0x1F == Kind.DECL_TAG:
                     tag = Tag(self.string(words[place]), _signed(words[place + 3]))
                     self._tags.setdefault(words[place + 2], []).append(tag)
@@ -317,9 +326,9 @@ class Spec:
             case Kind.ARRAY:
                 return Array(self._some(tail[0], number), tail[2], self._some(tail[1], number))
             case Kind.STRUCT:
-                return Struct(name, third, _Members(lambda: self._members(number)), self._tags_of(number))
+                return Struct(name, third, LateMembers(lambda: self._members(number)), self._tags_of(number))
             case Kind.UNION:
-                return Union(name, third, _Members(lambda: self._members(number)), self._tags_of(number))
+                return Union(name, third, LateMembers(lambda: self._members(number)), self._tags_of(number))
             case Kind.ENUM:
                 return Enum(name, third, self._enumerators(tail, flag), flag)
             case Kind.ENUM64:
@@ -383,16 +392,6 @@ class Spec:
 
 def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
-
-
-def essential_name(name: str) -> str:
-    """``name`` without its flavor: ``task_struct___v2`` and ``task_struct`` mean the same kernel type."""
-    at = name.rfind("___")
-    while at > 0:
-        if name[at - 1] != "_" and at + 3 < len(name) and name[at + 3] != "_":
-            return name[:at]
-        at = name.rfind("___", 0, at + 2)
-    return name
 
 
 def decode(data: bytes, base: Spec | None = None) -> list[Type | None]:

@@ -51,6 +51,7 @@ def facts(match: re.Match[str], known: Known) -> Facts:
     found["helper"] = callee(known.step, known.source, found.get("function", ""))
     found["done"] = "written" if known.step is not None and _STORE.match(known.step.text) else "read"
     found["share"] = known.share
+    found["missing"] = _missing(known)
     found["result"] = _result(match.string, known.value)
     found["expected_words"] = _expected(found.get("expected", ""))
     for name in ("size", "limit"):
@@ -80,6 +81,12 @@ def callee(step: Step | None, source: Source, named: str = "") -> str:
     if local and step is not None:
         return f"`{source.function(step.slot + 1 + int(local[1]))}`"
     return f"`{named}`" if named else "this call"
+
+
+def _missing(known: Known) -> str:
+    """What the kernel lacks that the refused instruction asks for."""
+    told = dict(known.source.missing).get(known.step.slot) if known.step is not None else None
+    return told or "the program uses something of the kernel that this kernel does not have"
 
 
 def _result(message: str, value: Value | None) -> str:

@@ -28,12 +28,14 @@ class Source:
     """``lines``: records by ascending slot, each good up to the next; ``functions``: names by first slot.
 
     ``program``: its name; ``kind``: its type, such as ``XDP``. What has no debug information has neither lines nor functions.
+    ``missing``: by slot, what the kernel lacks that the instruction asks for.
     """
 
     program: str = ""
     kind: str = ""
     lines: tuple[LineInfo, ...] = ()
     functions: tuple[tuple[int, str], ...] = ()
+    missing: tuple[tuple[int, str], ...] = ()
 
     def line(self, slot: int) -> LineInfo | None:
         """The record that covers ``slot``, if any; where that names no line, the last of its function that does."""

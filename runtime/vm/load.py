@@ -195,6 +195,12 @@ class _Loading:
             raise ObjectError(f"the object has no map {name!r} that a map could be given for")
         for name in self.given_data.keys() - self.spec.data.keys():
             raise ObjectError(f"the object has no data section {name!r} that one could be given for")
+        for function in (*self.spec.programs.values(), *self.spec.functions.values()):
+            if function.core:
+                raise UnsupportedObject(
+                    f"function {function.name!r} depends on the kernel's types (CO-RE), which the built-in machine "
+                    "does not have"
+                )
         for extern in self.spec.externs.values():
             if not isinstance(extern.type, btf.Func):
                 raise UnsupportedObject(

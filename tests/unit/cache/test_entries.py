@@ -15,6 +15,7 @@ from pyebpf.declare import ProgramDecl
 from pyebpf.driver import compile_programs
 from pyebpf.fingerprint import Fingerprint
 from pyebpf.ready import Ready
+from pyebpf.runtime.own_folder import evict
 from pyebpf.target import Target
 from tests.unit.cache.conftest import Import
 
@@ -138,7 +139,7 @@ def test_the_oldest_go_first(
         path.write_bytes(b"old")
         os.utime(path, (1000 + number, 1000 + number))
     key, file = stored
-    cache._evict(str(folder))
+    evict(str(folder), ".object", cache.ENTRIES)
     left = sorted(path.name for path in folder.iterdir())
     assert left == sorted([*(f"{n:016x}.object" for n in range(16, 20)), file.name])
     assert cache.usage().entries == 5

@@ -14,13 +14,13 @@ SOURCES = tuple(sorted(path.stem for path in FOLDER.glob("*.c")))
 
 
 @functools.cache
-def compile_c(name: str, *flags: str) -> bytes:
-    """The object that clang makes of ``c/name.c``; skips if there is no clang."""
+def compile_c(name: str, *flags: str, folder: Path = FOLDER) -> bytes:
+    """The object that clang makes of ``name.c`` in a folder, here ``c/``; skips if there is no clang."""
     clang = shutil.which("clang") or shutil.which("clang-14")
     if clang is None:
         pytest.skip("clang is not installed")
     common = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wno-everything"]
-    command = [clang, *common, *flags, "-c", str(FOLDER / f"{name}.c"), "-o", "-"]
+    command = [clang, *common, *flags, "-c", str(folder / f"{name}.c"), "-o", "-"]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout

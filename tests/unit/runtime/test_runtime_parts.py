@@ -14,6 +14,7 @@ from pyebpf.backend.insn import CALL, EXIT, LD_IMM64, CallKind, Insn, Pseudo, de
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.object import FunctionSpec, LineInfo, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.runtime import privilege
+from pyebpf.runtime.core_compat import types_compatible
 from pyebpf.runtime.cpus import parse_cpu_list
 from pyebpf.runtime.errors import (
     ENOTSUPP,
@@ -26,11 +27,10 @@ from pyebpf.runtime.errors import (
     errno_name,
 )
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.kernel_btf import compatible
 from pyebpf.runtime.linker import link
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, explain_denial, map_need, program_need
-from pyebpf.runtime.references import MapAddress
+from pyebpf.runtime.references import KernelFunction, KernelSymbol, MapAddress, resolve
 from pyebpf.runtime.syscall import error
 from pyebpf.uapi.constants import MapType, ProgType
 
@@ -190,6 +190,28 @@ def test_linking_places_functions_in_the_order_of_their_first_use() -> None:
     assert [(slot, line.line) for slot, line in linked.lines] == [(6, 3), (7, 4)]
 
 
+class Known:
+    """What the references of the test below stand for."""
+
+    def place(self, relocation: Relocation) -> MapAddress:
+        """One map, or something in it."""
+        return MapAddress(9, 24 if relocation.kind is RelocKind.DATA else None)
+
+    def function(self, symbol: str) -> KernelFunction | None:
+        """Of the kernel, or of a module."""
+        return {"there": KernelFunction(1234), "module": KernelFunction(77, 3)}.get(symbol)
+
+    def address(self, symbol: str) -> MapAddress | KernelSymbol | int:
+        """By id, in a module, in a map, in memory."""
+        known: dict[str, MapAddress | KernelSymbol | int] = {
+            "there": KernelSymbol(1234),
+            "module": KernelSymbol(77, 5),
+            "here": MapAddress(9, 16),
+            "plain": 0xFFFF_8000_0000_1234,
+        }
+        return known.get(symbol, 0)
+
+
 def test_references_are_filled_in() -> None:
     main = entry(
         LOAD,
@@ -197,25 +219,38 @@ def test_references_are_filled_in() -> None:
         Insn(CALL, src=CallKind.KFUNC, imm=-1),
         LOAD,
         LOAD,
+        LOAD,
+        LOAD,
+        LOAD,
+        Insn(CALL, src=CallKind.KFUNC, imm=-1),
+        Insn(CALL, src=CallKind.KFUNC, imm=-1),
         relocations=(
             Relocation(0, RelocKind.MAP, "m"),
             Relocation(2, RelocKind.DATA, "v"),
             Relocation(4, RelocKind.KFUNC, "there"),
             Relocation(5, RelocKind.EXTERN, "there"),
             Relocation(7, RelocKind.EXTERN, "absent"),
+            Relocation(9, RelocKind.EXTERN, "plain"),
+            Relocation(11, RelocKind.EXTERN, "here"),
+            Relocation(13, RelocKind.EXTERN, "module"),
+            Relocation(15, RelocKind.KFUNC, "module"),
+            Relocation(16, RelocKind.KFUNC, "absent"),
         ),
     )
     linked = link(ObjectSpec({"main": main}), main)
-    linked.resolve(
-        lambda r: MapAddress(9, 24 if r.kind is RelocKind.DATA else None),
-        lambda symbol: 1234 if symbol == "there" else None,
-    )
+    absent = resolve(linked.code, linked.open, Known())
     code = decode(bytes(linked.code))
     assert (code[0].src, code[0].imm) == (Pseudo.MAP_FD, 9)
     assert (code[1].src, code[1].imm) == (Pseudo.MAP_VALUE, 24 << 32 | 9)
     assert (code[2].src, code[2].imm) == (CallKind.KFUNC, 1234)
     assert (code[3].src, code[3].imm) == (Pseudo.BTF_ID, 1234)
     assert (code[4].src, code[4].imm) == (Pseudo.NONE, 0)
+    assert (code[5].src, code[5].imm & (1 << 64) - 1) == (Pseudo.NONE, 0xFFFF_8000_0000_1234)
+    assert (code[6].src, code[6].imm) == (Pseudo.MAP_VALUE, 16 << 32 | 9)
+    assert (code[7].src, code[7].imm) == (Pseudo.BTF_ID, 5 << 32 | 77)
+    assert (code[8].src, code[8].offset, code[8].imm) == (CallKind.KFUNC, 3, 77)
+    assert (code[9].src, code[9].imm) == (CallKind.HELPER, 2_002_000_009)
+    assert [(one.slot, one.relocation.symbol) for one in absent] == [(16, "absent")]
 
 
 def test_line_information_of_some_functions_only_is_refused() -> None:
@@ -228,10 +263,12 @@ def test_line_information_of_some_functions_only_is_refused() -> None:
 def test_compatible_prototypes() -> None:
     task, empty = btf.Struct("task_struct", 100), btf.Struct("anything", 0)
     pointer = btf.Ptr(btf.Const(task))
-    assert compatible(btf.Ptr(empty), pointer)
-    assert not compatible(btf.Ptr(btf.Fwd("task_struct")), pointer)
-    assert not compatible(btf.INT, pointer)
+    assert types_compatible(btf.Ptr(empty), pointer)
+    assert not types_compatible(btf.Ptr(btf.Fwd("task_struct")), pointer)
+    assert not types_compatible(btf.INT, pointer)
     ours = btf.FuncProto(btf.INT, (btf.Param("a", btf.U64),))
-    assert compatible(ours, btf.FuncProto(btf.S32, (btf.Param("", btf.U8),)))
-    assert not compatible(btf.FuncProto(btf.INT, ()), btf.FuncProto(btf.INT, (btf.Param("a", btf.U64),)))
-    assert not compatible(btf.FuncProto(None, ()), btf.FuncProto(btf.INT, ()))
+    assert types_compatible(ours, btf.FuncProto(btf.S32, (btf.Param("", btf.U8),)))
+    assert not types_compatible(
+        btf.FuncProto(btf.INT, ()), btf.FuncProto(btf.INT, (btf.Param("a", btf.U64),))
+    )
+    assert not types_compatible(btf.FuncProto(None, ()), btf.FuncProto(btf.INT, ()))

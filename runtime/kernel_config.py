@@ -1,0 +1,88 @@
+"""What the running kernel was built with: its configuration file, its version, and names that are not in the file."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import gzip
+import os
+import re
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from pyebpf.runtime.attrs import ProgLoad
+from pyebpf.runtime.info import kernel_release
+from pyebpf.runtime.syscall import call
+from pyebpf.uapi.constants import BpfCmd, ProgType
+
+_LINE: Final = re.compile(rb"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
+_PACKED: Final = "/proc/config.gz"
+_UBUNTU: Final = "/proc/version_signature"
+_NUMBERS: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_GET_ATTACH_COOKIE: Final = struct.pack("=BBhiBBhi", 0x85, 0, 0, 174, 0x95, 0, 0, 0)
+"""``call bpf_get_attach_cookie; exit``."""
+
+
+def config_files() -> tuple[str, ...]:
+    """Where the configuration of the running kernel is looked for, in order."""
+    return f"/boot/config-{os.uname().release}", _PACKED
+
+
+@functools.cache
+def kernel_config() -> Mapping[str, str] | None:
+    """Every option that is set, with its value as the file has it: ``y``, ``m``, a number, a string in quotes.
+
+    ``None`` if the kernel does not tell: there is none of ``config_files()``.
+    """
+    for path in config_files():
+        try:
+            with open(path, "rb") as opened:
+                text = opened.read()
+            text = gzip.decompress(text) if path == _PACKED else text
+        except (OSError, EOFError):
+            continue
+        return {
+            name.decode(): value.decode("utf-8", "replace").strip() for name, value in _LINE.findall(text)
+        }
+    return None
+
+
+@functools.cache
+def kernel_version() -> int:
+    """The version as ``LINUX_VERSION_CODE`` has it. Distributions patch kernels and keep the release's name, so their own
+    statement counts: Ubuntu's in /proc/version_signature, Debian's in the build's version."""
+    try:
+        with open(_UBUNTU) as opened:
+            signature = opened.read()
+    except OSError:
+        signature = ""
+    return version_code(signature, os.uname().version, kernel_release())
+
+
+def version_code(signature: str, build: str, release: tuple[int, int, int]) -> int:
+    """The version in Ubuntu's signature (``Ubuntu 5.4.0-12.15-generic 5.4.8``), else in the build's version if that is
+    Debian's (``#1 SMP Debian 4.19.146-1``), else the release's."""
+    told = signature.split()
+    found = _NUMBERS.match(told[2]) if len(told) > 2 else None
+    if found is None and "Debian " in build:
+        found = _NUMBERS.match(build.partition("Debian ")[2])
+    major, minor, patch = map(int, found.groups()) if found is not None else release
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+@functools.cache
+def has_attach_cookie() -> bool:
+    """Whether programs may ask for the cookie of their link (5.15)."""
+    code = ctypes.create_string_buffer(_GET_ATTACH_COOKIE, len(_GET_ATTACH_COOKIE))
+    text = ctypes.create_string_buffer(b"GPL")
+    attr = ProgLoad(
+        prog_type=ProgType.TRACEPOINT,
+        insn_cnt=2,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(text),
+    )
+    result = call(BpfCmd.PROG_LOAD, attr)
+    if result >= 0:
+        os.close(result)
+    return result >= 0

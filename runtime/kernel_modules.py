@@ -1,0 +1,77 @@
+"""Modules of the running kernel that have type information: which there are, and their BTF as the kernel takes it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from pyebpf.btf.decode import Spec
+from pyebpf.runtime.attrs import GetId
+from pyebpf.runtime.errors import ObjectError, Phase
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.info import btf_name
+from pyebpf.runtime.kernel_btf import FOLDER, VMLINUX, vmlinux
+from pyebpf.runtime.privilege import Need
+from pyebpf.runtime.syscall import call, error
+from pyebpf.uapi.constants import BpfCmd
+
+_KNOWN: Final[dict[str, tuple[int, Spec]]] = {}
+
+
+def module_names() -> list[str]:
+    """The names of the loaded modules that have BTF, in alphabetical order."""
+    try:
+        return sorted(name for name in os.listdir(FOLDER) if name != VMLINUX.name)
+    except OSError:
+        return []
+
+
+def module_types(name: str) -> Spec:
+    """The BTF of the loaded module ``name``; its ids go on where those of ``vmlinux`` end.
+
+    It is read again if the module has been loaded anew. Raises ``ObjectError`` if there is no such module, or it has none.
+    """
+    path = FOLDER / name
+    try:
+        inode = path.stat().st_ino
+        known = _KNOWN.get(name)
+        if known is None or known[0] != inode:
+            known = _KNOWN[name] = inode, Spec(path.read_bytes(), vmlinux())
+    except OSError:
+        raise ObjectError(f"no module {name!r} with type information is loaded") from None
+    return known[1]
+
+
+def modules() -> Iterator[tuple[str, Spec]]:
+    """Name and BTF of every loaded module that has some; one that goes away meanwhile is left out."""
+    for name in module_names():
+        try:
+            yield name, module_types(name)
+        except ObjectError:
+            continue
+
+
+def module_btf(name: str) -> Fd:
+    """A descriptor of the BTF of the module ``name``, which programs that use it are loaded with.
+
+    Raises ``ObjectError`` if there is none, ``PermissionDenied`` without CAP_SYS_ADMIN.
+    """
+    attr = GetId()
+    while True:
+        result = call(BpfCmd.BTF_GET_NEXT_ID, attr, ctypes.sizeof(attr))
+        if result == -errno.ENOENT:
+            raise ObjectError(f"no module {name!r} with type information is loaded")
+        if result < 0:
+            raise error(-result, Phase.OBJECT_INFO, f"the BTF of {name!r}", need=Need.SYS_ADMIN)
+        found = call(BpfCmd.BTF_GET_FD_BY_ID, GetId(attr.next_id), ctypes.sizeof(attr))
+        if found < 0 and found != -errno.ENOENT:  # it may have gone away meanwhile
+            raise error(-found, Phase.OBJECT_INFO, f"the BTF of {name!r}", need=Need.SYS_ADMIN)
+        if found >= 0:
+            fd = Fd(found)
+            if btf_name(fd) == name:
+                return fd
+            fd.close()
+        attr = GetId(attr.next_id)
