@@ -8,7 +8,6 @@ import functools
 from typing import Final
 
 from pyebpf.runtime.errors import BpfError, Phase
-from pyebpf.runtime.kernel_btf import VMLINUX
 
 RAW_TRACEPOINT: Final = "btf_trace_"  # typedefs
 ITERATOR: Final = "bpf_iter_"  # functions
@@ -33,6 +32,7 @@ def names_with_prefix(prefix: str) -> frozenset[str]:
 @functools.cache
 def _all_names() -> frozenset[str]:
     from pyebpf.btf.header import header_sections
+    from pyebpf.runtime.kernel_btf import VMLINUX
 
     try:
         data = VMLINUX.read_bytes()

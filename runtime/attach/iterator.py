@@ -14,9 +14,12 @@ from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
 from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.attrs_tracing import IterCgroup, IterCreate, IterInfo, IterTask, LinkCreateIter
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.info import ask
+from pyebpf.runtime.kernel_names import ITERATOR
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd, error
@@ -140,10 +143,12 @@ def attach_iter(program: LoadedProgram, over: IterOver | None = None) -> IterLin
 
     ``over``: which objects, where the iterator is about those of a map, of a process or of a control group; all
     without. Raises ``BpfError``: EBADF if the iterator needs a map and got none, EINVAL if the map does not fit;
-    ``TypeError`` for a program of another type.
+    ``TypeError`` for a program of another type, or for ``over`` that this iterator does not take.
     """
     require_program(program, "an iterator", ProgType.TRACING, attach_types=(AttachType.TRACE_ITER,))
     subject = f"to an iterator{_described(over)}"
+    if over is not None:
+        _check_kind(program, over)
     info, release = _info(over, subject)
     attr = LinkCreateIter(program.fd, 0, AttachType.TRACE_ITER)
     if over is not None:
@@ -157,6 +162,48 @@ def attach_iter(program: LoadedProgram, over: IterOver | None = None) -> IterLin
     finally:
         release()
     return IterLink(handle, program, subject)
+
+
+_TAKES: Final[dict[str, tuple[type, ...]]] = {
+    "bpf_map_elem": (OfMap,),
+    "bpf_sk_storage_map": (OfMap,),
+    "sockmap": (OfMap,),
+    "task": (OfProcess, OfThread),
+    "task_file": (OfProcess, OfThread),
+    "task_vma": (OfProcess, OfThread),
+    "cgroup": (OfCgroup,),
+    **dict.fromkeys(
+        (
+            "bpf_map",
+            "bpf_prog",
+            "bpf_link",
+            "ksym",
+            "tcp",
+            "udp",
+            "unix",
+            "netlink",
+            "ipv6_route",
+            "kmem_cache",
+            "dmabuf",
+        ),
+        (),
+    ),
+}
+"""What the iterators of Linux 6.18 can be limited by. The kernel ignores what an iterator does not take, and would give
+more than was asked for."""
+
+
+def _check_kind(program: LoadedProgram, over: IterOver) -> None:
+    """Raise ``TypeError`` if the iterator cannot be limited so."""
+    from pyebpf.runtime.kernel_btf import vmlinux
+
+    target = ask(program.handle, ProgInfo()).attach_btf_id
+    kernel = vmlinux().type(target) if target else None
+    name = getattr(kernel, "name", "").removeprefix(ITERATOR)
+    taken = _TAKES.get(name)
+    if taken is not None and not isinstance(over, taken):
+        what = " or ".join(f"`{kind.__name__}`" for kind in taken) or "nothing: it is about all"
+        raise TypeError(f"the iterator {name!r} does not take `{type(over).__name__}`; it takes {what}")
 
 
 def _described(over: IterOver | None) -> str:
@@ -181,8 +228,10 @@ def _info(over: IterOver | None, subject: str) -> tuple[IterInfo, Callable[[], N
         case OfMap(map=map_):
             return IterInfo(map_fd=map_.fd), _nothing
         case OfProcess(pid=pid):
+            _check_task(pid, subject)
             return IterInfo(task=IterTask(pid=pid)), _nothing
         case OfThread(tid=tid):
+            _check_task(tid, subject)
             return IterInfo(task=IterTask(tid=tid)), _nothing
         case OfCgroup(path=path, order=order):
             try:
@@ -190,6 +239,12 @@ def _info(over: IterOver | None, subject: str) -> tuple[IterInfo, Callable[[], N
             except OSError as found:
                 raise BpfError(found.errno or errno.EIO, Phase.ATTACH, subject) from None
             return IterInfo(cgroup=IterCgroup(order, fd.fileno())), fd.close
+
+
+def _check_task(number: int, subject: str) -> None:
+    """The kernel takes any number, and then there is nothing to read."""
+    if number <= 0 or not os.path.exists(f"/proc/{number}"):
+        raise BpfError(errno.ESRCH, Phase.ATTACH, subject, detail="there is no such task")
 
 
 def _nothing() -> None:
@@ -202,8 +257,6 @@ def _explained(refused: BpfError, over: IterOver | None) -> BpfError:
             refused.detail = "this iterator is about the elements of a map: pass `OfMap`"
         case None, errno.EINVAL:
             refused.detail = "this iterator needs to know of which object: a map, a control group"
-        case OfProcess() | OfThread(), errno.ESRCH:
-            refused.detail = "there is no such task"
         case OfMap(), errno.EINVAL:
             refused.detail = "the iterator is not about maps of this type, or is about no map"
         case OfMap(), errno.EACCES:

@@ -90,7 +90,8 @@ def attach_perf_event(
     Args:
         cpu: only there; without ``cpu`` and ``pid`` on all CPUs that are online now.
         pid: only in this process, with all its threads and those that they start; 0 is this one.
-        cookie: what ``bpf_get_attach_cookie`` gives in the program.
+        cookie: what ``bpf_get_attach_cookie`` gives in the program; it is 0 in threads that start later (the kernel
+            does not pass it on).
         method: a bpf_link, or an ioctl where the kernel has no links for events (before 5.15), unless chosen.
 
     Raises:
