@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
+from pyebpf.btf.base import essential_name as essential_name
 from pyebpf.btf.header import header_sections
 from pyebpf.btf.types import (
     Array,
@@ -191,6 +192,14 @@ class Spec:
         """The first type called ``name`` (of one of ``kinds``), or ``None``."""
         found = self.ids(name, *kinds)
         return self.type(found[0]) if found else None
+
+    def names(self, kind: Kind) -> dict[str, int]:
+        """The names of the types of ``kind``, with the id of the first of each; without those of the base."""
+        words, found = self._words, dict[str, int]()
+        for number, place in enumerate(self._at, self.first):
+            if words[place + 1] >> 24 & 0x1F == kind:
+                found.setdefault(self.string(words[place]), number)
+        return found
 
     def candidates(self, name: str, *kinds: Kind) -> list[int]:
         """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""
@@ -375,16 +384,6 @@ class Spec:
 
 def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
-
-
-def essential_name(name: str) -> str:
-    """``name`` without its flavor: ``task_struct___v2`` and ``task_struct`` mean the same kernel type."""
-    at = name.rfind("___")
-    while at > 0:
-        if name[at - 1] != "_" and at + 3 < len(name) and name[at + 3] != "_":
-            return name[:at]
-        at = name.rfind("___", 0, at + 2)
-    return name
 
 
 def decode(data: bytes, base: Spec | None = None) -> list[Type | None]:

@@ -90,7 +90,7 @@ def attach_kprobe(
     if offset < 0:
         raise ValueError(f"an offset is not negative: {offset}")
     if isinstance(function, str):
-        check_kernel_function(function, subject)
+        check_kernel_function(function, subject, offset)
     pmu = probe_pmu("kprobe")
     if pmu is None and not has_probe_events(KPROBE_EVENTS):
         detail = "this kernel has no kprobes (it was built without CONFIG_KPROBES or CONFIG_KPROBE_EVENTS)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from pyebpf.runtime.errors import BpfError, Problem, TargetError
-from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_names, names_with_prefix
+from pyebpf.runtime.errors import BpfError, ObjectError, Problem, TargetError
+from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.near_names import near
 from pyebpf.runtime.program import LoadedProgram
@@ -31,8 +31,9 @@ def require_program(
         raise TypeError(f"{program.name!r} was loaded for {loaded}; {what} takes programs for {wanted}")
 
 
-def check_kernel_function(function: str, subject: str) -> None:
-    """Raise ``TargetError`` if there is no function for a kprobe: unknown, a variable, inlined away, forbidden."""
+def check_kernel_function(function: str, subject: str, offset: int = 0) -> None:
+    """Raise ``TargetError`` if there is no function for a kprobe: unknown, a variable, inlined away, forbidden; or if
+    ``offset`` is outside."""
     if not function or function.split() != [function]:
         raise TargetError(Problem.UNKNOWN, subject, detail=f"{function!r} is no name of a function")
     try:
@@ -58,6 +59,13 @@ def check_kernel_function(function: str, subject: str) -> None:
             detail=f"the kernel forbids probes in {name!r}, which probing itself uses (debugfs: kprobes/blacklist)",
             errno=errno.EINVAL,
         )
+    places = {s.address for s in found if s.code}
+    if offset and len(places) == 1 and not symbols.hidden:
+        start = places.pop()
+        at = symbols.at(start + offset)
+        # The kernel would put the probe into whatever function is there.
+        if at is None or at[0].address != start:
+            raise _bad_offset(name, offset, subject, errno.EINVAL)
 
 
 def _missing(function: str, name: str, subject: str) -> TargetError:
@@ -72,7 +80,7 @@ def _missing(function: str, name: str, subject: str) -> TargetError:
     if variants:
         detail = f"the compiler made other functions out of {name!r}, with other arguments maybe"
         return TargetError(Problem.INLINED, subject, detail=detail, suggestions=variants[:_MOST])
-    if name in btf_names():
+    if name in _typed_functions():
         detail = (
             f"the kernel knows {name!r} but has no function of that name that stands by itself: it is inlined into its "
             "callers, or in a module that is not loaded"
@@ -101,14 +109,18 @@ def explain_kprobe(refused: BpfError, function: str | int, offset: int, subject:
         detail = f"{len(places)} functions of the kernel are called {name!r}, at {addresses}; give the address instead"
         return TargetError(Problem.AMBIGUOUS, subject, detail=detail, errno=code)
     if offset:
-        detail = f"{offset:#x} is outside {name!r}, or inside an instruction of it"
-        return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
+        return _bad_offset(name, offset, subject, code)
     traceable = traceable_functions()
     if traceable is not None and name not in traceable:
         detail = f"{name!r} is not in available_filter_functions: it is marked notrace, and this kernel probes no such"
         return TargetError(Problem.NOTRACE, subject, detail=detail, errno=code)
     refused.detail = f"the kernel puts no probe into {name!r}"
     return refused
+
+
+def _bad_offset(name: str, offset: int, subject: str, code: int) -> TargetError:
+    detail = f"{offset:#x} is outside {name!r}, or inside an instruction of it"
+    return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
 
 
 def check_raw_tracepoint(name: str, subject: str) -> None:
@@ -123,9 +135,16 @@ def check_raw_tracepoint(name: str, subject: str) -> None:
         )
 
 
-def raw_tracepoints() -> frozenset[str] | None:
-    """The raw tracepoints of the kernel itself, as its type information has them; ``None`` if it has none."""
+def raw_tracepoints() -> dict[str, int] | None:
+    """The raw tracepoints of the kernel itself with their BTF ids; ``None`` if it has no type information."""
     try:
-        return names_with_prefix(RAW_TRACEPOINT)
-    except BpfError:
+        return targets(RAW_TRACEPOINT)
+    except ObjectError:
         return None
+
+
+def _typed_functions() -> dict[str, int]:
+    try:
+        return btf_functions()
+    except ObjectError:
+        return {}

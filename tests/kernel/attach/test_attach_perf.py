@@ -337,7 +337,12 @@ def test_samples_on_all_cpus(method: PerfMethod | None) -> None:
 def test_samples_of_all_threads_of_a_process() -> None:
     with loaded(ProgType.PERF_EVENT, counting(cookie=True)) as counter, nothing_left():
         stop = threading.Event()
-        earlier = threading.Thread(target=lambda: (stop.wait(10), spin(0.1)))
+
+        def wait_and_spin() -> None:
+            stop.wait(10)
+            spin(0.1)
+
+        earlier = threading.Thread(target=wait_and_spin)
         earlier.start()
         with attach_perf_event(counter.program, SoftwareEvent.TASK_CLOCK, period=1_000_000, pid=0, cookie=7):
             stop.set()
