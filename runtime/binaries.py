@@ -121,8 +121,8 @@ def _configured(path: str, depth: int) -> list[str]:
     found: list[str] = []
     for line in lines:
         words = line.partition("#")[0].split()
-        if words and words[0] == "include" and depth < _DEEPEST:
-            for pattern in words[1:]:
+        if words and words[0] == "include":
+            for pattern in words[1:] if depth < _DEEPEST else ():
                 for file in sorted(glob.glob(os.path.join(os.path.dirname(path), pattern))):
                     found += _configured(file, depth + 1)
         elif words:

@@ -10,6 +10,8 @@ import errno
 import os
 import struct
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -56,6 +58,23 @@ class Segment:
     executable: bool
 
 
+@contextmanager
+def malformed_is_told(path: str) -> Iterator[None]:
+    """Raise ``BpfError`` for whatever goes wrong inside with a malformed file: pyelftools promises an error of its own,
+    but lets many others through, up to ``MemoryError`` for a size that is nonsense."""
+    try:
+        yield
+    except BpfError:
+        raise
+    except Exception as bad:
+        raise BpfError(
+            errno.ENOEXEC,
+            Phase.SYMBOLS,
+            repr(path),
+            detail=f"malformed ELF file: {bad or type(bad).__name__}",
+        ) from None
+
+
 class Binary:
     """An ELF file, read once. Raises ``BpfError`` if it cannot be read, or is none."""
 
@@ -79,11 +98,10 @@ class Binary:
                 else "no ELF file"
             )
             raise BpfError(errno.ENOEXEC, Phase.SYMBOLS, repr(self.path), detail=f"it is {what}")
-        from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
         opened.seek(0)
-        try:
+        with malformed_is_told(self.path):
             file = ELFFile(opened)
             self.machine = str(file["e_machine"])
             self.segments = tuple(
@@ -91,19 +109,6 @@ class Binary:
                 for s in file.iter_segments("PT_LOAD")
             )
             self.symbols = _symbols(file)
-        except (
-            ELFError,
-            AssertionError,
-            struct.error,
-            KeyError,
-            ValueError,
-            IndexError,
-            TypeError,
-            UnicodeError,
-        ) as bad:
-            raise BpfError(
-                errno.ENOEXEC, Phase.SYMBOLS, repr(self.path), detail=f"malformed ELF file: {bad}"
-            ) from None
 
     def file_offset(self, address: int) -> int | None:
         """Where in the file the byte at ``address`` is; executable parts first."""

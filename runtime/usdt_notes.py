@@ -14,7 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pyebpf.records import dataclass
-from pyebpf.runtime.elf_symbols import Binary, open_binary
+from pyebpf.runtime.elf_symbols import Binary, malformed_is_told, open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,9 +233,11 @@ def usdt_probes(path: str | os.PathLike[str], provider: str = "*", name: str = "
     Raises ``BpfError`` if the file cannot be read or is no ELF file.
     """
     binary = open_binary(path)
+    with malformed_is_told(binary.path):
+        specs = list(_specs(binary))
     return [
         spec
-        for spec in _specs(binary)
+        for spec in specs
         if fnmatch.fnmatchcase(spec.provider, provider) and fnmatch.fnmatchcase(spec.name, name)
     ]
 

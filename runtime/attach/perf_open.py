@@ -17,7 +17,7 @@ from pyebpf.runtime.attach.link import HeldLink, Link, OtherLink
 from pyebpf.runtime.attrs_tracing import LinkCreatePerf, PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.privilege import Need, explain_denial
+from pyebpf.runtime.privilege import Need, explain_denial, lacking
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
@@ -95,9 +95,9 @@ def perf_event_open(attr: PerfEventAttr, *, pid: int, cpu: int, subject: str) ->
         return Fd(result)
     code = ctypes.get_errno()
     if code in (errno.EPERM, errno.EACCES):
-        raise PermissionDenied(
-            code, Phase.ATTACH, subject, detail=f"{explain_denial(Need.PERFMON)}{_paranoia()}"
-        )
+        # The kernel's rules tightened for some events: what CAP_PERFMON was enough for may need more.
+        need = Need.PERFMON if lacking(Need.PERFMON) else Need.SYS_ADMIN
+        raise PermissionDenied(code, Phase.ATTACH, subject, detail=f"{explain_denial(need)}{_paranoia()}")
     found = error(code, Phase.ATTACH, subject, need=Need.PERFMON)
     if code == errno.ESRCH:
         found.detail = f"there is no process {pid}"

@@ -22,7 +22,15 @@ from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.binaries import find_binary, mappings
 from pyebpf.runtime.elf_symbols import Binary, ElfSymbol, open_binary
-from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
+from pyebpf.runtime.errors import (
+    ENOTSUPP,
+    BpfError,
+    NotSupported,
+    PermissionDenied,
+    Phase,
+    Problem,
+    TargetError,
+)
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import ProgType
 
@@ -167,7 +175,10 @@ def attach_at(
 
 
 def _explained(refused: BpfError, place: CodePlace, subject: str) -> BpfError:
-    if refused.errno in (errno.EINVAL, errno.ENOTSUP, 524, errno.EILSEQ) and not refused.detail:
+    if isinstance(refused, PermissionDenied):
+        # Since 2025, in releases of stable kernels as well: a probe inside an instruction does damage.
+        refused.detail += "; newer kernels ask for CAP_SYS_ADMIN to make uprobes"
+    if refused.errno in (errno.EINVAL, errno.ENOTSUP, ENOTSUPP, errno.EILSEQ) and not refused.detail:
         detail = f"at {place.offset:#x} of the file is no instruction that the kernel can put a probe on"
         return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=refused.errno or errno.EINVAL)
     return refused

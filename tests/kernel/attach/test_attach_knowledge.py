@@ -151,7 +151,9 @@ def test_symbols_of_a_binary(tmp_path: Path) -> None:
 def test_functions_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for number in (1, 2):
         source = tmp_path / f"f{number}.c"
-        source.write_text(f"static int twice(int x) {{ return x * {number}; }} int (*p{number})(int) = twice;")
+        source.write_text(
+            f"static int twice(int x) {{ return x * {number}; }} int (*p{number})(int) = twice;"
+        )
     library = tmp_path / "libtwice.so"
     files = [str(tmp_path / "f1.c"), str(tmp_path / "f2.c")]
     subprocess.run(["cc", "-O0", "-shared", "-fPIC", "-o", str(library), *files], check=True)
@@ -208,7 +210,11 @@ def test_hooks_have_arguments_and_reasons() -> None:
 
 def test_hooks_of_each_kind_are_found() -> None:
     event, raw = hooks_for("sched_switch")
-    assert (event.kind, event.name, event.ways) == (HookKind.TRACEPOINT, "sched:sched_switch", (Way.TRACEPOINT,))
+    assert (event.kind, event.name, event.ways) == (
+        HookKind.TRACEPOINT,
+        "sched:sched_switch",
+        (Way.TRACEPOINT,),
+    )
     assert event.arguments is not None
     assert event.arguments[0] == HookArgument("prev_comm", "char[16]")
     assert (raw.kind, raw.ways) == (HookKind.RAW_TRACEPOINT, (Way.RAW_TRACEPOINT, Way.TP_BTF))
@@ -230,7 +236,9 @@ def test_hooks_of_each_kind_are_found() -> None:
 
 def test_what_is_said_to_be_attachable_is() -> None:
     """Every tenth raw tracepoint without holes in its record."""
-    raw = [h for h in hooks_for("*sched*") if h.kind is HookKind.RAW_TRACEPOINT and Way.RAW_TRACEPOINT in h.ways]
+    raw = [
+        h for h in hooks_for("*sched*") if h.kind is HookKind.RAW_TRACEPOINT and Way.RAW_TRACEPOINT in h.ways
+    ]
     events = [h for h in hooks_for("sched:*") if h.kind is HookKind.TRACEPOINT]
     assert len(raw) > 5
     assert len(events) > 5
@@ -261,14 +269,17 @@ def test_programs_maps_and_links_are_listed() -> None:
             assert (found.id, found.type) == (link.info().id, LinkType.PERF_EVENT)
             assert found.target.startswith("uprobe /") or not found.target
     code = writes_field(8, member_offset("task_struct", "pid"), 4)
-    with load_traced(code, AttachType.TRACE_ITER, btf_id("bpf_iter_task")) as program:
-        with attach_iter(program) as link:
-            (found,) = [k for k in loaded_links() if k.id == link.info().id]
-            assert (found.type, found.target) == (LinkType.ITER, "task")
+    with (
+        load_traced(code, AttachType.TRACE_ITER, btf_id("bpf_iter_task")) as program,
+        attach_iter(program) as link,
+    ):
+        (found,) = [k for k in loaded_links() if k.id == link.info().id]
+        assert (found.type, found.target) == (LinkType.ITER, "task")
     with loaded(ProgType.RAW_TRACEPOINT, counting()) as counter:
-        with attach_raw_tracepoint(counter.program, "sys_enter") as link:
-            (found,) = [k for k in loaded_links() if k.id == link.info().id]
-            assert found.target == "sys_enter"
+        link = attach_raw_tracepoint(counter.program, "sys_enter")
+        (found,) = [k for k in loaded_links() if k.id == link.info().id]
+        assert found.target == "sys_enter"
+        link.close()
 
 
 def test_run_statistics_count_while_they_are_on() -> None:

@@ -111,7 +111,9 @@ def test_notes_are_read(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("attach_type", [None, AttachType.TRACE_UPROBE_MULTI])
-def test_a_program_sees_the_arguments_and_raises_the_counter(shop: Path, attach_type: AttachType | None) -> None:
+def test_a_program_sees_the_arguments_and_raises_the_counter(
+    shop: Path, attach_type: AttachType | None
+) -> None:
     library = ctypes.CDLL(str(shop))
     first = usdt_probes(shop)[0]
     specs = find_usdt(shop, "shop", "sale")
@@ -146,9 +148,11 @@ def test_probes_are_checked(shop: Path) -> None:
             attach_usdt(counter.program, shop, "shop", "sail")
         with pytest.raises(TargetError, match="has no USDT probes"):
             attach_usdt(counter.program, "/usr/bin/env", "shop", "sale")
-    with loaded(ProgType.TRACEPOINT, counting()) as counter:
-        with pytest.raises(TypeError, match="a USDT probe takes KPROBE"):
-            attach_usdt(counter.program, shop, "shop", "sale")
+    with (
+        loaded(ProgType.TRACEPOINT, counting()) as counter,
+        pytest.raises(TypeError, match="a USDT probe takes KPROBE"),
+    ):
+        attach_usdt(counter.program, shop, "shop", "sale")
 
 
 def shown(text: str, machine: str = "EM_X86_64") -> list[object]:
