@@ -9,7 +9,7 @@ import errno
 from typing import Final
 
 from pyebpf.runtime.errors import BpfError, ObjectError, Problem, TargetError
-from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, targets
+from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.near_names import near
 from pyebpf.runtime.program import LoadedProgram
@@ -31,9 +31,9 @@ def require_program(
         raise TypeError(f"{program.name!r} was loaded for {loaded}; {what} takes programs for {wanted}")
 
 
-def check_kernel_function(function: str, subject: str, offset: int = 0) -> None:
-    """Raise ``TargetError`` if there is no function for a kprobe: unknown, a variable, inlined away, forbidden; or if
-    ``offset`` is outside."""
+def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe: bool = True) -> None:
+    """Raise ``TargetError`` if there is no such function: unknown, a variable, inlined away; if ``offset`` is outside; and
+    for a ``probe``, if it is forbidden there."""
     if not function or function.split() != [function]:
         raise TargetError(Problem.UNKNOWN, subject, detail=f"{function!r} is no name of a function")
     try:
@@ -52,7 +52,7 @@ def check_kernel_function(function: str, subject: str, offset: int = 0) -> None:
         )
     if not found:
         raise _missing(function, name, subject)
-    if name in forbidden_functions():
+    if probe and name in forbidden_functions():
         raise TargetError(
             Problem.BLACKLISTED,
             subject,
@@ -133,6 +133,45 @@ def check_raw_tracepoint(name: str, subject: str) -> None:
             detail=f"this kernel has no raw tracepoint {name!r}",
             suggestions=near(name, known),
         )
+
+
+_NAMED: Final = {RAW_TRACEPOINT: "raw tracepoint", ITERATOR: "iterator", LSM_HOOK: "LSM hook"}
+
+
+def named_target(prefix: str, name: str) -> int:
+    """The BTF id of what a program is loaded for by name: a raw tracepoint (tp_btf), an iterator or an LSM hook, by the
+    prefixes of ``pyebpf.runtime.kernel_names``.
+
+    Raises ``TargetError`` with near names if there is none, ``ObjectError`` if the kernel has no BTF.
+    """
+    known = targets(prefix)
+    found = known.get(name)
+    if found is None:
+        raise TargetError(
+            Problem.UNKNOWN,
+            f"to {_NAMED[prefix]} {name!r}",
+            detail=f"this kernel has no {_NAMED[prefix]} {name!r}",
+            suggestions=near(name, known),
+        )
+    return found
+
+
+def traced_function(name: str) -> int:
+    """The BTF id of a function of the kernel for fentry, fexit and fmod_ret.
+
+    Raises ``TargetError`` if there is none, or it cannot be traced; ``ObjectError`` if the kernel has no BTF.
+    """
+    subject = f"to kernel function {name!r}"
+    known = btf_functions()
+    check_kernel_function(name, subject, probe=False)
+    if name not in known:
+        detail = f"the kernel's type information does not have {name!r}, so only a kprobe can be there"
+        raise TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
+    traceable = traceable_functions()
+    if traceable is not None and name not in traceable:
+        detail = f"{name!r} is not in available_filter_functions: it is marked notrace"
+        raise TargetError(Problem.NOTRACE, subject, detail=detail, errno=errno.EINVAL)
+    return known[name]
 
 
 def raw_tracepoints() -> dict[str, int] | None:

@@ -56,6 +56,10 @@ def _open(program: LoadedProgram, attach_type: AttachType, cookie: int, subject:
         return bpf_fd(BpfCmd.LINK_CREATE, attr, Phase.ATTACH, whole, need=TRACING_NEED)
     except BpfError as refused:
         # Kernels before 5.19 make links of tracing programs by the other command only.
+        if refused.errno == errno.EBUSY:
+            refused.detail = "somebody else (a live patch, another fmod_ret program) has changed the function"
+        elif refused.errno == errno.E2BIG:
+            refused.detail = "the function has as many programs as it can have"
         if refused.errno != errno.EINVAL:
             raise
         if cookie:

@@ -10,7 +10,6 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +19,13 @@ from pyebpf.diagnostics import PyebpfError
 from pyebpf.runtime.attach.kprobe import attach_kprobe, probe_pmu
 from pyebpf.runtime.attach.multi import attach_kprobe_multi, attach_uprobe_multi
 from pyebpf.runtime.attach.perf_open import PerfMethod
+from pyebpf.runtime.attach.targets import traced_function
 from pyebpf.runtime.attach.tracing import active_lsms, attach_tracing
+from pyebpf.runtime.availability import Way
 from pyebpf.runtime.errors import NotSupported, Problem, TargetError
+from pyebpf.runtime.hooks import HookKind, hooks_for
 from pyebpf.runtime.kernel_btf import vmlinux
+from pyebpf.runtime.kernel_names import btf_functions
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.probe import load_minimal
@@ -154,13 +157,49 @@ def test_functions_without_a_place_for_probes_are_told() -> None:
     symbols, traceable = kernel_symbols(), traceable_functions()
     assert traceable is not None
     assert len(traceable) > 10_000
-    untraced = [f for f in symbols.functions() if f.startswith("trace_raw_output_") and f not in traceable][:5]
+    untraced = [f for f in symbols.functions() if f.startswith("trace_raw_output_") and f not in traceable][
+        :5
+    ]
     assert untraced
     with loaded(ProgType.KPROBE, counting(any_process=True)) as counter, nothing_left():
         for name in untraced:
             with pytest.raises(TargetError, match="it is marked notrace") as caught:
                 attach_kprobe(counter.program, name)
             assert caught.value.problem is Problem.NOTRACE
+
+
+@needs_kprobes
+def test_functions_of_modules() -> None:
+    symbols, traceable = kernel_symbols(), traceable_functions()
+    assert traceable is not None
+    modules = [
+        s for f in sorted(traceable) for s in symbols.find(f)[:1] if s.module and len(symbols.find(f)) == 1
+    ]
+    if not modules:
+        pytest.skip("no module is loaded")
+    found = modules[0]
+    with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
+        attach_kprobe(counter.program, f"{found.module}:{found.name}").close()
+        attach_kprobe(counter.program, found.name).close()
+        attach_kprobe(counter.program, f"{found.module}:{found.name}", method=PerfMethod.TRACEFS).close()
+        with pytest.raises(TargetError, match=f"did you mean {found.module}:{found.name}"):
+            attach_kprobe(counter.program, f"other:{found.name}")
+    assert symbolize_kernel([found.address])[0].module == found.module
+
+
+@needs_fentry
+def test_functions_that_no_trampoline_can_be_put_on_are_told() -> None:
+    traceable = traceable_functions()
+    assert traceable is not None
+    assert traced_function(FUNCTION) == btf_id(FUNCTION)
+    untraced = next(f for f in btf_functions() if f not in traceable and kernel_symbols().find(f))
+    with pytest.raises(TargetError, match="marked notrace") as caught:
+        traced_function(untraced)
+    assert caught.value.problem is Problem.NOTRACE
+    (hook,) = [h for h in hooks_for(FUNCTION) if h.kind is HookKind.FUNCTION]
+    assert {Way.FENTRY, Way.FEXIT, Way.KPROBE, Way.KRETPROBE} <= set(hook.ways)
+    (hook,) = [h for h in hooks_for(untraced) if h.kind is HookKind.FUNCTION]
+    assert "notrace" in {r.way: r.reason for r in hook.refused}[Way.FENTRY]
 
 
 @needs_kprobes
@@ -356,8 +395,3 @@ def test_addresses_of_the_kernel_have_names() -> None:
     address = kernel_symbols().find(FUNCTION)[0].address
     found = symbolize_kernel([address, address + 4, 0x10])
     assert [(s.name, s.offset) for s in found] == [(FUNCTION, 0), (FUNCTION, 4), ("", 0)]
-    module = next((s for s in map(str, Path("/proc/kallsyms").read_text().splitlines()) if "[" in s), "")
-    if module:
-        name = module.split()[2]
-        place = int(module.split()[0], 16)
-        assert symbolize_kernel([place])[0].module == module.split()[3].strip("[]"), name
