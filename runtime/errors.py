@@ -49,6 +49,9 @@ class Phase(enum.Enum):
     NETLINK = "configure the network interface"
     ENABLE_STATS = "switch run-time statistics on"
     TRACE = "read the trace pipe"
+    TRACEFS = "use tracefs"
+    SYMBOLS = "look symbols up"
+    ITERATE = "read what the iterator gives"
 
 
 def errno_name(number: int) -> str:
@@ -97,6 +100,41 @@ class PermissionDenied(BpfError, PermissionError):
 
 class NotSupported(BpfError):
     """This kernel, or this kind of object, does not have the operation."""
+
+
+class Problem(enum.Enum):
+    """Why nothing can be attached to a target."""
+
+    UNKNOWN = "unknown"  # there is nothing of this name
+    NOT_A_FUNCTION = "not a function"  # the name is that of a variable
+    INLINED = "inlined"  # the compiler left only variants of the function, or copies inside others
+    AMBIGUOUS = "ambiguous"  # several functions have the name
+    BLACKLISTED = "blacklisted"  # the kernel forbids probes there
+    NOTRACE = "notrace"  # the function is compiled without a place for probes
+    BAD_OFFSET = "bad offset"  # outside the function, or inside an instruction
+    CHOSEN_AT_RUN_TIME = "chosen at run time"  # the symbol's code only chooses among functions
+
+
+class TargetError(BpfError):
+    """What a program was to be attached to is not there, or takes no program.
+
+    ``problem``: in what way. ``suggestions``: names that may have been meant, at most four.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        subject: str,
+        *,
+        detail: str,
+        suggestions: tuple[str, ...] = (),
+        errno: int = errno_module.ENOENT,
+    ) -> None:
+        self.problem = problem
+        self.suggestions = suggestions
+        if suggestions:
+            detail += f"; did you mean {' or '.join(suggestions)}?"
+        super().__init__(errno, Phase.ATTACH, subject, detail=detail)
 
 
 class VerifierError(BpfError):

@@ -53,7 +53,8 @@ class LinkFacts:
     target: int
 
 
-def _ask(fd: Fd, info: _Info) -> _Info:
+def ask(fd: Fd, info: _Info) -> _Info:
+    """Let the kernel fill ``info`` in; what is set in it says where lists and names go. Raises ``BpfError``."""
     attr = InfoByFd(fd.fileno(), ctypes.sizeof(info), ctypes.addressof(info))
     bpf(BpfCmd.OBJ_GET_INFO_BY_FD, attr, Phase.OBJECT_INFO)
     return info
@@ -61,10 +62,10 @@ def _ask(fd: Fd, info: _Info) -> _Info:
 
 def program_facts(fd: Fd) -> ProgramFacts:
     """Ask about a program."""
-    info = _ask(fd, ProgInfo())
+    info = ask(fd, ProgInfo())
     ids = (ctypes.c_uint32 * info.nr_map_ids)()
     if info.nr_map_ids:
-        _ask(fd, ProgInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids)))
+        ask(fd, ProgInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids)))
     return ProgramFacts(
         id=info.id,
         type=ProgType(info.type),
@@ -84,15 +85,15 @@ def program_facts(fd: Fd) -> ProgramFacts:
 
 def xlated_code(fd: Fd) -> bytes:
     """The instructions of a program as the verifier left them."""
-    size = _ask(fd, ProgInfo()).xlated_prog_len
+    size = ask(fd, ProgInfo()).xlated_prog_len
     code = ctypes.create_string_buffer(max(size, 1))
-    _ask(fd, ProgInfo(xlated_prog_len=size, xlated_prog_insns=ctypes.addressof(code)))
+    ask(fd, ProgInfo(xlated_prog_len=size, xlated_prog_insns=ctypes.addressof(code)))
     return code.raw[:size]
 
 
 def map_facts(fd: Fd) -> MapFacts:
     """Ask about a map."""
-    info = _ask(fd, MapInfo())
+    info = ask(fd, MapInfo())
     return MapFacts(
         id=info.id,
         type=MapType(info.type),
@@ -110,7 +111,7 @@ def map_facts(fd: Fd) -> MapFacts:
 
 def link_facts(fd: Fd) -> LinkFacts:
     """Ask about a link."""
-    info = _ask(fd, LinkInfo())
+    info = ask(fd, LinkInfo())
     kind = LinkType(info.type)
     placed = kind in (LinkType.XDP, LinkType.TCX, LinkType.NETKIT, LinkType.SOCKMAP)
     return LinkFacts(info.id, kind, info.prog_id, info.target if placed else 0)
@@ -121,9 +122,9 @@ def btf_bytes(btf_id: int) -> bytes:
     attr = GetId(btf_id)
     subject = f"BTF {btf_id}"
     with bpf_fd(BpfCmd.BTF_GET_FD_BY_ID, attr, Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN) as fd:
-        size = _ask(fd, BtfInfo()).btf_size
+        size = ask(fd, BtfInfo()).btf_size
         data = ctypes.create_string_buffer(max(size, 1))
-        _ask(fd, BtfInfo(btf=ctypes.addressof(data), btf_size=size))
+        ask(fd, BtfInfo(btf=ctypes.addressof(data), btf_size=size))
     return data.raw[:size]
 
 

@@ -18,6 +18,7 @@ from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, Phase
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import program_need
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
@@ -61,6 +62,15 @@ _RETURN_ZERO: Final = bytes.fromhex("b700000000000000 9500000000000000")
 
 def refusal(prog_type: ProgType, attach_type: AttachType | None = None) -> BpfError | None:
     """Why this kernel loads no program of a type for this process, found with the shortest one; ``None``: it does."""
+    try:
+        load_minimal(prog_type, attach_type).close()
+    except BpfError as found:
+        return found
+    return None
+
+
+def load_minimal(prog_type: ProgType, attach_type: AttachType | None = None, *, attach_btf_id: int = 0) -> Fd:
+    """Load the shortest program of a type, which returns 0. Raises ``BpfError``."""
     code = ctypes.create_string_buffer(_RETURN_ZERO, len(_RETURN_ZERO))
     text = ctypes.create_string_buffer(b"GPL")
     attr = ProgLoad(
@@ -69,12 +79,9 @@ def refusal(prog_type: ProgType, attach_type: AttachType | None = None) -> BpfEr
         insns=ctypes.addressof(code),
         license=ctypes.addressof(text),
         expected_attach_type=attach_type or 0,
+        attach_btf_id=attach_btf_id,
     )
-    try:
-        result = call(BpfCmd.PROG_LOAD, attr)
-    except BpfError as not_here:
-        return not_here
+    result = call(BpfCmd.PROG_LOAD, attr)
     if result < 0:
-        return error(-result, Phase.PROG_LOAD, f"of type {prog_type.name}", need=program_need(prog_type))
-    os.close(result)
-    return None
+        raise error(-result, Phase.PROG_LOAD, f"of type {prog_type.name}", need=program_need(prog_type))
+    return Fd(result)

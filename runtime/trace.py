@@ -13,11 +13,10 @@ from typing import Final
 
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.pin import mount
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error
+from pyebpf.runtime.tracefs import root
 
-_ROOTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _CHUNK: Final = 1 << 16
 _OTHER_READER: Final = (
     "somebody else reads it (another `trace_print`, `bpftool prog tracelog`, `cat`); it takes one reader"
@@ -30,14 +29,7 @@ def trace_pipe() -> Path:
 
     Raises ``BpfError`` with the reason.
     """
-    for root in _ROOTS:
-        if (root / "trace_pipe").exists():
-            return root / "trace_pipe"
-    code = mount("tracefs", str(_ROOTS[0]), "tracefs")
-    if code in (0, errno.EBUSY) and (_ROOTS[0] / "trace_pipe").exists():
-        return _ROOTS[0] / "trace_pipe"
-    detail = f"tracefs is not mounted at {_ROOTS[0]}, and mounting it failed"
-    raise error(code or errno.ENOENT, Phase.TRACE, detail, need=Need.SYS_ADMIN)
+    return root(Phase.TRACE) / "trace_pipe"
 
 
 def trace_print(timeout: float | None = None) -> Iterator[str]:

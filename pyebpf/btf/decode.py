@@ -182,13 +182,13 @@ class Spec:
         found = self.ids(name, *kinds)
         return self.type(found[0]) if found else None
 
-    def names(self, *kinds: Kind) -> Iterator[str]:
-        """The names of all types of ``kinds``, those of the base first: for suggestions."""
-        if self.base is not None:
-            yield from self.base.names(*kinds)
-        for offset, numbers in self._names().items():
-            if any(self.kind(n) in kinds for n in numbers):
-                yield self.string(offset)
+    def first_ids(self, kind: Kind) -> dict[str, int]:
+        """The names of the types of ``kind``, with the id of the first of each; without those of the base."""
+        words, found = self._words, dict[str, int]()
+        for number, place in enumerate(self._at, self.first):
+            if words[place + 1] >> 24 & 0x1F == kind:
+                found.setdefault(self.string(words[place]), number)
+        return found
 
     def candidates(self, name: str, *kinds: Kind) -> list[int]:
         """Like ``ids``, but ``name___flavor`` counts too: what a CO-RE relocation may refer to."""

@@ -7,11 +7,12 @@ stays.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -130,6 +131,71 @@ class BpfLink(Link):
     def info(self) -> LinkFacts:
         """Ask the kernel."""
         return link_facts(self.handle)
+
+
+class HeldLink(BpfLink):
+    """A bpf_link that the kernel knows no command to detach: it ends with its last descriptor and its last pin.
+
+    ``pins``: where it is pinned, as far as this object knows.
+    """
+
+    def __init__(
+        self,
+        handle: Fd,
+        program: LoadedProgram | None,
+        target: str,
+        pins: tuple[str | os.PathLike[str], ...] = (),
+    ) -> None:
+        super().__init__(handle, program, target)
+        self._pins = list(pins)
+
+    def pin(self, path: str | os.PathLike[str]) -> None:
+        """Give the link a name in bpffs."""
+        super().pin(path)
+        self._pins.append(path)
+
+    def detach(self) -> None:
+        """Remove the pins that this object knows of and close; other descriptors and pins would still hold the link."""
+        for path in self._pins:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        self._pins.clear()
+        self._detached = True
+        self.close()
+
+    def update(self, program: LoadedProgram) -> None:
+        """Raises ``NotSupported``: the kernel replaces no programs of such links."""
+        raise NotSupported(
+            errno.EOPNOTSUPP,
+            Phase.UPDATE_LINK,
+            self.target,
+            detail="the kernel replaces no programs of tracing links; attach the other one and detach this",
+        )
+
+
+class LinkGroup(Link):
+    """Several attachments of one program that come and go together, one on each CPU for instance."""
+
+    def __init__(self, program: LoadedProgram, target: str, parts: Sequence[Link]) -> None:
+        super().__init__(program, target)
+        self.parts = tuple(parts)
+
+    @property
+    def attached(self) -> bool:
+        """Whether any of them still holds."""
+        return any(part.attached for part in self.parts)
+
+    def detach(self) -> None:
+        """Detach all."""
+        with contextlib.ExitStack() as stack:
+            for part in self.parts:
+                stack.callback(part.detach)
+
+    def close(self) -> None:
+        """Let go of all."""
+        with contextlib.ExitStack() as stack:
+            for part in self.parts:
+                stack.callback(part.close)
 
 
 class OtherLink(Link):

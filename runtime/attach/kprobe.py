@@ -1,0 +1,109 @@
+"""kprobes and kretprobes: programs at any instruction of the kernel, and where its functions return."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import re
+from pathlib import Path
+from typing import Final
+
+from pyebpf.records import dataclass
+from pyebpf.runtime.attach.link import Link
+from pyebpf.runtime.attach.perf_open import (
+    ANY_PROCESS,
+    PerfMethod,
+    attach_to_event,
+    perf_event_open,
+)
+from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, attach_probe_event, has_probe_events
+from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
+from pyebpf.runtime.attrs_tracing import PerfEventAttr
+from pyebpf.runtime.errors import BpfError, NotSupported, Phase
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.uapi.constants import ProgType
+
+_DEVICES: Final = Path("/sys/bus/event_source/devices")
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePmu:
+    """The unit of perf that makes probes: its number as a type of events, and at which bits of ``config`` it looks."""
+
+    type: int
+    return_bit: int
+    ref_ctr_shift: int
+
+
+@functools.cache
+def probe_pmu(name: str) -> ProbePmu | None:
+    """The unit ``kprobe`` or ``uprobe``, if this kernel has it."""
+    directory = _DEVICES / name
+    try:
+        number = int((directory / "type").read_text())
+        return ProbePmu(
+            number, _bit(directory / "format/retprobe", 0), _bit(directory / "format/ref_ctr_offset", 32)
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def _bit(path: Path, usual: int) -> int:
+    """The first bit in a description such as ``config:32-63``."""
+    try:
+        found = re.match(r"config:(\d+)", path.read_text())
+    except OSError:
+        return usual
+    return int(found[1]) if found else usual
+
+
+def attach_kprobe(
+    program: LoadedProgram,
+    function: str | int,
+    *,
+    offset: int = 0,
+    returns: bool = False,
+    cookie: int = 0,
+    method: PerfMethod | None = None,
+) -> Link:
+    """Run ``program`` whenever the kernel reaches ``function``, or, with ``returns``, leaves it.
+
+    Args:
+        function: its name, ``module:name`` for one in a module, or its address.
+        offset: bytes from there to the instruction.
+        cookie: what ``bpf_get_attach_cookie`` gives in the program.
+        method: the first of a bpf_link, an ioctl and tracefs that this kernel has, unless chosen.
+
+    Raises:
+        TargetError: there is no such function, or it takes no probes; tells why, with near names.
+        NotSupported: this kernel has no kprobes, or no cookies for them.
+        BpfError: the kernel refused something else.
+        TypeError: the program is of another type.
+    """
+    require_program(program, "a kprobe", ProgType.KPROBE)
+    what = "the return of" if returns else "kernel function"
+    name = function if isinstance(function, str) else f"{function:#x}"
+    subject = f"to {what} {name!r}" + (f"+{offset:#x}" if offset else "")
+    if returns and offset:
+        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
+    if offset < 0:
+        raise ValueError(f"an offset is not negative: {offset}")
+    if isinstance(function, str):
+        check_kernel_function(function, subject, offset)
+    pmu = probe_pmu("kprobe")
+    if pmu is None and not has_probe_events(KPROBE_EVENTS):
+        detail = "this kernel has no kprobes (it was built without CONFIG_KPROBES or CONFIG_KPROBE_EVENTS)"
+        raise NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
+    try:
+        if pmu is None or method is PerfMethod.TRACEFS:
+            place = f"{name}+{offset:#x}" if offset else name
+            return attach_probe_event(program, KPROBE_EVENTS, place, subject, returns=returns, cookie=cookie)
+        text = ctypes.create_string_buffer(function.encode()) if isinstance(function, str) else None
+        attr = PerfEventAttr(type=pmu.type, config=int(returns) << pmu.return_bit)
+        attr.config1 = ctypes.addressof(text) if text is not None else 0
+        attr.config2 = offset if isinstance(function, str) else function + offset
+        event = perf_event_open(attr, pid=ANY_PROCESS, cpu=0, subject=subject)
+    except BpfError as refused:
+        raise explain_kprobe(refused, function, offset, subject) from None
+    return attach_to_event(program, event, subject, cookie=cookie, method=method)

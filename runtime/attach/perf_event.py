@@ -1,0 +1,194 @@
+"""Sampling: programs at every so many events that software or the processor counts."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from pyebpf.records import dataclass
+from pyebpf.runtime.attach.link import Link, LinkGroup
+from pyebpf.runtime.attach.perf_open import (
+    ANY_CPU,
+    ANY_PROCESS,
+    PerfMethod,
+    attach_to_event,
+    perf_event_open,
+)
+from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime.attrs_tracing import PerfEventAttr
+from pyebpf.runtime.cpus import parse_cpu_list
+from pyebpf.runtime.errors import BpfError, NotSupported, Phase
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.uapi.constants import ProgType
+
+_HARDWARE: Final = 0
+_SOFTWARE: Final = 1
+_RAW: Final = 4
+_ONLINE: Final = Path("/sys/devices/system/cpu/online")
+_MAX_RATE: Final = Path("/proc/sys/kernel/perf_event_max_sample_rate")
+
+
+class SoftwareEvent(enum.IntEnum):
+    """What the kernel counts itself: ``enum perf_sw_ids``."""
+
+    CPU_CLOCK = 0
+    TASK_CLOCK = 1
+    PAGE_FAULTS = 2
+    CONTEXT_SWITCHES = 3
+    CPU_MIGRATIONS = 4
+    PAGE_FAULTS_MIN = 5
+    PAGE_FAULTS_MAJ = 6
+    ALIGNMENT_FAULTS = 7
+    EMULATION_FAULTS = 8
+    CGROUP_SWITCHES = 11
+
+
+class HardwareEvent(enum.IntEnum):
+    """What most processors count: ``enum perf_hw_id``."""
+
+    CPU_CYCLES = 0
+    INSTRUCTIONS = 1
+    CACHE_REFERENCES = 2
+    CACHE_MISSES = 3
+    BRANCH_INSTRUCTIONS = 4
+    BRANCH_MISSES = 5
+    BUS_CYCLES = 6
+    STALLED_CYCLES_FRONTEND = 7
+    STALLED_CYCLES_BACKEND = 8
+    REF_CPU_CYCLES = 9
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """An event by the numbers of perf: ``type`` of the unit that counts, 4 for the processor's own, and ``config``."""
+
+    config: int
+    type: int = _RAW
+
+
+PerfEvent = SoftwareEvent | HardwareEvent | OtherEvent
+
+
+def attach_perf_event(
+    program: LoadedProgram,
+    event: PerfEvent,
+    *,
+    frequency: int | None = None,
+    period: int | None = None,
+    cpu: int | None = None,
+    pid: int | None = None,
+    cookie: int = 0,
+    method: PerfMethod | None = None,
+) -> Link:
+    """Run ``program`` at samples of ``event``: ``frequency`` times a second, or at every ``period``-th event (of clocks:
+    nanosecond).
+
+    Args:
+        cpu: only there; without ``cpu`` and ``pid`` on all CPUs that are online now.
+        pid: only in this process, with all its threads and those that they start; 0 is this one.
+        cookie: what ``bpf_get_attach_cookie`` gives in the program; it is 0 in threads that start later (the kernel
+            does not pass it on).
+        method: a bpf_link, or an ioctl where the kernel has no links for events (before 5.15), unless chosen.
+
+    Raises:
+        ValueError: not exactly one of ``frequency`` and ``period``, or one that is not positive.
+        NotSupported: this machine does not count such events.
+        BpfError: the kernel refused something else: ENODEV for a CPU that is offline, ESRCH for no such process.
+        TypeError: the program is of another type.
+    """
+    require_program(program, "a perf event", ProgType.PERF_EVENT)
+    if (frequency is None) == (period is None):
+        raise ValueError(
+            "say how often: by `frequency` (samples a second) or by `period` (events a sample), not both"
+        )
+    if (frequency or period or 0) <= 0:
+        raise ValueError(f"frequency and period are positive numbers, not {frequency or period or 0}")
+    if method is PerfMethod.TRACEFS:
+        raise ValueError("TRACEFS is a method for kprobes and uprobes")
+    subject = f"to perf event {_name(event)}"
+    parts: list[Link] = []
+    try:
+        for process, processor in _places(cpu, pid):
+            where = f"{subject} on CPU {processor}" if processor != ANY_CPU else subject
+            opened = _open(event, frequency, period, process, processor, where, many=cpu is None)
+            if opened is not None:
+                parts.append(attach_to_event(program, opened, where, cookie=cookie, method=method))
+    except BaseException:
+        for part in parts:
+            part.close()
+        raise
+    if not parts:
+        raise BpfError(errno.ESRCH if pid is not None else errno.ENODEV, Phase.ATTACH, subject)
+    return parts[0] if len(parts) == 1 else LinkGroup(program, subject, parts)
+
+
+def _name(event: PerfEvent) -> str:
+    return f"{event.type}:{event.config:#x}" if isinstance(event, OtherEvent) else event.name
+
+
+def _places(cpu: int | None, pid: int | None) -> list[tuple[int, int]]:
+    """The pairs of task and CPU to open an event for."""
+    processor = ANY_CPU if cpu is None else cpu
+    if pid is not None:
+        try:
+            return [(int(task), processor) for task in os.listdir(f"/proc/{pid or os.getpid()}/task")]
+        except FileNotFoundError:
+            raise BpfError(
+                errno.ESRCH, Phase.ATTACH, f"to process {pid}", detail="there is no such process"
+            ) from None
+    if cpu is not None:
+        return [(ANY_PROCESS, cpu)]
+    return [(ANY_PROCESS, number) for number in parse_cpu_list(_ONLINE.read_text())]
+
+
+def _open(
+    event: PerfEvent,
+    frequency: int | None,
+    period: int | None,
+    pid: int,
+    cpu: int,
+    subject: str,
+    *,
+    many: bool,
+) -> Fd | None:
+    """An event; ``None`` if its CPU went offline or its task ended meanwhile, which does not matter to ``many``."""
+    kind = event.type if isinstance(event, OtherEvent) else _kind(event)
+    config = event.config if isinstance(event, OtherEvent) else int(event)
+    attr = PerfEventAttr(
+        type=kind, config=config, sample_period=frequency or period, freq=frequency is not None
+    )
+    attr.inherit = pid != ANY_PROCESS
+    try:
+        return perf_event_open(attr, pid=pid, cpu=cpu, subject=subject)
+    except BpfError as refused:
+        if many and refused.errno in (errno.ENODEV, errno.ESRCH):
+            return None
+        raise _explained(refused, event, frequency) from None
+
+
+def _kind(event: SoftwareEvent | HardwareEvent) -> int:
+    return _SOFTWARE if isinstance(event, SoftwareEvent) else _HARDWARE
+
+
+def _explained(refused: BpfError, event: PerfEvent, frequency: int | None) -> BpfError:
+    if refused.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENXIO):
+        detail = "this machine does not count such events"
+        if not isinstance(event, SoftwareEvent):
+            detail += " (a virtual machine often has no counters of the processor; SoftwareEvent.CPU_CLOCK is everywhere)"
+        return NotSupported(refused.errno, Phase.ATTACH, refused.subject, detail=detail)
+    if refused.errno == errno.EINVAL and frequency is not None:
+        try:
+            most = int(_MAX_RATE.read_text())
+        except (OSError, ValueError):
+            return refused
+        if frequency > most:
+            refused.detail = (
+                f"{frequency} samples a second are more than sysctl kernel.perf_event_max_sample_rate, {most}"
+            )
+    elif refused.errno in (errno.ENODEV, errno.EINVAL):
+        refused.detail = refused.detail or "there is no such CPU, or it is offline"
+    return refused

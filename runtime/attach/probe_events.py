@@ -1,0 +1,102 @@
+"""Kprobes and uprobes as events in tracefs: the way of kernels before 4.17, which have no PMUs for them.
+
+An event belongs to the whole machine and stays until somebody removes it: its name has the process's id, and a number,
+so that nobody else's is ever touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import time
+from typing import Final
+
+from pyebpf.runtime.attach.link import Link
+from pyebpf.runtime.attach.perf_open import ANY_CPU, ANY_PROCESS, attach_to_event, perf_event_open
+from pyebpf.runtime.attrs_tracing import PerfEventAttr
+from pyebpf.runtime.errors import BpfError
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.tracefs import refused, root
+
+KPROBE_EVENTS: Final = "kprobe_events"
+UPROBE_EVENTS: Final = "uprobe_events"
+_TRACEPOINT: Final = 2
+_GROUP: Final = "pyebpf"
+_NAMES: Final = itertools.count()
+_ATTEMPTS: Final = 20
+_PAUSE: Final = 0.05  # seconds
+
+
+def has_probe_events(file: str) -> bool:
+    """Whether tracefs makes such events: ``KPROBE_EVENTS`` or ``UPROBE_EVENTS``."""
+    try:
+        return (root() / file).exists()
+    except BpfError:
+        return False
+
+
+def attach_probe_event(
+    program: LoadedProgram,
+    file: str,
+    place: str,
+    subject: str,
+    *,
+    returns: bool,
+    cookie: int = 0,
+    pid: int = ANY_PROCESS,
+) -> Link:
+    """Make an event at ``place`` (``vfs_read+0x10``, ``/usr/bin/bash:0x1000``) and put ``program`` on it; the event goes
+    when the link does. Raises ``BpfError``."""
+    group, name = f"{_GROUP}_{os.getpid()}", ""
+    for _ in range(_ATTEMPTS):
+        name = f"p{next(_NAMES)}"
+        try:
+            _write(file, f"{'r' if returns else 'p'}:{group}/{name} {place}", subject)
+            break
+        except BpfError as found:
+            # A process that had our number was killed and left this name behind.
+            if found.errno != errno.EEXIST:
+                raise
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            _remove(file, f"-:{group}/{name}", subject)
+
+    try:
+        number = int((root() / "events" / group / name / "id").read_text())
+        attr = PerfEventAttr(type=_TRACEPOINT, config=number, sample_period=1, wakeup_events=1)
+        event = perf_event_open(attr, pid=pid, cpu=0 if pid == ANY_PROCESS else ANY_CPU, subject=subject)
+    except BaseException:
+        remove()
+        raise
+    return attach_to_event(program, event, subject, cookie=cookie, cleanup=remove)
+
+
+def _remove(file: str, line: str, subject: str) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            _write(file, line, subject)
+        except BpfError as found:
+            if found.errno == errno.ENOENT:
+                return
+            # The event is in use until the kernel is through with closing it.
+            if found.errno != errno.EBUSY or attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+
+
+def _write(file: str, line: str, subject: str) -> None:
+    try:
+        fd = os.open(root() / file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(fd, line.encode())
+        finally:
+            os.close(fd)
+    except OSError as found:
+        if isinstance(found, BpfError):
+            raise
+        raise refused(found, f"{subject} ({file}: {line})") from None

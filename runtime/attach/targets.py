@@ -1,0 +1,189 @@
+"""Whether there is what a program is to be attached to, and why the kernel refused it if there is.
+
+What surely fails is refused before the kernel is asked; the rest is explained after it has refused.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from pyebpf.runtime.errors import BpfError, ObjectError, Problem, TargetError
+from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
+from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
+from pyebpf.runtime.near_names import near
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.uapi.constants import AttachType, ProgType
+
+_MOST: Final = 4
+
+
+def require_program(
+    program: LoadedProgram, what: str, *types: ProgType, attach_types: tuple[AttachType, ...] = ()
+) -> None:
+    """Raise ``TypeError`` unless ``program`` is of one of these types, and loaded for one of ``attach_types``."""
+    if program.type not in types:
+        wanted = " or ".join(t.name for t in types)
+        raise TypeError(f"{program.name!r} is a {program.type.name} program; {what} takes {wanted}")
+    if attach_types and program.attach_type not in attach_types:
+        loaded = program.attach_type.name if program.attach_type is not None else "nothing in particular"
+        wanted = " or ".join(t.name for t in attach_types)
+        raise TypeError(f"{program.name!r} was loaded for {loaded}; {what} takes programs for {wanted}")
+
+
+def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe: bool = True) -> None:
+    """Raise ``TargetError`` if there is no such function: unknown, a variable, inlined away; if ``offset`` is outside; and
+    for a ``probe``, if it is forbidden there."""
+    if not function or function.split() != [function]:
+        raise TargetError(Problem.UNKNOWN, subject, detail=f"{function!r} is no name of a function")
+    try:
+        symbols = kernel_symbols()
+    except BpfError:
+        return
+    found = symbols.find(function)
+    name = function.rpartition(":")[2]
+    if found and not found[0].code:
+        raise TargetError(
+            Problem.NOT_A_FUNCTION,
+            subject,
+            detail=f"{name!r} is a variable of the kernel",
+            suggestions=near(name, symbols.functions()),
+            errno=errno.EINVAL,
+        )
+    if not found:
+        raise _missing(function, name, subject)
+    if probe and name in forbidden_functions():
+        raise TargetError(
+            Problem.BLACKLISTED,
+            subject,
+            detail=f"the kernel forbids probes in {name!r}, which probing itself uses (debugfs: kprobes/blacklist)",
+            errno=errno.EINVAL,
+        )
+    places = {s.address for s in found if s.code}
+    if offset and len(places) == 1 and not symbols.hidden:
+        start = places.pop()
+        at = symbols.at(start + offset)
+        # The kernel would put the probe into whatever function is there.
+        if at is None or at[0].address != start:
+            raise _bad_offset(name, offset, subject, errno.EINVAL)
+
+
+def _missing(function: str, name: str, subject: str) -> TargetError:
+    symbols = kernel_symbols()
+    others = symbols.find(name)
+    if others:
+        module = function.rpartition(":")[0]
+        detail = f"the function is not in module {module!r}"
+        names = tuple(f"{s.module}:{name}" if s.module else name for s in others[:_MOST])
+        return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=names)
+    variants = tuple(sorted(symbols.variants(name)))
+    if variants:
+        detail = f"the compiler made other functions out of {name!r}, with other arguments maybe"
+        return TargetError(Problem.INLINED, subject, detail=detail, suggestions=variants[:_MOST])
+    if name in _typed_functions():
+        detail = (
+            f"the kernel knows {name!r} but has no function of that name that stands by itself: it is inlined into its "
+            "callers, or in a module that is not loaded"
+        )
+        return TargetError(
+            Problem.INLINED, subject, detail=detail, suggestions=near(name, symbols.functions())
+        )
+    detail = (
+        "this kernel has no such function (it may be inlined everywhere, or in a module that is not loaded)"
+    )
+    return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, symbols.functions()))
+
+
+def explain_kprobe(refused: BpfError, function: str | int, offset: int, subject: str) -> BpfError:
+    """What is wrong with a function that is there but takes no kprobe; ``refused`` itself where nobody knows."""
+    if refused.errno not in (errno.ENOENT, errno.EINVAL, errno.EADDRNOTAVAIL, errno.EILSEQ, errno.ERANGE):
+        return refused
+    code = refused.errno or errno.EINVAL
+    if isinstance(function, int):
+        detail = f"at {function:#x} is no instruction of the kernel where a probe may be"
+        return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
+    name = function.rpartition(":")[2]
+    places = {s.address for s in kernel_symbols().find(function) if s.code}
+    if len(places) > 1:
+        addresses = ", ".join(f"{place:#x}" for place in sorted(places)[:_MOST])
+        detail = f"{len(places)} functions of the kernel are called {name!r}, at {addresses}; give the address instead"
+        return TargetError(Problem.AMBIGUOUS, subject, detail=detail, errno=code)
+    if offset:
+        return _bad_offset(name, offset, subject, code)
+    traceable = traceable_functions()
+    if traceable is not None and name not in traceable:
+        detail = f"{name!r} is not in available_filter_functions: it is marked notrace, and this kernel probes no such"
+        return TargetError(Problem.NOTRACE, subject, detail=detail, errno=code)
+    refused.detail = f"the kernel puts no probe into {name!r}"
+    return refused
+
+
+def _bad_offset(name: str, offset: int, subject: str, code: int) -> TargetError:
+    detail = f"{offset:#x} is outside {name!r}, or inside an instruction of it"
+    return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
+
+
+def check_raw_tracepoint(name: str, subject: str) -> None:
+    """Raise ``TargetError`` if there is surely no such raw tracepoint."""
+    known = raw_tracepoints()
+    if known is not None and name not in known:
+        raise TargetError(
+            Problem.UNKNOWN,
+            subject,
+            detail=f"this kernel has no raw tracepoint {name!r}",
+            suggestions=near(name, known),
+        )
+
+
+_NAMED: Final = {RAW_TRACEPOINT: "raw tracepoint", ITERATOR: "iterator", LSM_HOOK: "LSM hook"}
+
+
+def named_target(prefix: str, name: str) -> int:
+    """The BTF id of what a program is loaded for by name: a raw tracepoint (tp_btf), an iterator or an LSM hook, by the
+    prefixes of ``pyebpf.runtime.kernel_names``.
+
+    Raises ``TargetError`` with near names if there is none, ``ObjectError`` if the kernel has no BTF.
+    """
+    known = targets(prefix)
+    found = known.get(name)
+    if found is None:
+        raise TargetError(
+            Problem.UNKNOWN,
+            f"to {_NAMED[prefix]} {name!r}",
+            detail=f"this kernel has no {_NAMED[prefix]} {name!r}",
+            suggestions=near(name, known),
+        )
+    return found
+
+
+def traced_function(name: str) -> int:
+    """The BTF id of a function of the kernel for fentry, fexit and fmod_ret.
+
+    Raises ``TargetError`` if there is none, or it cannot be traced; ``ObjectError`` if the kernel has no BTF.
+    """
+    subject = f"to kernel function {name!r}"
+    known = btf_functions()
+    check_kernel_function(name, subject, probe=False)
+    if name not in known:
+        detail = f"the kernel's type information does not have {name!r}, so only a kprobe can be there"
+        raise TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
+    traceable = traceable_functions()
+    if traceable is not None and name not in traceable:
+        detail = f"{name!r} is not in available_filter_functions: it is marked notrace"
+        raise TargetError(Problem.NOTRACE, subject, detail=detail, errno=errno.EINVAL)
+    return known[name]
+
+
+def raw_tracepoints() -> dict[str, int] | None:
+    """The raw tracepoints of the kernel itself with their BTF ids; ``None`` if it has no type information."""
+    try:
+        return targets(RAW_TRACEPOINT)
+    except ObjectError:
+        return None
+
+
+def _typed_functions() -> dict[str, int]:
+    try:
+        return btf_functions()
+    except ObjectError:
+        return {}

@@ -1,0 +1,28 @@
+"""Near names for what the user may have meant, out of as many as the kernel has functions."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+_MOST: Final = 4
+_CUTOFF: Final = 0.6
+_SHARED: Final = 0.3
+"""How many of the pairs of letters of a name another one must have to be compared at all: comparing 100,000 names
+letter by letter would take seconds."""
+
+
+def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The names in ``known`` that look like ``name``: at most four, best first."""
+    lower = name.lower()
+    wanted = {lower[at : at + 2] for at in range(len(lower) - 1)}
+    least, longest = len(wanted) * _SHARED, len(name) * 2 + 2
+    similar = []
+    for other in dict.fromkeys(known):
+        folded = other.lower()
+        if len(other) <= longest and sum(pair in folded for pair in wanted) >= least:
+            similar.append(other)
+    found = difflib.get_close_matches(name, similar, n=_MOST, cutoff=_CUTOFF)
+    same = [other for other in similar if other.lower() == lower and other not in found]
+    return tuple([*same, *found][:_MOST])

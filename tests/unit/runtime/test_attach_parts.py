@@ -1,0 +1,238 @@
+"""Pieces of attaching that need no kernel: attributes, descriptions of events, symbols, notes, configuration."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from pyebpf.runtime import attrs_tracing as attrs
+from pyebpf.runtime import binaries, syscall, tracefs
+from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime.errors import BpfError, Problem, TargetError
+from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.kernel_symbols import KernelSymbols
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.tracefs import EventField, Location
+from pyebpf.runtime.usdt_notes import REGISTERS, parse_arguments
+from pyebpf.uapi.constants import AttachType, ProgType
+
+HEAD = "prog_fd 0 target_fd 4 attach_type 8 flags 12"
+OFFSETS: dict[type[ctypes.Structure], str] = {
+    attrs.LinkCreatePerf: f"{HEAD} bpf_cookie 16",
+    attrs.LinkCreateTraced: f"{HEAD} target_btf_id 16 cookie 24",
+    attrs.LinkCreateIter: f"{HEAD} iter_info 16 iter_info_len 24",
+    attrs.LinkCreateKprobes: f"{HEAD} multi_flags 16 cnt 20 syms 24 addrs 32 cookies 40",
+    attrs.LinkCreateUprobes: f"{HEAD} path 16 offsets 24 ref_ctr_offsets 32 cookies 40 cnt 48 multi_flags 52 pid 56",
+    attrs.RawTracepointOpen: "name 0 prog_fd 8 cookie 16",
+    attrs.IterCreate: "link_fd 0 flags 4",
+    attrs.IterTask: "tid 0 pid 4 pid_fd 8",
+    attrs.IterCgroup: "order 0 cgroup_fd 4 cgroup_id 8",
+    attrs.PerfEventAttr: """type 0 size 4 config 8 sample_period 16 sample_type 24 read_format 32 wakeup_events 48
+        bp_type 52 config1 56 config2 64 branch_sample_type 72 sample_regs_user 80 sample_stack_user 88 clockid 92
+        sample_regs_intr 96 aux_watermark 104 sample_max_stack 108""",
+    attrs.RawTracepointInfo: "type 0 id 4 prog_id 8 tp_name 16 tp_name_len 24",
+    attrs.TracingInfo: "type 0 id 4 prog_id 8 attach_type 16 target_obj_id 20 target_btf_id 24",
+    attrs.IterLinkInfo: "type 0 id 4 prog_id 8 target_name 16 target_name_len 24 extra 28",
+    attrs.PerfInfo: "type 0 id 4 prog_id 8 perf_type 16 name 24 name_len 32 offset 36",
+}
+
+
+@pytest.mark.parametrize("structure", OFFSETS, ids=lambda structure: structure.__name__)
+def test_fields_lie_where_the_kernel_has_them(structure: type[ctypes.Structure]) -> None:
+    words = OFFSETS[structure].split()
+    for name, offset in zip(words[::2], words[1::2], strict=True):
+        assert getattr(structure, name).offset == int(offset), name
+
+
+def test_sizes_that_the_kernel_knows() -> None:
+    assert ctypes.sizeof(attrs.PerfEventAttr) == 112
+    assert ctypes.sizeof(attrs.IterInfo) == 16
+    assert syscall._size(attrs.RawTracepointOpen(1, 2)) == 16
+    assert syscall._size(attrs.LinkCreatePerf(1, 2, 3)) == 16
+
+
+@pytest.mark.parametrize(
+    ("flag", "bit"),
+    [
+        ("disabled", 0),
+        ("inherit", 1),
+        ("pinned", 2),
+        ("exclude_user", 4),
+        ("exclude_kernel", 5),
+        ("freq", 10),
+    ],
+)
+def test_flags_of_events_are_the_right_bits(flag: str, bit: int) -> None:
+    (found,) = struct.unpack_from("=Q", bytes(attrs.PerfEventAttr(**{flag: 1})), 40)
+    assert found == 1 << bit
+
+
+# ---------------------------------------------------------------- descriptions of events
+
+
+def field(line: str) -> EventField:
+    return tracefs._field(line, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("field:int x;\toffset:8;\tsize:4;\tsigned:1;", ("x", "int", 8, 4, True, 0, Location.INLINE)),
+        (
+            "field:char comm[16];\toffset:8;\tsize:16;\tsigned:0;",
+            ("comm", "char", 8, 16, False, 16, Location.INLINE),
+        ),
+        (
+            "field:char comm[TASK_COMM_LEN];\toffset:8;\tsize:16;\tsigned:1;",
+            ("comm", "char", 8, 16, True, 16, Location.INLINE),
+        ),
+        (
+            "field:__data_loc char[] name;\toffset:8;\tsize:4;\tsigned:1;",
+            ("name", "char", 8, 4, True, None, Location.DATA_LOC),
+        ),
+        (
+            "field:__rel_loc cpumask_t mask[];\toffset:8;\tsize:4;\tsigned:0;",
+            ("mask", "cpumask_t", 8, 4, False, None, Location.REL_LOC),
+        ),
+        (
+            "field:const char * filename;\toffset:24;\tsize:8;\tsigned:0;",
+            ("filename", "const char *", 24, 8, False, 0, Location.INLINE),
+        ),
+        (
+            "field:struct a b[2][3];\toffset:0;\tsize:48;\tsigned:0;",
+            ("b", "struct a", 0, 48, False, 6, Location.INLINE),
+        ),
+        ("field:u32 old;\toffset:4;\tsize:4;", ("old", "u32", 4, 4, False, 0, Location.INLINE)),
+        ("field:void (*call)(int);\toffset:4;\tsize:8;\tsigned:0;", None),
+    ],
+)
+def test_fields_are_understood(line: str, expected: tuple[object, ...] | None) -> None:
+    if expected is None:
+        with pytest.raises(BpfError, match="describes a field as"):
+            field(line)
+        return
+    found = field(line)
+    assert (
+        found.name,
+        found.type,
+        found.offset,
+        found.size,
+        found.signed,
+        found.length,
+        found.location,
+    ) == expected
+
+
+# ---------------------------------------------------------------- symbols of the kernel
+
+SYMBOLS = """\
+ffffffff81000000 T _stext
+ffffffff81000000 T startup
+ffffffff81000000 t local
+ffffffff81000100 t helper.isra.0
+ffffffff81000200 t helper.cold
+ffffffff81000300 T work
+ffffffffc0000000 t work\t[module]
+ffffffff82000000 D variable
+ffffffff81000400 T __pfx_work
+"""
+
+
+def test_the_list_of_the_kernel() -> None:
+    symbols = KernelSymbols(SYMBOLS)
+    assert not symbols.hidden
+    assert [s.module for s in symbols.find("work")] == ["", "module"]
+    assert [s.address for s in symbols.find("module:work")] == [0xFFFFFFFFC0000000]
+    assert not symbols.find("variable")[0].code
+    assert symbols.variants("helper") == ["helper.isra.0"]
+    assert set(symbols.functions()) == {"_stext", "startup", "local", "helper.isra.0", "helper.cold", "work"}
+    found = symbols.at(0xFFFFFFFF81000010)
+    assert found is not None
+    assert (found[0].name, found[1]) == ("startup", 16)
+    assert symbols.at(0x1000) is None
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_the_linker_configuration_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "main.conf").write_text("# comment\ninclude conf.d/*.conf\n/first # why\n")
+    (tmp_path / "conf.d/a.conf").write_text("/second\n")
+    (tmp_path / "conf.d/b.conf").write_text(f"include {tmp_path}/main.conf\n")  # a circle ends
+    found = binaries._configured(str(tmp_path / "main.conf"), 0)
+    assert list(dict.fromkeys(found)) == ["/second", "/first"]
+    assert binaries._configured(str(tmp_path / "none.conf"), 0) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "same"),
+    [
+        ("libc", "/lib/libc.so.6", True),
+        ("libc.so", "/lib/libc.so.6", True),
+        ("libc.so.6", "/lib/libc.so.6", True),
+        ("libc", "/lib/libcap.so.2", False),
+        ("libc", "/lib/libc-2.31.so", False),
+        ("libssl", "/lib/libssl.so", True),
+        ("libpython3.11", "/lib/libpython3.11.so.1.0", True),
+        ("bash", "/bin/bash", True),
+        ("ba", "/bin/bash", False),
+    ],
+)
+def test_names_of_libraries(name: str, path: str, same: bool) -> None:
+    assert binaries._is_library(name, path) is same
+
+
+# ---------------------------------------------------------------- notes
+
+
+@given(some.text(max_size=60), some.sampled_from(sorted(REGISTERS)))
+def test_any_text_gives_arguments(text: str, machine: str) -> None:
+    assert len(parse_arguments(text, machine)) == len(parse_arguments(f" {text} ", machine))
+
+
+def test_registers_are_inside_the_saved_ones() -> None:
+    assert all(r.offset + r.size <= 21 * 8 for r in REGISTERS["EM_X86_64"].values())
+    assert all(r.offset + r.size <= 32 * 8 for r in REGISTERS["EM_AARCH64"].values())
+    x86 = REGISTERS["EM_X86_64"]
+    expected = {
+        "r15": 0,
+        "rbp": 32,
+        "rbx": 40,
+        "r11": 48,
+        "rax": 80,
+        "rcx": 88,
+        "rdx": 96,
+        "rsi": 104,
+        "rdi": 112,
+        "rsp": 152,
+    }
+    assert {name: x86[name].offset for name in expected} == expected
+
+
+# ---------------------------------------------------------------- errors
+
+
+def test_an_error_about_a_target_says_what_may_have_been_meant() -> None:
+    error = TargetError(Problem.UNKNOWN, "to it", detail="there is none", suggestions=("a", "b"))
+    assert str(error).endswith("there is none; did you mean a or b?")
+    assert error.suggestions == ("a", "b")
+    assert isinstance(error, OSError)
+
+
+def test_programs_are_checked_by_type_and_by_what_they_were_loaded_for() -> None:
+    import os
+
+    read, write = os.pipe()
+    os.close(write)
+    with LoadedProgram(Fd(read), "p", ProgType.KPROBE, AttachType.TRACE_KPROBE_MULTI) as program:
+        require_program(program, "it", ProgType.KPROBE, attach_types=(AttachType.TRACE_KPROBE_MULTI,))
+        with pytest.raises(TypeError, match="'p' is a KPROBE program; it takes XDP or LSM"):
+            require_program(program, "it", ProgType.XDP, ProgType.LSM)
+        with pytest.raises(TypeError, match="was loaded for TRACE_KPROBE_MULTI; it takes programs for XDP"):
+            require_program(program, "it", ProgType.KPROBE, attach_types=(AttachType.XDP,))
