@@ -18,6 +18,7 @@ from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module, ParamIn
 from pyebpf.ir.types import IntTy, IRType, PtrTy, Space, VoidTy
 from pyebpf.object import DataSection, LineInfo, MapSpec, ObjectSpec
 from pyebpf.target import Target
+from pyebpf.uapi.contexts import TRACING_ARGS
 
 MAX_COLUMN: Final = 1023  # ten bits of line_col
 _MAX_TEXT: Final = 200  # bytes of a source line; longer ones say nothing more in a log
@@ -99,8 +100,10 @@ class FunctionTypes:
             case _:
                 return btf.U64
 
-    def _context(self, name: str) -> btf.Struct:
-        """The context by its canonical name, which is all that the kernel looks at."""
+    def _context(self, name: str) -> btf.Type:
+        """The context by its canonical name, which is all that the kernel looks at; numbers where it has none."""
+        if name == TRACING_ARGS.name:
+            return btf.U64
         if name not in self._structs:
             self._structs[name] = btf.Struct(name, 0)
         return self._structs[name]

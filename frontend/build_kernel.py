@@ -108,7 +108,7 @@ def _bits(f: State, node: tree.KernelRead, place: tree.KernelMember) -> Value:
     while first + width > 8 * (start + size) and size < 8:
         size *= 2
         start = first // 8 // size * size
-    base = _scalar(f, f.value(place.base))
+    base = f.value(place.base)
     slot = f.temporary("bits", 8)
     f.b.store(slot.pointer, slot.offset, 8, f.b.const(0))
     where = f.b.core_address(base, root, access, start)

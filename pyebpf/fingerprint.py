@@ -362,7 +362,7 @@ class _Walk:
         kind = found.kind
         row = [getattr(kind, one.name) for one in fields(kind) if one.name != "context"]
         self.out.append(
-            f"program {found.name!r} {found.on_error!r} {found.flags!r} {found.section!r} {row!r}"
+            f"program {found.name!r} {found.on_error!r} {found.flags!r} {found.target!r} {row!r}"
         )
         self.out.append(repr(None if kind.context is None else kind.context.name))
         self.function(found.function)
