@@ -7,6 +7,7 @@ what reading them gives.
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Callable
@@ -96,10 +97,14 @@ def _zero(of: Layout) -> Any:
 
 
 class Struct:
-    """The base that ``@bpf.struct`` gives a class: C's layout; values compare; frozen if the kernel gave them."""
+    """The base that ``@bpf.struct`` gives a class: C's layout; values compare; frozen if a map gave them.
+
+    Fields are slots and nothing stands between them and an assignment, so that values of events can be made quickly;
+    what is frozen is of a subclass that refuses to be set.
+    """
 
     __bpf__: StructType
-    __slots__ = ("__dict__", "__frozen")
+    __slots__ = ()
 
     def __init__(self, *args: Any, **values: Any) -> None:
         of = type(self).__bpf__
@@ -114,37 +119,54 @@ class Struct:
             if name not in names:
                 raise TypeError(f"{of.name} has no field {name!r}; it has {', '.join(names)}")
         for f in of.fields:
-            self.__dict__[f.name] = values[f.name] if f.name in values else _zero(f.layout)
+            setattr(self, f.name, values[f.name] if f.name in values else _zero(f.layout))
 
     @classmethod
     def _from_values(cls, **values: Any) -> Struct:
         self = cls(**values)
-        object.__setattr__(self, "_Struct__frozen", True)
+        self.__class__ = _frozen(cls)
         return self
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if getattr(self, "_Struct__frozen", False):
-            raise AttributeError(
-                f"this {type(self).__name__} is a copy of what the kernel holds and cannot be changed; "
-                "store a new value in the map instead"
-            )
-        if type(self).__bpf__.field(name) is None:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-        self.__dict__[name] = value
-
     def _values(self) -> tuple[Any, ...]:
-        values = (self.__dict__[f.name] for f in type(self).__bpf__.fields)
+        values = (getattr(self, f.name) for f in type(self).__bpf__.fields)
         return tuple(tuple(v) if isinstance(v, list) else v for v in values)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Struct) and self._values() == other._values()
+        return (
+            isinstance(other, Struct) and other.__bpf__ is self.__bpf__ and self._values() == other._values()
+        )
 
     def __hash__(self) -> int:
         return hash(self._values())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy can be changed."""
+        of = type(self).__bpf__
+        return of.python_class, tuple(getattr(self, f.name) for f in of.fields)
+
     def __repr__(self) -> str:
         of = type(self).__bpf__
-        return f"{of.name}({', '.join(f'{f.name}={self.__dict__[f.name]!r}' for f in of.fields)})"
+        return f"{of.name}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in of.fields)})"
+
+
+def _refuse_to_set(self: Struct, name: str, value: Any) -> None:
+    raise AttributeError(
+        f"this {type(self).__name__} is a copy of what the kernel holds and cannot be changed; "
+        "store a new value in the map instead"
+    )
+
+
+@functools.cache
+def _frozen(cls: type[Struct]) -> type[Struct]:
+    """The subclass of the frozen values of a struct class."""
+    body = {
+        "__slots__": (),
+        "__setattr__": _refuse_to_set,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    return types.new_class(cls.__name__, (cls,), exec_body=lambda namespace: namespace.update(body))
 
 
 def _struct(cls: type, packed: bool, union: bool) -> type:
@@ -170,6 +192,7 @@ def _struct(cls: type, packed: bool, union: bool) -> type:
     body = {
         k: v for k, v in cls.__dict__.items() if k not in annotations and k not in ("__dict__", "__weakref__")
     }
+    body["__slots__"] = tuple(name for name, _ in members)
     made = types.new_class(cls.__name__, (Struct,), exec_body=lambda namespace: namespace.update(body))
     made.__bpf__ = layout.struct_type(cls.__name__, members, packed=packed, union=union, python_class=made)  # type: ignore[attr-defined]  # the class made here has it
     return made
