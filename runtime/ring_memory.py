@@ -1,28 +1,72 @@
 """The consumer's side of the kernel's ring buffer, in memory shared with it.
 
 The kernel and this process share three areas: our position, the kernel's position, and the records, which
-are mapped twice in a row so that none wraps. A record is copied before its space is given back, so nothing
+are mapped twice in a row so that none wraps. Records are copied before their space is given back, so nothing
 that was committed is lost or overwritten here; what does not fit is refused on the program's side (its
 reserve fails).
+
+Headers are read from the shared memory before the copy is made: a header whose record was still being written at the
+time of the copy must not be taken for one of a finished record afterwards.
 
 Source: Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c.
 """
 
 from __future__ import annotations
 
-import math
-import select
+import ctypes
 import threading
-import time
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from pyebpf.runtime.backing import BufferUse, RecordSource
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
+from pyebpf.runtime.record_batches import Batch, Run, append_run, same_at_start
+from pyebpf.runtime.waiting import Bell, listen, wait_readable
 from pyebpf.uapi.constants import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
 _LENGTH_MASK: Final = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) & 0xFFFF_FFFF
-_BUSY_PAUSE: Final = 50e-6
-"""Seconds to wait while the oldest record is reserved but not yet submitted."""
+_FIRST_LOOK: Final = 32
+"""How many records are expected to be of one length before that is known."""
+
+
+def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
+    """The finished records that begin between the bytes ``start`` and ``end``, in ``words`` of 4 bytes, up to the first
+    one that is still being written; and where what was looked at ends. Discarded records are passed over.
+
+    Where many of one length follow each other, their headers are compared as one piece of memory: if all at the
+    distance of the first one's length are the same, these are the headers.
+    """
+    runs: list[Run] = []
+    at, look, singles = start, _FIRST_LOOK, 0
+    while at < end:
+        header = words[at >> 2]
+        if header & BPF_RINGBUF_BUSY_BIT:
+            break
+        length = header & _LENGTH_MASK
+        stride = (length + BPF_RINGBUF_HDR_SZ + 7) & ~7
+        if header & BPF_RINGBUF_DISCARD_BIT:
+            at += stride
+            continue
+        count = 1
+        if singles:
+            singles -= 1
+        else:
+            most = min(look, (end - at + stride - 1) // stride)
+            step = stride >> 2
+            heads = words[at >> 2 : (at >> 2) + (most - 1) * step + 1 : step].tobytes()
+            count = same_at_start(heads, heads[:4])
+            if count == most:
+                look *= 8
+            else:
+                look = _FIRST_LOOK
+                singles = _FIRST_LOOK if count < 4 else 0
+        append_run(runs, at - start, stride, length, count)
+        at += count * stride
+    return runs, at
 
 
 class RingMemory:
@@ -32,64 +76,83 @@ class RingMemory:
         self._handle = handle
         self._name = name
         self._size = size
-        self._lock = threading.Lock()
         self._ours: SharedMemory | None = None
         self._theirs: SharedMemory | None = None
+        self._words = memoryview(b"")
+        self.bell = Bell()
+        self.lock = threading.Lock()
+        self.taken: Batch | None = None
 
-    def take(self) -> bytes | None:
-        """Copy the oldest committed record out and free its space; ``None`` if there is none."""
+    def grab(self, most: int) -> None:
+        """Copy committed records, of about ``most`` bytes at most, into ``taken`` and free their space."""
+        while self._step(most) and self.taken is None:
+            pass  # all were discarded, perhaps more follow
+
+    def _step(self, most: int) -> bool:
+        """Take what is committed; whether that freed any space."""
         fence = load_store_fence()
-        with self._lock:
-            self._handle.fileno()  # raises after ``close``, before memory that is gone is touched
-            ours, theirs = self._areas()
-            consumer, producer = ours.word(0, 8), theirs.word(0, 8)
-            position = consumer.value
-            while position < producer.value:
-                fence()
-                at = PAGE + (position & (self._size - 1))
-                header = theirs.word(at, 4).value
-                if header & BPF_RINGBUF_BUSY_BIT:
-                    return None
-                fence()
-                length = header & _LENGTH_MASK
-                discarded = header & BPF_RINGBUF_DISCARD_BIT
-                record = None if discarded else theirs.read(at + BPF_RINGBUF_HDR_SZ, length)
-                position += (length + BPF_RINGBUF_HDR_SZ + 7) & ~7
-                fence()
-                consumer.value = position
-                if record is not None:
-                    return record
-            return None
+        consumer, producer, theirs = self._areas()
+        position = consumer.value
+        available = producer.value - position
+        if not available:
+            return False
+        fence()
+        start = position & (self._size - 1)
+        runs, end = committed(self._words, start, start + min(available, most))
+        if end == start:
+            return False
+        fence()
+        batch = Batch(theirs.read(PAGE + start, end - start), BPF_RINGBUF_HDR_SZ, runs) if runs else None
+        fence()
+        position += end - start
+        # Nothing may come between these two, see ``RecordSource.taken``.
+        self.taken = batch
+        consumer.value = position
+        return True
 
-    def wait(self, seconds: float | None) -> None:
-        """Return when there may be a record, at the latest after so many seconds (``None``: never)."""
-        poller = select.poll()
-        poller.register(self._handle.fileno(), select.POLLIN)
-        if poller.poll(None if seconds is None else math.ceil(seconds * 1000)) and self._waits_for_writer():
-            # The kernel calls this readable, but the oldest record is still being written.
-            time.sleep(_BUSY_PAUSE)
+    @property
+    def lost(self) -> int | None:
+        """Not counted by the kernel: where there is no room, a program's reserve or output fails."""
+        return None
+
+    def use(self) -> BufferUse:
+        """The positions, as the kernel counts them."""
+        consumer, producer, _ = self._areas()
+        consumed = consumer.value
+        return BufferUse(self._size, producer.value, consumed)
+
+    def fileno(self) -> int:
+        """The map's descriptor."""
+        return self._handle.fileno()
+
+    def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
+        """Wait until there may be a record here or in ``others``, at most so many seconds."""
+        sources = [self, *(other for other in others if isinstance(other, RingMemory))]
+        return wait_readable([one.fileno() for one in sources], [one.bell for one in sources], seconds)
+
+    def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have ``wake`` called in ``loop`` when there may be a record."""
+        return listen(self.fileno(), loop, wake)
 
     def close(self) -> None:
-        """Unmap the memory; the descriptor stays open."""
-        with self._lock:
-            for memory in (self._ours, self._theirs):
-                if memory is not None:
-                    memory.close()
+        """Unmap the memory and let those return that wait; the descriptor stays open."""
+        self.bell.ring()
+        self.taken = None
+        self._words = memoryview(b"")
+        for memory in (self._ours, self._theirs):
+            if memory is not None:
+                memory.close()
 
-    def _areas(self) -> tuple[SharedMemory, SharedMemory]:
+    def _areas(self) -> tuple[Any, Any, SharedMemory]:
+        """Our position, the kernel's position, and its memory."""
+        self._handle.fileno()  # raises after ``close``, before memory that is gone is touched
         if self._ours is None or self._theirs is None:
             self._ours = SharedMemory(self._handle, PAGE, Access.WRITE, subject=repr(self._name))
             size = PAGE + 2 * self._size
             self._theirs = SharedMemory(
                 self._handle, size, Access.READ, offset=PAGE, subject=repr(self._name)
             )
-        return self._ours, self._theirs
-
-    def _waits_for_writer(self) -> bool:
-        with self._lock:
-            ours, theirs = self._areas()
-            position = ours.word(0, 8).value
-            if position >= theirs.word(0, 8).value:
-                return False
-            header: int = theirs.word(PAGE + (position & (self._size - 1)), 4).value
-            return bool(header & BPF_RINGBUF_BUSY_BIT)
+            records = ctypes.c_uint8 * (2 * self._size)
+            view = records.from_address(self._theirs.address(PAGE, 2 * self._size))
+            self._words = memoryview(view).cast("B").cast("I")
+        return self._ours.word(0, 8), self._theirs.word(0, 8), self._theirs

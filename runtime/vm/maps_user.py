@@ -146,24 +146,6 @@ class ObjectCodec:
         return int.from_bytes(data[offset : offset + self.size], sys.byteorder)
 
 
-@dataclass(slots=True)
-class _Records:
-    """The consumer's side of a ring buffer of the machine."""
-
-    map: RingMap
-
-    def take(self) -> bytes | None:
-        """The oldest submitted record; ``None`` if there is none."""
-        return self.map.take_record()
-
-    def wait(self, seconds: float | None) -> None:
-        """Wait for a program in another thread."""
-        self.map.wait(seconds)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 class MachineBacking:
     """``backing.Backing`` over a map of the machine. Closing it closes this view of the map, not the map."""
 
@@ -203,7 +185,13 @@ class MachineBacking:
     def records(self) -> RecordSource:
         """The consumer of a ring buffer."""
         assert isinstance(self.map, RingMap)
-        return _Records(self.map)
+        from pyebpf.runtime.vm.records import MachineRecords
+
+        return MachineRecords(self.map)
+
+    def perf_records(self, pages: int, wakeup: int) -> RecordSource:
+        """The consumer of a perf event array."""
+        raise AssertionError("the machine makes no perf event arrays")
 
     def freeze(self) -> None:
         """Forbid user space to write. Raises ``PermissionDenied`` where it cannot anyhow."""
