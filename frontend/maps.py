@@ -46,6 +46,7 @@ _METHODS: dict[MapType, tuple[str, ...]] = {
     **dict.fromkeys(_ARRAYS, ("get", "update")),
     **dict.fromkeys(_QUEUES, ("push", "pop", "peek")),
     MapType.RINGBUF: ("output", "reserve"),
+    MapType.PERF_EVENT_ARRAY: ("output",),
 }
 _USER_SPACE = {
     "items": "walks the whole map",
@@ -60,8 +61,12 @@ _USER_SPACE = {
     "close": "closes a file descriptor",
     "poll": "waits for records",
     "consume": "takes the records out",
-    "subscribe": "waits for records",
-    "events": "waits for records",
+    "batch": "waits for records",
+    "stream": "waits for records",
+    "read_all": "takes the records out",
+    "numpy": "takes the records out",
+    "use": "asks the kernel how full it is",
+    "lost": "counts what user space missed",
     "live": "is the kernel's map as user space has it",
     "fd": "is a file descriptor",
     "sum": "adds up the values of all CPUs",
@@ -87,6 +92,8 @@ _NAMES = {
     MapType.PROG_ARRAY: "ProgArray",
     MapType.SOCKMAP: "SockMap",
     MapType.RINGBUF: "RingBuf",
+    MapType.PERF_EVENT_ARRAY: "PerfEventArray",
+    MapType.STACK_TRACE: "StackTrace",
     MapType.QUEUE: "Queue",
     MapType.STACK: "Stack",
 }
@@ -363,19 +370,34 @@ def _pop(context: Context, declaration: MapDecl, call: Any, *, peek: bool) -> Op
     return conversions.read(tree.MapPop(map=declaration, peek=peek, type=kind, span=span), span)
 
 
-def _output(context: Context, declaration: MapDecl, call: Any) -> Operand:
-    given = arguments(context, call, ("value", "flags"), optional=1, code=Code.E0605)
-    span = context.span(call)
-    value = conversions.runtime(context, given.values[0])
+def record_expr(context: Context, declaration: MapDecl, found: Operand, span: Span) -> tree.Expr:
+    """A record as a stream takes it: a struct, an array or bytes, of the stream's type where it says one."""
+    value = conversions.runtime(context, found)
     if not isinstance(value.type, Ref):
         raise context.refusal(
             Code.E0604,
-            given.spans[0],
-            "a ring buffer takes structs, arrays and bytes",
+            span,
+            f"{name_of(declaration)} takes structs, arrays and bytes",
             help="build a struct to hold it",
         )
-    if declaration.value is not None and value.type.layout != declaration.value:
-        value = value_expr(context, given.values[0], declaration.value, given.spans[0])
+    check_record(context, declaration, value.type.layout, span)
+    return value
+
+
+def check_record(context: Context, declaration: MapDecl, layout: Layout, span: Span) -> None:
+    """Refuse records that are not what a stream was declared with."""
+    if declaration.value is not None and layout != declaration.value:
+        raise context.refusal(
+            Code.E0604,
+            span,
+            f"the record is {layout.name}, the records of `{declaration.name or 'this map'}` are {declaration.value.name}",
+        )
+
+
+def _output(context: Context, declaration: MapDecl, call: Any) -> Operand:
+    given = arguments(context, call, ("value", "flags"), optional=1, code=Code.E0605)
+    span = context.span(call)
+    value = record_expr(context, declaration, given.values[0], given.spans[0])
     return tree.RingOutput(
         map=declaration,
         value=value,

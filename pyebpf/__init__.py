@@ -86,16 +86,21 @@ with collecting.paused():
         PerCpuHash,
         ProgArray,
         Queue,
-        RingBuf,
         SockMap,
         Stack,
+        StackTrace,
     )
     from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+    from pyebpf.streams import PerfEventArray, RingBuf, poll
 
 if TYPE_CHECKING:
     from pyebpf.foreign import load as load
     from pyebpf.foreign import raw_socket as raw_socket
+    from pyebpf.histograms import plot_hist as plot_hist
+    from pyebpf.histograms import print_hist as print_hist
+    from pyebpf.histograms import print_linear_hist as print_linear_hist
     from pyebpf.runtime.errors import BpfError as BpfError
+    from pyebpf.runtime.errors import LostEvents as LostEvents
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
     from pyebpf.runtime.pinned import open_pinned as open_pinned
@@ -120,6 +125,7 @@ __all__ = [
     "LruHashMap",
     "PerCpuArray",
     "PerCpuHash",
+    "PerfEventArray",
     "ProgArray",
     "Program",
     "PyebpfError",
@@ -130,6 +136,7 @@ __all__ = [
     "SockMap",
     "SocketFilter",
     "Stack",
+    "StackTrace",
     "Struct",
     "TcProgram",
     "Xdp",
@@ -163,6 +170,7 @@ __all__ = [
     "ntohl",
     "ntohll",
     "ntohs",
+    "poll",
     "sizeof",
     "sk_skb_stream_parser",
     "sk_skb_stream_verdict",

@@ -124,7 +124,8 @@ class Struct:
     @classmethod
     def _from_values(cls, **values: Any) -> Struct:
         self = cls(**values)
-        self.__class__ = _frozen(cls)
+        made: Any = cls
+        self.__class__ = _frozen(made)
         return self
 
     def _values(self) -> tuple[Any, ...]:
@@ -157,7 +158,7 @@ def _refuse_to_set(self: Struct, name: str, value: Any) -> None:
 
 
 @functools.cache
-def _frozen(cls: type[Struct]) -> type[Struct]:
+def _frozen(cls: Any) -> type[Struct]:
     """The subclass of the frozen values of a struct class."""
     body = {
         "__slots__": (),

@@ -49,6 +49,7 @@ class Phase(enum.Enum):
     NETLINK = "configure the network interface"
     ENABLE_STATS = "switch run-time statistics on"
     TRACE = "read the trace pipe"
+    PERF_BUFFER = "open the perf buffer"
 
 
 def errno_name(number: int) -> str:
@@ -155,3 +156,7 @@ class NotInKernel(PyebpfError):
 
 class LoadWarning(UserWarning):
     """Loading went on without something, such as type information that this kernel refused."""
+
+
+class LostEvents(UserWarning):
+    """A perf buffer was full, and events were lost before user space took them."""

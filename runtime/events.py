@@ -12,12 +12,14 @@ import itertools
 import math
 import sys
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
+from pyebpf.runtime.errors import LostEvents
 from pyebpf.runtime.map_codec import Codec, LayoutCodec
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.record_batches import Batch, EventCodec, Run, event_codec
@@ -49,6 +51,9 @@ class EventStream(Map):
     """What ring buffers and perf buffers have in common. ``fileno`` works with ``select``, ``poll`` and the like.
 
     An event is an object decoded by the layout of the map's value, which may be changed; bytes if there is no layout.
+    Where the kernel says that events were lost, ``on_lost`` is called with how many since the last time; unless it is
+    set, there is a ``LostEvents`` warning.
+
     ``layout`` arguments say what to take events for, if not the map's. A record that is shorter than its layout is an
     error when its turn comes: ``ValueError``; the record is gone then.
 
@@ -57,14 +62,14 @@ class EventStream(Map):
     (``read_all`` before gives it); iterations that wait end.
     """
 
-    _source: RecordSource
-
     def __init__(self, backing: Backing, key: Codec, value: Codec) -> None:
         super().__init__(backing, key, value)
         self._codec = event_codec(value.layout if isinstance(value, LayoutCodec) else None)
         self._decoded: _Decoded | None = None
         self._sleepers: set[Callable[[], object]] = set()
         self._ended = False
+        self._told = 0
+        self.on_lost: Callable[[int], object] | None = None
 
     # ------------------------------------------------------------ consuming
 
@@ -194,6 +199,11 @@ class EventStream(Map):
 
     # ------------------------------------------------------------ inside
 
+    @property
+    def _source(self) -> RecordSource:
+        """Where the records come from."""
+        raise NotImplementedError
+
     def _codec_of(self, layout: Layout | None) -> EventCodec:
         return self._codec if layout is None else event_codec(layout)
 
@@ -206,7 +216,19 @@ class EventStream(Map):
                 return decoded.events
             self._undecode()
             batch = self._grabbed(_CHUNK)
-            return None if batch is None else self._decode(batch, codec, _MOST)
+            found = None if batch is None else self._decode(batch, codec, _MOST)
+        self._tell_lost()
+        return found
+
+    def _tell_lost(self) -> None:
+        lost = self._source.lost
+        if lost is not None and lost > self._told:
+            more, self._told = lost - self._told, lost
+            if self.on_lost is not None:
+                self.on_lost(more)
+            else:
+                text = f"{more} events of {self.name!r} were lost: they came faster than they were taken"
+                warnings.warn(text, LostEvents, stacklevel=3)
 
     def _grabbed(self, most: int) -> Batch | None:
         source = self._source
@@ -237,9 +259,7 @@ class EventStream(Map):
                     return used, batch.runs[index:]
                 rest = ([run.after(1)] if run.count > 1 else []) + batch.runs[index + 1 :]
                 self._source.taken = Batch(batch.data, batch.header, rest) if rest else None
-                raise ValueError(
-                    f"a record of {run.length} bytes in {self.name!r}, where events have {size}"
-                )
+                raise ValueError(f"a record of {run.length} bytes in {self.name!r}, where events have {size}")
             if run.count > most:
                 if most:
                     used.append(Run(run.start, run.stride, run.length, most))
@@ -284,6 +304,7 @@ class EventStream(Map):
                     break
                 left -= len(batch.data) if fresh else 0
                 found += self._decode(batch, codec, most - len(found))
+        self._tell_lost()
         return found
 
     def _batches(self, size: int) -> list[Batch]:
@@ -301,6 +322,7 @@ class EventStream(Map):
                 used, rest = self._cut(batch, size, sys.maxsize)
                 found.append(Batch(batch.data, batch.header, used))
                 self._source.taken = Batch(batch.data, batch.header, rest) if rest else None
+        self._tell_lost()
         return found
 
     def _when_there_is_one(self, timeout: float | None, take: Callable[[], list[Any]]) -> list[Any]:
@@ -323,7 +345,11 @@ class RingBuf(EventStream):
 
     def __init__(self, backing: Backing, key: Codec, value: Codec) -> None:
         super().__init__(backing, key, value)
-        self._source = backing.records()
+        self._records = backing.records()
+
+    @property
+    def _source(self) -> RecordSource:
+        return self._records
 
 
 def poll(*streams: EventStream, timeout: float | None = None) -> Iterator[tuple[EventStream, Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
-from pyebpf.runtime.constructors import constructor
+from pyebpf.runtime.constructors import Constructor, constructor
 from pyebpf.runtime.map_codec import codec_for
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
 _PAUSE_FROM: Final = 500
 """From so many objects on, the garbage collector waits until all are made."""
+
+
+_FIRST_LOOK: Final = 32
+"""How many records are compared before it is known that they are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,39 @@ def same_at_start(words: bytes, word: bytes) -> int:
         else:
             high = middle
     return low
+
+
+def alike(words: memoryview, at: int, stride: int, most: int) -> int:
+    """How many records, at most ``most``, begin with the same word as the one at the byte ``at``, one every ``stride``
+    bytes. If that word tells the stride, these are records: each begins where the one before it ends."""
+    first, step = at // words.itemsize, stride // words.itemsize
+    heads = words[first : first + (most - 1) * step + 1 : step].tobytes()
+    return same_at_start(heads, heads[: words.itemsize])
+
+
+class RunFinder:
+    """How many records to expect alike: many where there were many, and none for a while where there were few."""
+
+    __slots__ = ("_look", "_singles", "_words")
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+        self._look = _FIRST_LOOK
+        self._singles = 0
+
+    def count(self, at: int, stride: int, end: int) -> int:
+        """How many records at the byte ``at`` and behind it, before ``end``, are known to be like the first one."""
+        if self._singles:
+            self._singles -= 1
+            return 1
+        most = min(self._look, (end - at + stride - 1) // stride)
+        count = alike(self._words, at, stride, most)
+        if count == most:
+            self._look *= 8
+        else:
+            self._look = _FIRST_LOOK
+            self._singles = _FIRST_LOOK if count < 4 else 0
+        return count
 
 
 class EventCodec:
@@ -183,7 +220,7 @@ def _valued(records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _constructor(layout: Layout) -> Any:
+def _constructor(layout: Layout) -> Constructor | None:
     return constructor(layout)
 
 

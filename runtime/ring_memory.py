@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyebpf.runtime.backing import BufferUse, RecordSource
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
-from pyebpf.runtime.record_batches import Batch, Run, append_run, same_at_start
+from pyebpf.runtime.record_batches import Batch, Run, RunFinder, append_run
 from pyebpf.runtime.waiting import Bell, listen, wait_readable
 from pyebpf.uapi.constants import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _LENGTH_MASK: Final = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) & 0xFFFF_FFFF
-_FIRST_LOOK: Final = 32
-"""How many records are expected to be of one length before that is known."""
 
 
 def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
@@ -41,7 +39,7 @@ def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
     distance of the first one's length are the same, these are the headers.
     """
     runs: list[Run] = []
-    at, look, singles = start, _FIRST_LOOK, 0
+    at, finder = start, RunFinder(words)
     while at < end:
         header = words[at >> 2]
         if header & BPF_RINGBUF_BUSY_BIT:
@@ -51,19 +49,7 @@ def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
         if header & BPF_RINGBUF_DISCARD_BIT:
             at += stride
             continue
-        count = 1
-        if singles:
-            singles -= 1
-        else:
-            most = min(look, (end - at + stride - 1) // stride)
-            step = stride >> 2
-            heads = words[at >> 2 : (at >> 2) + (most - 1) * step + 1 : step].tobytes()
-            count = same_at_start(heads, heads[:4])
-            if count == most:
-                look *= 8
-            else:
-                look = _FIRST_LOOK
-                singles = _FIRST_LOOK if count < 4 else 0
+        count = finder.count(at, stride, end)
         append_run(runs, at - start, stride, length, count)
         at += count * stride
     return runs, at

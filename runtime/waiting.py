@@ -49,10 +49,10 @@ def wait_readable(numbers: Sequence[int], bells: Sequence[Bell], seconds: float 
     for number in numbers:
         poller.register(number, select.POLLIN)
     for bell in bells:
-        number = bell.fileno()
-        if number is None:
+        rope = bell.fileno()
+        if rope is None:
             return False
-        poller.register(number, select.POLLIN)
+        poller.register(rope, select.POLLIN)
     ready = poller.poll(None if seconds is None else math.ceil(seconds * 1000))
     return any(number in numbers for number, _ in ready)
 
