@@ -14,22 +14,18 @@ import select
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pyebpf.records import dataclass
-from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
+from pyebpf.runtime.backing import Backing, BufferUse
 from pyebpf.runtime.cpus import online_cpus
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
 from pyebpf.runtime.perf_open import open_output
 from pyebpf.runtime.record_batches import Batch, Run, RunFinder, append_run
-from pyebpf.runtime.waiting import Bell, listen, wait_readable
+from pyebpf.runtime.waiting import Readable
 from pyebpf.uapi.constants import MapUpdateFlag
-
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
 _HEAD: Final = 1024
 _TAIL: Final = 1032
@@ -83,7 +79,7 @@ class _Buffer:
         return part if first == length else part + self.memory.read(PAGE, length - first)
 
 
-class PerfMemory:
+class PerfMemory(Readable):
     """Perf buffers of ``pages`` pages for every CPU that runs, in the slots of the map behind ``backing``."""
 
     def __init__(self, backing: Backing, pages: int, wakeup: int) -> None:
@@ -93,7 +89,7 @@ class PerfMemory:
         self._turn = 0
         self._buffers: list[_Buffer] = []
         self._epoll: select.epoll | None = select.epoll()
-        self.bell = Bell()
+        super().__init__()
         self.lock = threading.Lock()
         self.taken: Batch | None = None
         try:
@@ -176,15 +172,6 @@ class PerfMemory:
         if self._epoll is None:
             raise ValueError("the file descriptor is closed")
         return self._epoll.fileno()
-
-    def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
-        """Wait until a CPU's buffer asks for it, here or in ``others``, at most so many seconds."""
-        bells = [self.bell, *(other.bell for other in others if isinstance(other, PerfMemory))]
-        return wait_readable([self.fileno(), *(other.fileno() for other in others)], bells, seconds)
-
-    def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have ``wake`` called in ``loop`` when there may be a record."""
-        return listen(self.fileno(), loop, wake)
 
     def close(self) -> None:
         """Take the events out of the map and give all memory back. A process that was forked off the one that opened

@@ -161,8 +161,7 @@ class EventCodec:
         Where all records follow one another the array lies over the copied memory and is read-only. Raises
         ``ValueError`` for records that are too short, or of several lengths.
         """
-        import numpy as np
-
+        np = _numpy()
         parts = []
         for batch in batches:
             for run in batch.runs:
@@ -188,8 +187,7 @@ class EventCodec:
 
     def _dtype(self, length: int, stride: int, header: int) -> np.dtype[Any]:
         """Of one record with its header: the layout's fields where they lie, nothing for what is between."""
-        import numpy as np
-
+        np = _numpy()
         found = self._dtypes.get((length, stride << 8 | header))
         if found is not None:
             return found
@@ -219,6 +217,16 @@ def _valued(records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return single
 
 
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "events as arrays need numpy, which is not installed: pip install 'pyebpf[numpy]'", name="numpy"
+        ) from None
+    return numpy
+
+
 @functools.lru_cache(maxsize=256)
 def _constructor(layout: Layout) -> Constructor | None:
     return constructor(layout)
@@ -233,8 +241,7 @@ def event_codec(layout: Layout | None) -> EventCodec:
 def numpy_dtype(layout: Layout) -> np.dtype[Any]:
     """The ``dtype`` of ``layout``: integers in their byte order, byte strings without their zeros at the end, arrays
     as subarrays, structs as records of the same size."""
-    import numpy as np
-
+    np = _numpy()
     match layout:
         case IntType(signed=signed, size=size, order=order):
             mark = {Order.NATIVE: "=", Order.LITTLE: "<", Order.BIG: ">"}[order]

@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from pyebpf.runtime.backing import BufferUse, RecordSource
+from pyebpf.runtime.backing import BufferUse
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
 from pyebpf.runtime.record_batches import Batch, Run, RunFinder, append_run
-from pyebpf.runtime.waiting import Bell, listen, wait_readable
+from pyebpf.runtime.waiting import Readable
 from pyebpf.uapi.constants import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
-
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
 _LENGTH_MASK: Final = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) & 0xFFFF_FFFF
 
@@ -55,7 +51,7 @@ def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
     return runs, at
 
 
-class RingMemory:
+class RingMemory(Readable):
     """Takes records out of the ring buffer behind ``handle``, of ``size`` bytes."""
 
     def __init__(self, handle: Fd, name: str, size: int) -> None:
@@ -65,7 +61,7 @@ class RingMemory:
         self._ours: SharedMemory | None = None
         self._theirs: SharedMemory | None = None
         self._words = memoryview(b"")
-        self.bell = Bell()
+        super().__init__()
         self.lock = threading.Lock()
         self.taken: Batch | None = None
 
@@ -110,15 +106,6 @@ class RingMemory:
     def fileno(self) -> int:
         """The map's descriptor."""
         return self._handle.fileno()
-
-    def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
-        """Wait until there may be a record here or in ``others``, at most so many seconds."""
-        sources = [self, *(other for other in others if isinstance(other, RingMemory))]
-        return wait_readable([one.fileno() for one in sources], [one.bell for one in sources], seconds)
-
-    def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have ``wake`` called in ``loop`` when there may be a record."""
-        return listen(self.fileno(), loop, wake)
 
     def close(self) -> None:
         """Unmap the memory and let those return that wait; the descriptor stays open."""

@@ -57,6 +57,28 @@ def wait_readable(numbers: Sequence[int], bells: Sequence[Bell], seconds: float 
     return any(number in numbers for number, _ in ready)
 
 
+class Readable:
+    """Sources of records with a descriptor, which can be waited for together."""
+
+    def __init__(self) -> None:
+        self.bell = Bell()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable while there are records."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float | None, others: Sequence[object] = ()) -> bool:
+        """Wait until there may be a record here or in ``others``, or one of them is closed, at most so many seconds
+        (``None``: for ever); whether there may be one."""
+        sources = [self, *(other for other in others if isinstance(other, Readable))]
+        return wait_readable([one.fileno() for one in sources], [one.bell for one in sources], seconds)
+
+    def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have ``wake`` called in ``loop`` while there may be a record, until the function that this returns is
+        called."""
+        return listen(self.fileno(), loop, wake)
+
+
 def listen(number: int, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
     """Have ``wake`` called in ``loop`` while the descriptor ``number`` is readable, until the function that this returns
     is called. It uses a descriptor of its own, because a loop knows one listener for each."""
