@@ -16,7 +16,6 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from pyebpf.collecting import paused
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
@@ -292,7 +291,7 @@ class EventStream(Map):
     def _list(self, codec: EventCodec, limit: int | None) -> list[Any]:
         most = sys.maxsize if limit is None else limit
         found: list[Any] = []
-        with self._source.lock, paused():  # many objects, and none of them garbage
+        with self._source.lock:
             decoded = self._decoded
             if decoded is not None and decoded.codec is codec:
                 found += itertools.islice(decoded.events, most)

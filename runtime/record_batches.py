@@ -7,6 +7,7 @@ or by numpy without looking at a single record. Ring and perf buffers (``ring_me
 from __future__ import annotations
 
 import functools
+import gc
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
 _PAUSE_FROM: Final = 500
-"""From so many objects on, the garbage collector waits until all are made."""
+"""From so many objects on, the garbage collector waits until all are made. (``collecting.paused`` does the same, but an
+exception of a signal handler may leave the collector off there.)"""
 
 
 _FIRST_LOOK: Final = 32
@@ -142,12 +144,14 @@ class EventCodec:
             unpack = struct.Struct(f"{_ORDER}{header}x{made.format}{behind}x").iter_unpack
             self._structs[run.stride << 8 | header] = unpack
         part = memoryview(data)[run.start : run.start + run.count * run.stride]
-        if run.count < _PAUSE_FROM:
+        with_collector = run.count >= _PAUSE_FROM and gc.isenabled()
+        try:
+            if with_collector:
+                gc.disable()
             return made.rows(unpack(part))
-        from pyebpf.collecting import paused
-
-        with paused():
-            return made.rows(unpack(part))
+        finally:
+            if with_collector:
+                gc.enable()
 
     def _slowly(self, batch: Batch, run: Run, layout: Layout) -> list[Any]:
         decode = codec_for(layout, layout.size).decode

@@ -17,6 +17,7 @@ import ctypes
 import threading
 from typing import Any, Final
 
+from pyebpf.records import dataclass
 from pyebpf.runtime.backing import BufferUse
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
@@ -51,6 +52,23 @@ def committed(words: memoryview, start: int, end: int) -> tuple[list[Run], int]:
     return runs, at
 
 
+@dataclass(frozen=True, slots=True)
+class _Mapped:
+    """Our page and the kernel's memory. ``words``: the records, of the latter."""
+
+    ours: SharedMemory
+    theirs: SharedMemory
+    words: memoryview
+
+    def consumer(self) -> Any:
+        """Our position. Raises ``ValueError`` where the memory is gone, as the next one does."""
+        return self.ours.word(0, 8)
+
+    def producer(self) -> Any:
+        """The kernel's position."""
+        return self.theirs.word(0, 8)
+
+
 class RingMemory(Readable):
     """Takes records out of the ring buffer behind ``handle``, of ``size`` bytes."""
 
@@ -58,9 +76,7 @@ class RingMemory(Readable):
         self._handle = handle
         self._name = name
         self._size = size
-        self._ours: SharedMemory | None = None
-        self._theirs: SharedMemory | None = None
-        self._words = memoryview(b"")
+        self._mapped: _Mapped | None = None
         super().__init__()
         self.lock = threading.Lock()
         self.taken: Batch | None = None
@@ -73,18 +89,21 @@ class RingMemory(Readable):
     def _step(self, most: int) -> bool:
         """Take what is committed; whether that freed any space."""
         fence = load_store_fence()
-        consumer, producer, theirs = self._areas()
+        mapped = self._areas()
+        consumer, producer = mapped.consumer(), mapped.producer()
         position = consumer.value
         available = producer.value - position
         if not available:
             return False
         fence()
         start = position & (self._size - 1)
-        runs, end = committed(self._words, start, start + min(available, most))
+        runs, end = committed(mapped.words, start, start + min(available, most))
         if end == start:
             return False
         fence()
-        batch = Batch(theirs.read(PAGE + start, end - start), BPF_RINGBUF_HDR_SZ, runs) if runs else None
+        batch = (
+            Batch(mapped.theirs.read(PAGE + start, end - start), BPF_RINGBUF_HDR_SZ, runs) if runs else None
+        )
         fence()
         position += end - start
         # Nothing may come between these two, see ``RecordSource.taken``.
@@ -99,9 +118,9 @@ class RingMemory(Readable):
 
     def use(self) -> BufferUse:
         """The positions, as the kernel counts them."""
-        consumer, producer, _ = self._areas()
-        consumed = consumer.value
-        return BufferUse(self._size, producer.value, consumed)
+        mapped = self._areas()
+        consumed = mapped.consumer().value
+        return BufferUse(self._size, mapped.producer().value, consumed)
 
     def fileno(self) -> int:
         """The map's descriptor."""
@@ -111,21 +130,19 @@ class RingMemory(Readable):
         """Unmap the memory and let those return that wait; the descriptor stays open."""
         self.bell.ring()
         self.taken = None
-        self._words = memoryview(b"")
-        for memory in (self._ours, self._theirs):
-            if memory is not None:
-                memory.close()
+        if self._mapped is not None:
+            self._mapped.ours.close()
+            self._mapped.theirs.close()
 
-    def _areas(self) -> tuple[Any, Any, SharedMemory]:
-        """Our position, the kernel's position, and its memory."""
+    def _areas(self) -> _Mapped:
+        """The memory, mapped when it is first needed."""
         self._handle.fileno()  # raises after ``close``, before memory that is gone is touched
-        if self._ours is None or self._theirs is None:
-            self._ours = SharedMemory(self._handle, PAGE, Access.WRITE, subject=repr(self._name))
+        if self._mapped is None:
+            subject = repr(self._name)
+            ours = SharedMemory(self._handle, PAGE, Access.WRITE, subject=subject)
             size = PAGE + 2 * self._size
-            self._theirs = SharedMemory(
-                self._handle, size, Access.READ, offset=PAGE, subject=repr(self._name)
-            )
+            theirs = SharedMemory(self._handle, size, Access.READ, offset=PAGE, subject=subject)
             records = ctypes.c_uint8 * (2 * self._size)
-            view = records.from_address(self._theirs.address(PAGE, 2 * self._size))
-            self._words = memoryview(view).cast("B").cast("I")
-        return self._ours.word(0, 8), self._theirs.word(0, 8), self._theirs
+            view = records.from_address(theirs.address(PAGE, 2 * self._size))
+            self._mapped = _Mapped(ours, theirs, memoryview(view).cast("B").cast("I"))
+        return self._mapped
