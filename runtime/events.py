@@ -8,6 +8,7 @@ cancelled: what was not handed out is the next consumer's.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import math
 import sys
@@ -32,6 +33,10 @@ _CHUNK: Final = 1 << 18
 
 _MOST: Final = 4096
 """How many objects are made in advance."""
+
+_PAUSE_FROM: Final = 500
+"""From so many records on, the garbage collector waits until all are objects. (``collecting.paused`` does the same, but
+an exception of a signal handler may leave the collector off there.)"""
 
 PAUSE: Final = 50e-6
 """Seconds to wait where there is something to read, but the oldest record is still being written."""
@@ -240,8 +245,15 @@ class EventStream(Map):
         """Decode up to ``most`` events of ``batch``, which is what the source has taken."""
         used, rest = self._cut(batch, codec.size, most)
         events: list[Any] = []
-        for run in used:
-            events += codec.objects(batch, run)
+        with_collector = batch.count > _PAUSE_FROM and gc.isenabled()
+        try:
+            if with_collector:
+                gc.disable()
+            for run in used:
+                events += codec.objects(batch, run)
+        finally:
+            if with_collector:
+                gc.enable()
         made = _Decoded(iter(events), codec, batch, used)
         left = Batch(batch.data, batch.header, rest) if rest else None
         # Nothing may come between these two, see ``RecordSource.taken``.
@@ -291,21 +303,30 @@ class EventStream(Map):
     def _list(self, codec: EventCodec, limit: int | None) -> list[Any]:
         most = sys.maxsize if limit is None else limit
         found: list[Any] = []
-        with self._source.lock:
-            decoded = self._decoded
-            if decoded is not None and decoded.codec is codec:
-                found += itertools.islice(decoded.events, most)
-            left = self._source.use().size
-            while len(found) < most and left > 0:
-                self._undecode()
-                fresh = self._source.taken is None
-                batch = self._grabbed(_CHUNK)
-                if batch is None or (found and batch.runs[0].length < codec.size):
-                    break
-                left -= len(batch.data) if fresh else 0
-                found += self._decode(batch, codec, most - len(found))
+        with_collector = gc.isenabled()
+        try:
+            gc.disable()  # all of the objects are kept, and the collector would look at them again and again
+            with self._source.lock:
+                self._fill(found, codec, most)
+        finally:
+            if with_collector:
+                gc.enable()
         self._tell_lost()
         return found
+
+    def _fill(self, found: list[Any], codec: EventCodec, most: int) -> None:
+        decoded = self._decoded
+        if decoded is not None and decoded.codec is codec:
+            found += itertools.islice(decoded.events, most)
+        left = self._source.use().size
+        while len(found) < most and left > 0:
+            self._undecode()
+            fresh = self._source.taken is None
+            batch = self._grabbed(_CHUNK)
+            if batch is None or (found and batch.runs[0].length < codec.size):
+                break
+            left -= len(batch.data) if fresh else 0
+            found += self._decode(batch, codec, most - len(found))
 
     def _batches(self, size: int) -> list[Batch]:
         """All that is there, but nothing from the first record on that is shorter than ``size``."""

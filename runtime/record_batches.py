@@ -7,7 +7,6 @@ or by numpy without looking at a single record. Ring and perf buffers (``ring_me
 from __future__ import annotations
 
 import functools
-import gc
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
-_PAUSE_FROM: Final = 500
-"""From so many objects on, the garbage collector waits until all are made. (``collecting.paused`` does the same, but an
-exception of a signal handler may leave the collector off there.)"""
-
-
 _FIRST_LOOK: Final = 32
 """How many records are compared before it is known that they are alike."""
 
@@ -144,14 +138,7 @@ class EventCodec:
             unpack = struct.Struct(f"{_ORDER}{header}x{made.format}{behind}x").iter_unpack
             self._structs[run.stride << 8 | header] = unpack
         part = memoryview(data)[run.start : run.start + run.count * run.stride]
-        with_collector = run.count >= _PAUSE_FROM and gc.isenabled()
-        try:
-            if with_collector:
-                gc.disable()
-            return made.rows(unpack(part))
-        finally:
-            if with_collector:
-                gc.enable()
+        return made.rows(unpack(part))
 
     def _slowly(self, batch: Batch, run: Run, layout: Layout) -> list[Any]:
         decode = codec_for(layout, layout.size).decode
