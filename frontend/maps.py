@@ -390,7 +390,7 @@ def check_record(context: Context, declaration: MapDecl, layout: Layout, span: S
         raise context.refusal(
             Code.E0604,
             span,
-            f"the record is {layout.name}, the records of `{declaration.name or 'this map'}` are {declaration.value.name}",
+            f"the record is {layout.name}, {name_of(declaration)} of {declaration.value.name} takes only these",
         )
 
 

@@ -21,10 +21,12 @@ import pytest
 from pyebpf.backend.insn import Insn
 from pyebpf.layout import U32, U64, struct_type
 from pyebpf.object import DataSection, MapSpec, Relocation, RelocKind, Variable
+from pyebpf.runtime.cpus import online_cpus
 from pyebpf.runtime.errors import BpfError, LostEvents, PermissionDenied
 from pyebpf.runtime.events import EventStream, poll
 from pyebpf.runtime.load import LoadedProgram, load
 from pyebpf.runtime.perf_events import PerfEventArray
+from pyebpf.runtime.perf_open import open_output
 from pyebpf.runtime.stacks import StackTrace
 from pyebpf.uapi.constants import MapType, ProgType
 from tests.kernel.runtime.objects import (
@@ -385,11 +387,11 @@ def test_perf_buffers_leave_nothing_behind() -> None:
 def test_offline_cpus_have_no_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyebpf.runtime import perf_memory
 
-    online = perf_memory.online_cpus()
+    online = online_cpus()
     monkeypatch.setattr(perf_memory, "online_cpus", lambda: [*online, 4000])
     with perf_counter() as (events, _):
         assert events.open().cpus == online  # type: ignore[attr-defined]  # of the kernel's kind of source
-    real = perf_memory.open_output
+    real = open_output
     monkeypatch.setattr(
         perf_memory, "open_output", lambda cpu, *rest: None if cpu == online[-1] else real(cpu, *rest)
     )
@@ -424,8 +426,6 @@ def test_a_denied_perf_buffer_names_the_capability(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_counter_goes_into_a_slot() -> None:
-    from pyebpf.runtime.perf_open import open_output
-
     with perf_counter() as (events, _):
         events.close()
     spec = MapSpec("plain", MapType.PERF_EVENT_ARRAY, 4, 4, 0)
