@@ -28,8 +28,8 @@ FRAME = bytes(12) + b"\x08\x00" + bytes(range(50))
 @bpf.struct
 class Event:
     number: u64
-    length: u32 = 0
-    kind: u8 = 0
+    length: u32
+    kind: u8
     start: bytes = bpf.chars(6)
 
 
@@ -73,7 +73,7 @@ def from_tc(skb: bpf.SkBuff) -> int:
 def from_xdp(ctx: bpf.Xdp) -> int:
     """Output a part of the packet, which the helper cannot read there."""
     flags: u64 = bpf.BPF_F_CURRENT_CPU
-    if events.output(ctx, Event(number=77, kind=2), flags) != 0:
+    if events.output(ctx, Event(number=77, length=0, kind=2, start=b""), flags) != 0:
         return bpf.XDP_ABORTED
     header = ctx.read(Header, 14)
     return bpf.XDP_PASS if plain.output(ctx, header) == 0 else bpf.XDP_ABORTED
@@ -83,11 +83,11 @@ def from_xdp(ctx: bpf.Xdp) -> int:
 def from_socket_filter(skb: bpf.SkBuff) -> int:
     """A slot that does not exist."""
     slot: u64 = 4000
-    result = events.output(skb, Event(number=1), slot)
+    result = events.output(skb, Event(number=1, length=0, kind=0, start=b""), slot)
     if result < 0:
         failed.value = -result
     try:
-        bpf.checked(events.output(skb, Event(number=1), slot))
+        bpf.checked(events.output(skb, Event(number=1, length=0, kind=0, start=b""), slot))
     except OSError:
         failed.value += 1000
     return 0
@@ -223,7 +223,7 @@ def test_the_machine_says_that_it_has_no_perf_buffers() -> None:
 def test_the_machine_has_the_same_interface() -> None:
     @bpf.tc
     def only_ring(skb: bpf.SkBuff) -> int:
-        ring.output(Event(number=len(skb)))
+        ring.output(Event(number=len(skb), length=0, kind=0, start=b""))
         return 0
 
     with bpf.machine():
