@@ -55,6 +55,7 @@ class RingMap(MachineMap):
         self.size = 1 << (max(spec.max_entries, _PAGE) - 1).bit_length()
         self.produced = 0
         self.consumed = 0
+        self.lost: int | None = None
         self._records: deque[_Record] = deque()
         self._reserved: dict[int, _Record] = {}
         self._changed = threading.Lock()

@@ -19,6 +19,7 @@ from pyebpf.runtime.maps import Map
 from pyebpf.runtime.vm.maps import MachineMap
 from pyebpf.runtime.vm.maps_array import ObjectArray
 from pyebpf.runtime.vm.maps_hash import HashMap, HashOfMaps
+from pyebpf.runtime.vm.maps_perf import PerfMap
 from pyebpf.runtime.vm.maps_ring import RingMap
 from pyebpf.uapi.constants import MapCreateFlag
 
@@ -153,7 +154,11 @@ class MachineBacking:
         self.map = map_
         self.closed = False
         spec = map_.spec
-        size = map_.size if isinstance(map_, RingMap) else spec.max_entries
+        size = spec.max_entries
+        if isinstance(map_, RingMap):
+            size = map_.size
+        elif isinstance(map_, PerfMap):
+            size = map_.entries
         # The kernel forgets those that restrict a descriptor.
         flags = int(spec.flags) & ~int(MapCreateFlag.RDONLY | MapCreateFlag.WRONLY)
         extra = spec.map_extra
@@ -190,8 +195,12 @@ class MachineBacking:
         return MachineRecords(self.map)
 
     def perf_records(self, pages: int, wakeup: int) -> RecordSource:
-        """The consumer of a perf event array."""
-        raise AssertionError("the machine makes no perf event arrays")
+        """The consumer of a perf event array; it is woken at every record."""
+        from pyebpf.runtime.vm.records import MachineRecords
+
+        assert isinstance(self.map, PerfMap)
+        self.map.open(pages)
+        return MachineRecords(self.map)
 
     def freeze(self) -> None:
         """Forbid user space to write. Raises ``PermissionDenied`` where it cannot anyhow."""

@@ -1,4 +1,4 @@
-"""The consumer's side of the machine's ring buffers: ``runtime.backing.RecordSource``."""
+"""The consumer's side of the machine's ring and perf buffers: ``runtime.backing.RecordSource``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyebpf.runtime.backing import BufferUse, RecordSource
 from pyebpf.runtime.errors import NotInKernel
 from pyebpf.runtime.record_batches import Batch, Run, append_run
+from pyebpf.runtime.vm.maps_perf import PerfMap
 from pyebpf.runtime.vm.maps_ring import RingMap
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class MachineRecords:
-    """Takes records out of a ring buffer of the machine, which programs of other threads may fill meanwhile."""
+    """Takes records out of a buffer of the machine, which programs of other threads may fill meanwhile."""
 
-    def __init__(self, map_: RingMap) -> None:
+    def __init__(self, map_: RingMap | PerfMap) -> None:
         self.map = map_
         self.taken: Batch | None = None
         self.lock = threading.Lock()
@@ -28,7 +29,7 @@ class MachineRecords:
     def grab(self, most: int) -> None:
         """Take finished records, of about ``most`` bytes at most."""
         if self._closed:
-            raise ValueError(f"the ring buffer {self.map.spec.name!r} is closed")
+            raise ValueError(f"the buffer {self.map.spec.name!r} is closed")
         pieces: list[bytes] = []
         runs: list[Run] = []
         at = 0
@@ -41,8 +42,8 @@ class MachineRecords:
 
     @property
     def lost(self) -> int | None:
-        """Not counted."""
-        return None
+        """As the kernel would report it."""
+        return self.map.lost
 
     def use(self) -> BufferUse:
         """The positions, as the kernel would count them."""
@@ -84,8 +85,10 @@ class MachineRecords:
         return lambda: self.map.listeners.discard(tell)
 
     def close(self) -> None:
-        """Let those return that wait. The map keeps its records."""
+        """Let those return that wait. A ring buffer keeps its records."""
         self._closed = True
+        if isinstance(self.map, PerfMap):
+            self.map.shut()
         self.taken = None
         for waker in list(self._wakers):
             waker()

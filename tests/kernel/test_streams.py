@@ -15,7 +15,7 @@ import pytest
 
 import pyebpf as bpf
 from pyebpf import u8, u16, u32, u64
-from pyebpf.runtime.errors import UnsupportedObject
+from pyebpf.runtime.errors import LostEvents
 from pyebpf.runtime.events import EventStream
 from tests.kernel.runtime.places import open_fds
 
@@ -212,10 +212,27 @@ def test_a_lost_event_is_told() -> None:
     assert before > 100 and told and sum(told) == events.lost
 
 
-def test_the_machine_says_that_it_has_no_perf_buffers() -> None:
-    with bpf.machine(), pytest.raises(UnsupportedObject, match="PERF_EVENT_ARRAY"):
-        from_xdp.run(FRAME)
+def what_perf_buffers_do() -> list[object]:
+    """Run, overflow, read, and what came of it."""
+    seen: list[object] = [from_tc.run(FRAME).verdict, events.read_all()]
+    verdicts = []
+    for _ in range(1000):
+        verdicts.append(from_tc.run(FRAME).verdict)
+        ring.read_all(), untyped.read_all()
+    seen += [verdicts, len(events.read_all()), events.lost]
+    from_tc.run(FRAME)
+    ring.read_all(), untyped.read_all()
+    with pytest.warns(LostEvents):
+        seen += [events.read_all(), events.lost, events.use().waiting]
+    from_xdp.run(FRAME)
+    return [*seen, events.read_all(), plain.read_all(), [from_socket_filter.run(FRAME).verdict, failed.value]]
+
+
+def test_the_machine_has_perf_buffers_as_the_kernel_has() -> None:
+    from_kernel = what_perf_buffers_do()
+    sent.value = failed.value = 0
     with bpf.machine():
+        assert what_perf_buffers_do() == from_kernel
         waits = bpf.RingBuf[Event](4096)
         assert waits.read_all() == [] and list(waits.poll(timeout=0.05)) == []
 
