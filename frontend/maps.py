@@ -16,6 +16,7 @@ from pyebpf.frontend.arithmetic import constant
 from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.conditions import conditional
 from pyebpf.frontend.expressions import operand, refuse_construct
+from pyebpf.frontend.map_records import name_of, record_expr
 from pyebpf.frontend.optionals import bind_reference
 from pyebpf.frontend.outcomes import Test, split
 from pyebpf.frontend.packets import refuse_stale
@@ -73,30 +74,6 @@ _USER_SPACE = {
     "per_cpu": "gives the values of all CPUs",
 }
 ERRNO = Int(False, -4095, 0, seen=False)
-
-
-def name_of(declaration: MapDecl) -> str:
-    """The map type as users write it, with its article."""
-    name = _NAMES.get(declaration.type, declaration.type.name)
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} `{name}`"
-
-
-_NAMES = {
-    MapType.HASH: "HashMap",
-    MapType.ARRAY: "ArrayMap",
-    MapType.PERCPU_HASH: "PerCpuHash",
-    MapType.PERCPU_ARRAY: "PerCpuArray",
-    MapType.LRU_HASH: "LruHashMap",
-    MapType.LRU_PERCPU_HASH: "LruPerCpuHash",
-    MapType.LPM_TRIE: "LpmTrie",
-    MapType.PROG_ARRAY: "ProgArray",
-    MapType.SOCKMAP: "SockMap",
-    MapType.RINGBUF: "RingBuf",
-    MapType.PERF_EVENT_ARRAY: "PerfEventArray",
-    MapType.STACK_TRACE: "StackTrace",
-    MapType.QUEUE: "Queue",
-    MapType.STACK: "Stack",
-}
 
 
 def _keyed(context: Context, declaration: MapDecl, span: Span, what: str) -> tuple[Layout, Layout]:
@@ -368,30 +345,6 @@ def _pop(context: Context, declaration: MapDecl, call: Any, *, peek: bool) -> Op
     kind = Ref(declaration.value, Origin.LOCAL)
     span = context.span(call)
     return conversions.read(tree.MapPop(map=declaration, peek=peek, type=kind, span=span), span)
-
-
-def record_expr(context: Context, declaration: MapDecl, found: Operand, span: Span) -> tree.Expr:
-    """A record as a stream takes it: a struct, an array or bytes, of the stream's type where it says one."""
-    value = conversions.runtime(context, found)
-    if not isinstance(value.type, Ref):
-        raise context.refusal(
-            Code.E0604,
-            span,
-            f"{name_of(declaration)} takes structs, arrays and bytes",
-            help="build a struct to hold it",
-        )
-    check_record(context, declaration, value.type.layout, span)
-    return value
-
-
-def check_record(context: Context, declaration: MapDecl, layout: Layout, span: Span) -> None:
-    """Refuse records that are not what a stream was declared with."""
-    if declaration.value is not None and layout != declaration.value:
-        raise context.refusal(
-            Code.E0604,
-            span,
-            f"the record is {layout.name}, {name_of(declaration)} of {declaration.value.name} takes only these",
-        )
 
 
 def _output(context: Context, declaration: MapDecl, call: Any) -> Operand:

@@ -9,7 +9,7 @@ from pyebpf.declare import MapDecl
 from pyebpf.frontend import conversions, helpers, tree
 from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.arithmetic import constant
-from pyebpf.frontend.maps import record_expr
+from pyebpf.frontend.map_records import record_expr
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Origin, Ref
 from pyebpf.frontend.values import Operand, Static

@@ -11,7 +11,7 @@ from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.blocks import block, statement
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Fate, Knowledge
-from pyebpf.frontend.maps import check_record
+from pyebpf.frontend.map_records import check_record
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Maybe, Origin, Ref
 from pyebpf.frontend.values import Method, Static

@@ -39,7 +39,6 @@ with collecting.paused():
     from pyebpf.lang import (
         Const,
         Global,
-        Struct,
         array,
         be16,
         be32,
@@ -92,6 +91,7 @@ with collecting.paused():
     )
     from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
     from pyebpf.streams import PerfEventArray, RingBuf, poll
+    from pyebpf.structs import Struct
 
 if TYPE_CHECKING:
     from pyebpf.foreign import load as load

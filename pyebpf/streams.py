@@ -208,10 +208,10 @@ def poll(*streams: _Events[Any], timeout: float | None = None) -> Iterator[tuple
     Ends when none came for ``timeout`` seconds (0: what is there, ``None``: never). Raises ``ValueError`` without a
     stream.
     """
-    from pyebpf.runtime import events
+    from pyebpf.runtime.events_together import poll as poll_live
 
     declared = {stream.live: stream for stream in streams}
-    return ((declared[live], event) for live, event in events.poll(*declared, timeout=timeout))
+    return ((declared[live], event) for live, event in poll_live(*declared, timeout=timeout))
 
 
 def _layout(of: object) -> Layout | None:

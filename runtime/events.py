@@ -14,7 +14,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.layout import Layout
@@ -85,13 +85,13 @@ class EventStream(Map):
         ends.
         """
         codec = self._codec_of(layout)
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         woken = False
         while True:
             events = self.some(codec)
             if events is not None:
                 yield from events
-                deadline, woken = _deadline(timeout), False
+                deadline, woken = deadline_of(timeout), False
                 continue
             left = deadline - time.monotonic()
             if left <= 0:
@@ -204,6 +204,10 @@ class EventStream(Map):
 
     # ------------------------------------------------------------ inside
 
+    def waits_for(self, seconds: float | None, others: Sequence[EventStream] = ()) -> bool:
+        """Wait until there may be an event here or on ``others``, at most so many seconds."""
+        return self._source.wait(seconds, [other._source for other in others])
+
     @property
     def _source(self) -> RecordSource:
         """Where the records come from."""
@@ -212,9 +216,10 @@ class EventStream(Map):
     def _codec_of(self, layout: Layout | None) -> EventCodec:
         return self._codec if layout is None else event_codec(layout)
 
-    def some(self, codec: EventCodec) -> Iterator[Any] | None:
+    def some(self, codec: EventCodec | None = None) -> Iterator[Any] | None:
         """The iterator over the next events that all consumers share; ``None`` if there are none. It may turn out to
         be empty, if another consumer was faster."""
+        codec = codec or self._codec
         with self._source.lock:
             decoded = self._decoded
             if decoded is not None and decoded.codec is codec and decoded.events.__length_hint__():  # type: ignore[attr-defined]  # a list's iterator has it
@@ -347,7 +352,7 @@ class EventStream(Map):
         return found
 
     def _when_there_is_one(self, timeout: float | None, take: Callable[[], list[Any]]) -> list[Any]:
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         woken = False
         while not (found := take()):
             left = deadline - time.monotonic()
@@ -373,41 +378,6 @@ class RingBuf(EventStream):
         return self._records
 
 
-def poll(*streams: EventStream, timeout: float | None = None) -> Iterator[tuple[EventStream, Any]]:
-    """Give the events of several streams as they come, each with its stream, in turns of some thousands.
-
-    ``timeout``: seconds; the iteration ends when that long no event came on any of them (0: what is there, ``None``:
-    never), or when one of them is closed while it waits. Raises ``ValueError`` without a stream.
-    """
-    if not streams:
-        raise ValueError("poll needs at least one ring buffer or perf buffer")
-    return _poll(streams, timeout)
-
-
-def _poll(streams: tuple[EventStream, ...], timeout: float | None) -> Iterator[tuple[EventStream, Any]]:
-    deadline = _deadline(timeout)
-    woken = False
-    while True:
-        found = False
-        for stream in streams:
-            events = stream.some(stream._codec)
-            if events is not None:
-                found = True
-                for event in events:
-                    yield stream, event
-        if found:
-            deadline, woken = _deadline(timeout), False
-            continue
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return
-        if woken:
-            time.sleep(PAUSE)
-        sources = [stream._source for stream in streams]
-        woken = sources[0].wait(None if left == math.inf else left, sources[1:])
-        if any(stream._ended for stream in streams):
-            return
-
-
-def _deadline(timeout: float | None) -> float:
+def deadline_of(timeout: float | None) -> float:
+    """The monotonic time when a timeout is over."""
     return math.inf if timeout is None else time.monotonic() + timeout

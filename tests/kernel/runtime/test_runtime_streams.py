@@ -23,7 +23,8 @@ from pyebpf.layout import U32, U64, struct_type
 from pyebpf.object import DataSection, MapSpec, Relocation, RelocKind, Variable
 from pyebpf.runtime.cpus import online_cpus
 from pyebpf.runtime.errors import BpfError, LostEvents, PermissionDenied
-from pyebpf.runtime.events import EventStream, poll
+from pyebpf.runtime.events import EventStream
+from pyebpf.runtime.events_together import poll
 from pyebpf.runtime.load import LoadedProgram, load
 from pyebpf.runtime.perf_events import PerfEventArray
 from pyebpf.runtime.perf_open import open_output
