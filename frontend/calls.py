@@ -27,6 +27,7 @@ from pyebpf.frontend import (
     helpers,
     kernel_calls,
     maps,
+    perf_events,
     strings,
 )
 from pyebpf.frontend.arguments import arguments, called, plain_arguments
@@ -37,6 +38,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr, Kernel, Maybe, Ref, User
 from pyebpf.frontend.values import Method, Operand, Static, describe
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
+from pyebpf.uapi.constants import MapType
 
 
 @expression("Call")
@@ -56,7 +58,10 @@ def _call(context: Context, node: Any) -> Operand:
 def _call_method(context: Context, method: Method, node: Any) -> Operand:
     receiver = method.receiver
     if isinstance(receiver, Static):
-        if isinstance(declaration_of(receiver.value), MapDecl):
+        declaration = declaration_of(receiver.value)
+        if isinstance(declaration, MapDecl):
+            if declaration.type is MapType.PERF_EVENT_ARRAY and method.name == "output":
+                return perf_events.output(context, declaration, receiver, node)
             return maps.call_method(context, method, node)
         raise context.refusal(
             Code.E0907,

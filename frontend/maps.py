@@ -16,6 +16,7 @@ from pyebpf.frontend.arithmetic import constant
 from pyebpf.frontend.blocks import statement
 from pyebpf.frontend.conditions import conditional
 from pyebpf.frontend.expressions import operand, refuse_construct
+from pyebpf.frontend.map_records import name_of, record_expr
 from pyebpf.frontend.optionals import bind_reference
 from pyebpf.frontend.outcomes import Test, split
 from pyebpf.frontend.packets import refuse_stale
@@ -46,6 +47,7 @@ _METHODS: dict[MapType, tuple[str, ...]] = {
     **dict.fromkeys(_ARRAYS, ("get", "update")),
     **dict.fromkeys(_QUEUES, ("push", "pop", "peek")),
     MapType.RINGBUF: ("output", "reserve"),
+    MapType.PERF_EVENT_ARRAY: ("output",),
 }
 _USER_SPACE = {
     "items": "walks the whole map",
@@ -60,36 +62,18 @@ _USER_SPACE = {
     "close": "closes a file descriptor",
     "poll": "waits for records",
     "consume": "takes the records out",
-    "subscribe": "waits for records",
-    "events": "waits for records",
+    "batch": "waits for records",
+    "stream": "waits for records",
+    "read_all": "takes the records out",
+    "numpy": "takes the records out",
+    "use": "asks the kernel how full it is",
+    "lost": "counts what user space missed",
     "live": "is the kernel's map as user space has it",
     "fd": "is a file descriptor",
     "sum": "adds up the values of all CPUs",
     "per_cpu": "gives the values of all CPUs",
 }
 ERRNO = Int(False, -4095, 0, seen=False)
-
-
-def name_of(declaration: MapDecl) -> str:
-    """The map type as users write it, with its article."""
-    name = _NAMES.get(declaration.type, declaration.type.name)
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} `{name}`"
-
-
-_NAMES = {
-    MapType.HASH: "HashMap",
-    MapType.ARRAY: "ArrayMap",
-    MapType.PERCPU_HASH: "PerCpuHash",
-    MapType.PERCPU_ARRAY: "PerCpuArray",
-    MapType.LRU_HASH: "LruHashMap",
-    MapType.LRU_PERCPU_HASH: "LruPerCpuHash",
-    MapType.LPM_TRIE: "LpmTrie",
-    MapType.PROG_ARRAY: "ProgArray",
-    MapType.SOCKMAP: "SockMap",
-    MapType.RINGBUF: "RingBuf",
-    MapType.QUEUE: "Queue",
-    MapType.STACK: "Stack",
-}
 
 
 def _keyed(context: Context, declaration: MapDecl, span: Span, what: str) -> tuple[Layout, Layout]:
@@ -366,16 +350,7 @@ def _pop(context: Context, declaration: MapDecl, call: Any, *, peek: bool) -> Op
 def _output(context: Context, declaration: MapDecl, call: Any) -> Operand:
     given = arguments(context, call, ("value", "flags"), optional=1, code=Code.E0605)
     span = context.span(call)
-    value = conversions.runtime(context, given.values[0])
-    if not isinstance(value.type, Ref):
-        raise context.refusal(
-            Code.E0604,
-            given.spans[0],
-            "a ring buffer takes structs, arrays and bytes",
-            help="build a struct to hold it",
-        )
-    if declaration.value is not None and value.type.layout != declaration.value:
-        value = value_expr(context, given.values[0], declaration.value, given.spans[0])
+    value = record_expr(context, declaration, given.values[0], given.spans[0])
     return tree.RingOutput(
         map=declaration,
         value=value,

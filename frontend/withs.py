@@ -11,6 +11,7 @@ from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.blocks import block, statement
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.flow import Fate, Knowledge
+from pyebpf.frontend.map_records import check_record
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Maybe, Origin, Ref
 from pyebpf.frontend.values import Method, Static
@@ -72,6 +73,7 @@ def _reservation(
                 found = given.values[0]
                 layout = declaration_of(found.value) if isinstance(found, Static) else None
                 if isinstance(layout, IntType | BytesType | ArrayType | StructType):
+                    check_record(context, declaration, layout, given.spans[0])
                     return declaration, layout
                 raise context.refusal(
                     Code.E0301, given.spans[0], "a type is wanted here", help="name a struct"

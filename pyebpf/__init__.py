@@ -60,7 +60,6 @@ with collecting.paused():
     from pyebpf.lang import (
         Const,
         Global,
-        Struct,
         array,
         be16,
         be32,
@@ -107,15 +106,20 @@ with collecting.paused():
         PerCpuHash,
         ProgArray,
         Queue,
-        RingBuf,
         SockMap,
         Stack,
+        StackTrace,
     )
     from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+    from pyebpf.streams import PerfEventArray, RingBuf, poll
+    from pyebpf.structs import Struct
 
 if TYPE_CHECKING:
     from pyebpf.foreign import load as load
     from pyebpf.foreign import raw_socket as raw_socket
+    from pyebpf.histograms import plot_hist as plot_hist
+    from pyebpf.histograms import print_hist as print_hist
+    from pyebpf.histograms import print_linear_hist as print_linear_hist
     from pyebpf.looking import User as User
     from pyebpf.looking import cast as cast
     from pyebpf.looking import container_of as container_of
@@ -134,6 +138,7 @@ if TYPE_CHECKING:
     from pyebpf.looking import type_exists as type_exists
     from pyebpf.looking import type_size as type_size
     from pyebpf.runtime.errors import BpfError as BpfError
+    from pyebpf.runtime.errors import LostEvents as LostEvents
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
     from pyebpf.runtime.pinned import open_pinned as open_pinned
@@ -159,6 +164,7 @@ __all__ = [
     "PerCpuArray",
     "PerCpuHash",
     "PerfEvent",
+    "PerfEventArray",
     "ProgArray",
     "Program",
     "PtRegs",
@@ -171,6 +177,7 @@ __all__ = [
     "SockMap",
     "SocketFilter",
     "Stack",
+    "StackTrace",
     "Struct",
     "TcProgram",
     "Tracepoint",
@@ -221,6 +228,7 @@ __all__ = [
     "perf_event",
     "raw_tracepoint",
     "raw_tracepoint_writable",
+    "poll",
     "sizeof",
     "sk_skb_stream_parser",
     "sk_skb_stream_verdict",

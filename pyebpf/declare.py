@@ -54,12 +54,22 @@ class Builtin(enum.Enum):
     KERNEL_VERSION = "kernel_version"
 
 
+@dataclass(frozen=True, slots=True)
+class Buffers:
+    """Perf buffers of user space: ``pages`` of memory for each CPU, a power of two; a waiting consumer is woken after
+    ``wakeup`` records on a CPU."""
+
+    pages: int
+    wakeup: int
+
+
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class MapDecl:
     """A map of the user's module. ``name`` is given, or found by the compiler from the variable that holds it.
 
     ``key`` and ``value`` are ``None`` where the type has none (queues have no key, ring buffers neither).
     ``default`` is the value that reading a missing key inserts. ``flags`` are those of ``BPF_MAP_CREATE``.
+    ``buffers``: of a perf event array, opened when it is made, so that no event is lost between loading and reading.
     """
 
     type: MapType
@@ -70,6 +80,7 @@ class MapDecl:
     default: int | None = None
     name: str | None = None
     pinned: bool = False
+    buffers: Buffers | None = None
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)

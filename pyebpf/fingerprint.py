@@ -79,7 +79,14 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
     """What compiling ``program`` for ``target`` now depends on. Raises ``Uncacheable``."""
     walk = _Walk()
     stated = declare.LICENSES.get(program.function.__module__)
-    walk.out += [sys.version, sys.byteorder, repr(target), " ".join(os.uname()), repr(stated.text if stated else None), _package()]
+    walk.out += [
+        sys.version,
+        sys.byteorder,
+        repr(target),
+        " ".join(os.uname()),
+        repr(stated.text if stated else None),
+        _package(),
+    ]
     walk.declaration(program, frozenset())
     walk.found.text = "\n".join(walk.out)
     return walk.found
@@ -361,9 +368,7 @@ class _Walk:
             return
         kind = found.kind
         row = [getattr(kind, one.name) for one in fields(kind) if one.name != "context"]
-        self.out.append(
-            f"program {found.name!r} {found.on_error!r} {found.flags!r} {found.target!r} {row!r}"
-        )
+        self.out.append(f"program {found.name!r} {found.on_error!r} {found.flags!r} {found.target!r} {row!r}")
         self.out.append(repr(None if kind.context is None else kind.context.name))
         self.function(found.function)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, datacl
 from pyebpf import declare, layout
 from pyebpf.declare import Builtin, FunctionDecl, FunctionStyle, GlobalDecl, License
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
+from pyebpf.structs import Struct, zero
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,70 +84,6 @@ def layout_of(annotation: object) -> Layout:
     )
 
 
-def _zero(of: Layout) -> Any:
-    match of:
-        case IntType():
-            return 0
-        case BytesType():
-            return b""
-        case ArrayType(element=element, length=length):
-            return (_zero(element),) * length
-        case StructType(python_class=python_class):
-            return python_class() if python_class is not None else None
-
-
-class Struct:
-    """The base that ``@bpf.struct`` gives a class: C's layout; values compare; frozen if the kernel gave them."""
-
-    __bpf__: StructType
-    __slots__ = ("__dict__", "__frozen")
-
-    def __init__(self, *args: Any, **values: Any) -> None:
-        of = type(self).__bpf__
-        names = [f.name for f in of.fields]
-        if len(args) > len(names):
-            raise TypeError(f"{of.name} has {len(names)} fields, {len(args)} values were given")
-        for name, value in zip(names, args, strict=False):
-            if name in values:
-                raise TypeError(f"{of.name}: field {name!r} is given twice")
-            values[name] = value
-        for name in values:
-            if name not in names:
-                raise TypeError(f"{of.name} has no field {name!r}; it has {', '.join(names)}")
-        for f in of.fields:
-            self.__dict__[f.name] = values[f.name] if f.name in values else _zero(f.layout)
-
-    @classmethod
-    def _from_values(cls, **values: Any) -> Struct:
-        self = cls(**values)
-        object.__setattr__(self, "_Struct__frozen", True)
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if getattr(self, "_Struct__frozen", False):
-            raise AttributeError(
-                f"this {type(self).__name__} is a copy of what the kernel holds and cannot be changed; "
-                "store a new value in the map instead"
-            )
-        if type(self).__bpf__.field(name) is None:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-        self.__dict__[name] = value
-
-    def _values(self) -> tuple[Any, ...]:
-        values = (self.__dict__[f.name] for f in type(self).__bpf__.fields)
-        return tuple(tuple(v) if isinstance(v, list) else v for v in values)
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Struct) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        of = type(self).__bpf__
-        return f"{of.name}({', '.join(f'{f.name}={self.__dict__[f.name]!r}' for f in of.fields)})"
-
-
 def _struct(cls: type, packed: bool, union: bool) -> type:
     annotations = cls.__dict__.get("__annotations__", {})
     frame = sys._getframe(2)
@@ -170,6 +107,7 @@ def _struct(cls: type, packed: bool, union: bool) -> type:
     body = {
         k: v for k, v in cls.__dict__.items() if k not in annotations and k not in ("__dict__", "__weakref__")
     }
+    body["__slots__"] = tuple(name for name, _ in members)
     made = types.new_class(cls.__name__, (Struct,), exec_body=lambda namespace: namespace.update(body))
     made.__bpf__ = layout.struct_type(cls.__name__, members, packed=packed, union=union, python_class=made)  # type: ignore[attr-defined]  # the class made here has it
     return made
@@ -223,7 +161,7 @@ class _Variable(Generic[T]):
     @classmethod
     def _make(cls, of: Layout, initial: Any, name: str | None) -> Any:
         self = object.__new__(cls)
-        decl = GlobalDecl(of, _zero(of) if initial is None else initial, constant=cls is Const, name=name)
+        decl = GlobalDecl(of, zero(of) if initial is None else initial, constant=cls is Const, name=name)
         self.__bpf__ = decl
         return self
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyebpf.declare import MapDecl
 from pyebpf.lang import layout_of
-from pyebpf.layout import U32, IntType, Layout, StructType
+from pyebpf.layout import U32, U64, ArrayType, IntType, Layout, StructType
 from pyebpf.uapi.constants import MapCreateFlag, MapType
 
 if TYPE_CHECKING:
     import socket
 
     from pyebpf.program import Program
-    from pyebpf.runtime import events, map_kinds
+    from pyebpf.runtime import map_kinds
     from pyebpf.runtime import maps as live_maps
 
 K = TypeVar("K")
@@ -319,43 +319,43 @@ class Stack(_Sequence[V]):
     TYPE = MapType.STACK
 
 
-class Reservation(Generic[V]):
-    """What ``with ring.reserve(T) as record`` enters; it exists in programs only."""
+class StackTrace(_Indexed):
+    """Call stacks by the ids that ``bpf.get_stackid`` gives for them. ``BPF_MAP_TYPE_STACK_TRACE``.
 
-    def __enter__(self) -> V | None:
-        raise TypeError("ring.reserve works inside programs only")
-
-    def __exit__(self, *exception: object) -> None:
-        raise TypeError("ring.reserve works inside programs only")
-
-
-class RingBuf(_Declared):
-    """A stream of records to user space. ``BPF_MAP_TYPE_RINGBUF``.
-
-    ``size`` in bytes: a power of two, a multiple of the page size. In a program ``with events.reserve(Event) as e`` or
-    ``events.output(record)``, in user space ``events.poll(Event)``.
+    ``stacks[id]`` is a tuple of addresses, the innermost function's first, at most ``depth`` of them;
+    ``del stacks[id]`` and ``clear`` make room for others.
     """
 
-    TYPE = MapType.RINGBUF
+    TYPE = MapType.STACK_TRACE
 
-    def __init__(self, size: int, *, name: str | None = None) -> None:
-        if size < 4096 or size & (size - 1):
-            raise ValueError(
-                f"the size of a ring buffer is a power of two of at least 4096 bytes, not {size}"
-            )
-        self.__bpf__ = MapDecl(self.TYPE, None, None, size, name=name)
+    def __init__(self, *, max_entries: int = 1024, depth: int = 127, name: str | None = None) -> None:
+        if max_entries < 1 or depth < 1:
+            raise ValueError(f"{max_entries} stacks of {depth} addresses: both must be at least 1")
+        self.__bpf__ = MapDecl(self.TYPE, U32, ArrayType(U64, depth), max_entries, name=name)
 
-    def reserve(self, of: type[V]) -> Reservation[V]:
-        """A zeroed record in the buffer, or ``None`` where it is full; leaving the ``with`` submits it."""
-        raise TypeError("ring.reserve works inside programs only")
+    def __getitem__(self, stack: int) -> tuple[int, ...]:
+        return cast("tuple[int, ...]", self.live[stack])
 
-    def output(self, record: object, flags: int = 0) -> int:
-        """Copy ``record`` into the buffer; 0 or a negative error number."""
-        raise TypeError("ring.output works inside programs only")
+    def __delitem__(self, stack: int) -> None:
+        del self.live[stack]
 
-    def poll(self, of: type[V], timeout: float | None = 0) -> Iterator[V]:
-        """Records decoded as ``of``, as they come; ends when none came for ``timeout`` seconds (``None``: never ends).
+    def __contains__(self, stack: int) -> bool:
+        return stack >= 0 and stack in self.live
 
-        With 0 it gives what is there now.
-        """
-        return cast("events.RingBuf", self.live).poll(timeout, layout_of(of))
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.live)
+
+    def __len__(self) -> int:
+        return len(self.live)
+
+    def get(self, stack: int) -> tuple[int, ...] | None:
+        """The addresses of ``stack``, or ``None`` where there is none."""
+        return cast("tuple[int, ...] | None", self.live.get(stack))
+
+    def items(self) -> Iterable[tuple[int, tuple[int, ...]]]:
+        """All ids with their stacks."""
+        return self.live.items()
+
+    def clear(self) -> None:
+        """Forget all stacks."""
+        self.live.clear()

@@ -145,7 +145,7 @@ def elements_html(live: MappingMap) -> str:
 
 def _columns(name: str, value: Any) -> dict[str, str]:
     """A value as one column, or a struct as one for each field."""
-    from pyebpf.lang import Struct
+    from pyebpf.structs import Struct
 
     if isinstance(value, Struct):
         return {field.name: repr(getattr(value, field.name)) for field in type(value).__bpf__.fields}
@@ -153,7 +153,7 @@ def _columns(name: str, value: Any) -> dict[str, str]:
 
 
 def _is_zero(value: Any) -> bool:
-    from pyebpf.lang import Struct
+    from pyebpf.structs import Struct
 
     match value:
         case tuple():

@@ -13,7 +13,7 @@ section. The numbers are in the ``Relocation`` alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pyebpf.declare import MapDecl
 from pyebpf.diagnostics import InternalError
@@ -143,15 +143,21 @@ class MapSpec:
     contents: bytes = b""
 
 
+_EVENT_SIZES: Final = {MapType.RINGBUF: (0, 0), MapType.PERF_EVENT_ARRAY: (4, 4)}
+"""Sizes of key and value of maps whose declared value is an event, which is not what the kernel calls their value."""
+
+
 def map_spec(decl: MapDecl) -> MapSpec:
     """The declared map as it is to be created. It must have its name."""
     if decl.name is None:
         raise InternalError("a map without a name", phase="making an object")
+    sizes = (decl.key.size if decl.key else 0, decl.value.size if decl.value else 0)
+    key_size, value_size = _EVENT_SIZES.get(decl.type, sizes)
     return MapSpec(
         name=decl.name,
         type=decl.type,
-        key_size=decl.key.size if decl.key else 0,
-        value_size=decl.value.size if decl.value else 0,
+        key_size=key_size,
+        value_size=value_size,
         max_entries=decl.max_entries,
         flags=decl.flags,
         key=decl.key,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyebpf import cache
-from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
+from pyebpf.declare import Buffers, GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.driver import (
     Codegen,
     chosen_codegen,
@@ -86,8 +86,21 @@ class World(Generic[P, D]):
         found = self._maps.get(decl)
         if found is None:
             found = self._load(Ready.map(decl, of), maps={}, data={}, log_level=0)
+            if decl.buffers is not None:
+                self._open_buffers(decl.buffers, found)
             self._maps[decl] = found
         return next(iter(found.maps.values()))
+
+    def _open_buffers(self, buffers: Buffers, made: LiveObject[P, D]) -> None:
+        from pyebpf.runtime.perf_events import PerfEventArray
+
+        try:
+            for one in made.maps.values():
+                if isinstance(one, PerfEventArray):
+                    one.open(buffers.pages, buffers.wakeup)
+        except BaseException:
+            made.close()
+            raise
 
     def find_map(self, decl: MapDecl) -> Map | None:
         """The map of a declaration if there is one."""

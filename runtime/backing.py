@@ -7,14 +7,19 @@ of what they import needs Linux. ``kernel_backing`` and ``vm.maps_user`` impleme
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.facts import MapFacts
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from threading import Lock
+
     from pyebpf.runtime.fd import Fd
+    from pyebpf.runtime.record_batches import Batch
 
 
 class NoBatch(Exception):
@@ -58,17 +63,57 @@ class ElementAccess(Protocol):
         """Take many elements out; how many were there."""
 
 
+@dataclass(frozen=True, slots=True)
+class BufferUse:
+    """How full a buffer is, in bytes. ``produced`` and ``consumed`` count what programs wrote and user space took since
+    it was made; of several buffers (one for each CPU) they are sums."""
+
+    size: int
+    produced: int
+    consumed: int
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were not taken yet, headers and unfinished records included."""
+        return self.produced - self.consumed
+
+
 class RecordSource(Protocol):
-    """The consumer's side of a ring buffer."""
+    """The consumer's side of a ring buffer or of perf buffers. One thread at a time uses it, but for ``wait``,
+    ``fileno`` and ``interrupt``."""
 
-    def take(self) -> bytes | None:
-        """Copy the oldest committed record out and free its space; ``None`` if there is none."""
+    taken: Batch | None
+    """What was taken last and is not decoded yet. It is set and the space given back with nothing in between that could
+    raise, so an exception out of a signal handler loses no record."""
 
-    def wait(self, seconds: float | None) -> None:
-        """Return when there may be a record, at the latest after so many seconds (``None``: never)."""
+    lock: Lock
+    """Held for every use but ``fileno``, ``wait`` and ``listen``."""
+
+    def grab(self, most: int) -> None:
+        """Copy committed records, of about ``most`` bytes at most, into ``taken``, and free their space; where there
+        are none, ``taken`` stays ``None``. Only while it is. Raises ``ValueError`` after ``close``."""
+
+    @property
+    def lost(self) -> int | None:
+        """How many records the kernel reported as lost; ``None`` where it does not count them."""
+
+    def use(self) -> BufferUse:
+        """How full it is now."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there are records. Raises ``ValueError`` after ``close``, ``NotInKernel``
+        for a map of the built-in machine."""
+
+    def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
+        """Wait until there may be a record here or in ``others`` of the same class, or one of them is closed, at most so
+        many seconds (``None``: for ever); whether there may be one."""
+
+    def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have ``wake`` called in ``loop`` when there may be a record, perhaps several times, until the function that
+        this returns is called."""
 
     def close(self) -> None:
-        """Give up what is held; again is harmless. Waits for a consumer in another thread to finish its record."""
+        """Give up what is held and let those return that ``wait``; again is harmless."""
 
 
 class Backing(Protocol):
@@ -98,6 +143,10 @@ class Backing(Protocol):
 
     def records(self) -> RecordSource:
         """The consumer of a ring buffer."""
+
+    def perf_records(self, pages: int, wakeup: int) -> RecordSource:
+        """The consumer of a perf event array, with buffers of ``pages`` memory pages for each CPU, of which each wakes
+        a waiting consumer after ``wakeup`` records. Raises ``BpfError``."""
 
     def freeze(self) -> None:
         """Forbid user space to write. Raises ``BpfError``; EBUSY while the map is memory-mapped."""

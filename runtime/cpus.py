@@ -20,3 +20,9 @@ def possible_cpus() -> int:
     """How many CPUs this machine can ever have: what the kernel sizes per-CPU values by."""
     with open("/sys/devices/system/cpu/possible") as opened:
         return max(parse_cpu_list(opened.read())) + 1
+
+
+def online_cpus() -> list[int]:
+    """The CPUs that run now."""
+    with open("/sys/devices/system/cpu/online") as opened:
+        return parse_cpu_list(opened.read())

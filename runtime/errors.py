@@ -52,6 +52,7 @@ class Phase(enum.Enum):
     TRACEFS = "use tracefs"
     SYMBOLS = "look symbols up"
     ITERATE = "read what the iterator gives"
+    PERF_BUFFER = "open the perf buffer"
 
 
 def errno_name(number: int) -> str:
@@ -198,3 +199,7 @@ class NotInKernel(PyebpfError):
 
 class LoadWarning(UserWarning):
     """Loading went on without something, such as type information that this kernel refused."""
+
+
+class LostEvents(UserWarning):
+    """A perf buffer was full, and events were lost before user space took them."""

@@ -48,6 +48,12 @@ class KernelBacking:
 
         return RingMemory(self.handle, self.facts.name, self.facts.max_entries)
 
+    def perf_records(self, pages: int, wakeup: int) -> RecordSource:
+        """Perf events on all CPUs, in the slots of the map. Raises ``BpfError``."""
+        from pyebpf.runtime.perf_memory import PerfMemory
+
+        return PerfMemory(self, pages, wakeup)
+
     def freeze(self) -> None:
         """MAP_FREEZE. Raises ``BpfError``."""
         bpf(BpfCmd.MAP_FREEZE, MapElem(self.handle.fileno()), Phase.MAP_FREEZE, repr(self.facts.name))

@@ -144,7 +144,21 @@ def _ring_buffer(backing: Backing, key: Codec, value: Codec) -> Map:
     return RingBuf(backing, key, value)
 
 
+def _perf_events(backing: Backing, key: Codec, value: Codec) -> Map:
+    from pyebpf.runtime.perf_events import PerfEventArray
+
+    return PerfEventArray(backing, key, value)
+
+
+def _stack_trace(backing: Backing, key: Codec, value: Codec) -> Map:
+    from pyebpf.runtime.stacks import StackTrace
+
+    return StackTrace(backing, key, value)
+
+
 _PLAIN: Final = _Kind(Map, _data)
+_EVENTS: Final = frozenset({MapType.RINGBUF, MapType.PERF_EVENT_ARRAY})
+"""Types whose value layout is that of their events."""
 _KINDS: Final[dict[MapType, _Kind]] = {
     MapType.HASH: _Kind(HashMap, _data),
     MapType.LRU_HASH: _Kind(HashMap, _data),
@@ -154,7 +168,8 @@ _KINDS: Final[dict[MapType, _Kind]] = {
     MapType.PERCPU_ARRAY: _Kind(PerCpuArray, _per_cpu, U32),
     MapType.LPM_TRIE: _Kind(LpmTrie, _data),
     MapType.PROG_ARRAY: _Kind(ProgArray, _fds, U32),
-    MapType.PERF_EVENT_ARRAY: _Kind(FdMap, _fds, U32),
+    MapType.PERF_EVENT_ARRAY: _Kind(_perf_events, _data, U32),
+    MapType.STACK_TRACE: _Kind(_stack_trace, _data, U32),
     MapType.CGROUP_ARRAY: _Kind(FdMap, _fds, U32),
     MapType.ARRAY_OF_MAPS: _Kind(FdMap, _fds, U32),
     MapType.HASH_OF_MAPS: _Kind(FdMap, _fds),
@@ -174,14 +189,15 @@ def present(
     """The map of ``backing``, which it owns from now on, as an object of the class for its type.
 
     ``key`` and ``value``: their layouts; without one, values are bytes (keys of arrays are always
-    integers). For a ring buffer ``value`` is the layout of its records. ``values``: the codec of values, where the
+    integers). For ring buffers and perf event arrays ``value`` is the
+    layout of their records. ``values``: the codec of values, where the
     map's holder has one of its own. Raises ``ValueError`` if a layout has another size.
     """
     facts = backing.facts
     kind = _KINDS.get(facts.type, _PLAIN)
     key = key if key is not None else kind.key
     fixed = ((key, facts.key_size, "key"), (value, facts.value_size, "value"))
-    for layout, size, what in fixed[: 1 if facts.type is MapType.RINGBUF else 2]:
+    for layout, size, what in fixed[: 1 if facts.type in _EVENTS else 2]:
         if layout is not None and size and layout.size != size:
             raise ValueError(
                 f"the {what} of map {facts.name!r} has {size} bytes, but {layout.name} has {layout.size}"

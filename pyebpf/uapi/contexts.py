@@ -27,7 +27,9 @@ class FieldKind(enum.Enum):
     PACKET_END = "packet_end"  # one past its last byte
     SOCK_COMMON = "sock_common"  # the packet's socket, or null
     FLOW_KEYS = "flow_keys"  # struct bpf_flow_keys, never null
-    DATA_LOCATION = "data_location"  # of an event: where in it a string is (low 16 bits), and how long (high 16)
+    DATA_LOCATION = (
+        "data_location"  # of an event: where in it a string is (low 16 bits), and how long (high 16)
+    )
 
 
 @dataclass(frozen=True, slots=True)

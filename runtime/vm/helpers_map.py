@@ -9,9 +9,11 @@ from typing import Final
 
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.maps import MachineMap
+from pyebpf.runtime.vm.maps_perf import PerfMap
 from pyebpf.runtime.vm.maps_ring import RingMap
 from pyebpf.runtime.vm.memory import PAGE_BITS, PAGE_MASK
 from pyebpf.runtime.vm.run import HelperImplementation, Run
+from pyebpf.uapi.constants import BPF_F_CTXLEN_MASK
 
 M32: Final = 0xFFFF_FFFF
 _MOST_LOOPS: Final = 8 * 1024 * 1024
@@ -167,6 +169,16 @@ def ringbuf_query(run: Run, map_: int, what: int, r3: int, r4: int, r5: int) -> 
     return _ring(run, map_).query(what)
 
 
+def perf_event_output(run: Run, ctx: int, map_: int, flags: int, data: int, size: int) -> int:
+    """0 or -errno. Raises ``BadArgument`` where part of the packet is to follow the data."""
+    found = map_at(run, map_)
+    if not isinstance(found, PerfMap):
+        raise BadArgument(f"the map {found.spec.name!r} is no perf event array")
+    if flags & BPF_F_CTXLEN_MASK:
+        raise BadArgument("the machine does not append the packet to events: the flags ask for bytes of it")
+    return found.output(run.memory.read(data, size), flags)
+
+
 def spin_lock(run: Run, lock: int, r2: int, r3: int, r4: int, r5: int) -> int:
     """Taken at once: nobody else runs. Raises ``BadArgument`` where the program itself holds it."""
     view = run.memory.view(lock, 4, write=True)
@@ -202,6 +214,7 @@ TABLE: Final[dict[str, HelperImplementation]] = {
         ringbuf_submit,
         ringbuf_discard,
         ringbuf_query,
+        perf_event_output,
         spin_lock,
         spin_unlock,
     )

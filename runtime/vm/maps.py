@@ -201,6 +201,7 @@ def check_flags(flags: int, exists: bool) -> int:
 def _factories() -> dict[MapType, Callable[[MapSpec, Memory, Environment], MachineMap]]:
     from pyebpf.runtime.vm.maps_array import ArrayMap, MapArray, ProgArray, SockArray
     from pyebpf.runtime.vm.maps_hash import HashMap, HashOfMaps, LruHashMap
+    from pyebpf.runtime.vm.maps_perf import PerfMap
     from pyebpf.runtime.vm.maps_queue import QueueMap, StackMap
     from pyebpf.runtime.vm.maps_ring import RingMap
     from pyebpf.runtime.vm.maps_trie import TrieMap
@@ -216,6 +217,7 @@ def _factories() -> dict[MapType, Callable[[MapSpec, Memory, Environment], Machi
         MapType.QUEUE: QueueMap,
         MapType.STACK: StackMap,
         MapType.RINGBUF: RingMap,
+        MapType.PERF_EVENT_ARRAY: PerfMap,
         MapType.PROG_ARRAY: ProgArray,
         MapType.SOCKMAP: SockArray,
         MapType.ARRAY_OF_MAPS: MapArray,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyebpf.object import MapSpec
@@ -39,7 +40,10 @@ class _Record:
 
 
 class RingMap(MachineMap):
-    """RINGBUF: records that programs reserve or output and user space takes, in the order of reservation."""
+    """RINGBUF: records that programs reserve or output and user space takes, in the order of reservation.
+
+    ``listeners`` are called when a record is finished, in the thread of the program.
+    """
 
     def __init__(self, spec: MapSpec, memory: Memory, environment: Environment) -> None:
         if spec.key_size or spec.value_size:
@@ -51,9 +55,11 @@ class RingMap(MachineMap):
         self.size = 1 << (max(spec.max_entries, _PAGE) - 1).bit_length()
         self.produced = 0
         self.consumed = 0
+        self.lost: int | None = None
         self._records: deque[_Record] = deque()
         self._reserved: dict[int, _Record] = {}
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
+        self.listeners: set[Callable[[], object]] = set()
 
     def _room(self, size: int) -> int | None:
         length = (size + BPF_RINGBUF_HDR_SZ + 7) & ~7
@@ -65,7 +71,12 @@ class RingMap(MachineMap):
         with self._changed:
             self._records.append(record)
             self.produced += record.length
-            self._changed.notify_all()
+        if record.data is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self.listeners):
+            listener()
 
     def reserve(self, size: int, flags: int) -> int:
         """The address of a record of ``size`` bytes; 0 if there is no room or a flag is set."""
@@ -90,7 +101,7 @@ class RingMap(MachineMap):
             del self._owned[address]
             self.memory.unmap(record.region)
             record.region = None
-            self._changed.notify_all()
+        self._tell()
         return True
 
     def output(self, data: bytes, flags: int) -> int:
@@ -113,6 +124,12 @@ class RingMap(MachineMap):
         }
         return answers.get(what, 0)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the oldest record is finished."""
+        with self._changed:
+            return bool(self._records) and self._records[0].data is not None
+
     def take_record(self) -> bytes | None:
         """The oldest submitted record, which user space takes; ``None`` if there is none, or the oldest one is still
         being written."""
@@ -123,11 +140,6 @@ class RingMap(MachineMap):
                 if not record.discarded:
                     return record.data
             return None
-
-    def wait(self, seconds: float | None) -> None:
-        """Return when a record was submitted, at the latest after so many seconds."""
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self._records) and self._records[0].data is not None, seconds)
 
     def remove(self, key: bytes) -> int:
         """ENOTSUPP, as the kernel answers for all elements of ring buffers."""

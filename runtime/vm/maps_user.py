@@ -19,6 +19,7 @@ from pyebpf.runtime.maps import Map
 from pyebpf.runtime.vm.maps import MachineMap
 from pyebpf.runtime.vm.maps_array import ObjectArray
 from pyebpf.runtime.vm.maps_hash import HashMap, HashOfMaps
+from pyebpf.runtime.vm.maps_perf import PerfMap
 from pyebpf.runtime.vm.maps_ring import RingMap
 from pyebpf.uapi.constants import MapCreateFlag
 
@@ -146,24 +147,6 @@ class ObjectCodec:
         return int.from_bytes(data[offset : offset + self.size], sys.byteorder)
 
 
-@dataclass(slots=True)
-class _Records:
-    """The consumer's side of a ring buffer of the machine."""
-
-    map: RingMap
-
-    def take(self) -> bytes | None:
-        """The oldest submitted record; ``None`` if there is none."""
-        return self.map.take_record()
-
-    def wait(self, seconds: float | None) -> None:
-        """Wait for a program in another thread."""
-        self.map.wait(seconds)
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 class MachineBacking:
     """``backing.Backing`` over a map of the machine. Closing it closes this view of the map, not the map."""
 
@@ -171,7 +154,11 @@ class MachineBacking:
         self.map = map_
         self.closed = False
         spec = map_.spec
-        size = map_.size if isinstance(map_, RingMap) else spec.max_entries
+        size = spec.max_entries
+        if isinstance(map_, RingMap):
+            size = map_.size
+        elif isinstance(map_, PerfMap):
+            size = map_.entries
         # The kernel forgets those that restrict a descriptor.
         flags = int(spec.flags) & ~int(MapCreateFlag.RDONLY | MapCreateFlag.WRONLY)
         extra = spec.map_extra
@@ -203,7 +190,17 @@ class MachineBacking:
     def records(self) -> RecordSource:
         """The consumer of a ring buffer."""
         assert isinstance(self.map, RingMap)
-        return _Records(self.map)
+        from pyebpf.runtime.vm.records import MachineRecords
+
+        return MachineRecords(self.map)
+
+    def perf_records(self, pages: int, wakeup: int) -> RecordSource:
+        """The consumer of a perf event array; it is woken at every record."""
+        from pyebpf.runtime.vm.records import MachineRecords
+
+        assert isinstance(self.map, PerfMap)
+        self.map.open(pages)
+        return MachineRecords(self.map)
 
     def freeze(self) -> None:
         """Forbid user space to write. Raises ``PermissionDenied`` where it cannot anyhow."""

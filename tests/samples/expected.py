@@ -29,5 +29,9 @@ EXPECTED = {
         r"(54|55) bytes to port \d+: b'good mor'\n50 bytes to port \d+: b'good day'\n"
         r"52 bytes to port \d+: b'good nig'\n0 events lost\n"
     ),
+    "packet_sizes": (
+        r"packet 1: 42 bytes\n(packet [2-5]: \d+ bytes\n){4}packet 6: 1442 bytes\n +bytes : count  distribution\n"
+        r"(.* : [0-3] +\|\**( )*\|\n)+"
+    ),
 }
 SUPPORT = {"lab", "frames"}

@@ -61,7 +61,7 @@ def test_struct_values() -> None:
     assert repr(Inner(1, 2)) == "Inner(a=1, b=2)"
     assert Inner().b == 0  # type: ignore[call-arg]  # what is not given is zero
     value.x = 4
-    with pytest.raises(AttributeError, match="no field 'y'"):
+    with pytest.raises(AttributeError, match="no attribute 'y'"):
         value.y = 1  # type: ignore[attr-defined]  # that is the point
     with pytest.raises(TypeError, match="no field 'c'"):
         Inner(c=1)  # type: ignore[call-arg]  # that is the point

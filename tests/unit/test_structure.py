@@ -26,7 +26,7 @@ FLOOR = (
 )
 """Lowest first; each imports only those before it (and itself)."""
 
-VOCABULARY = ("lang", "maps", "program", "contexts", "decorators", "names")
+VOCABULARY = ("structs", "lang", "maps", "streams", "program", "contexts", "decorators", "names")
 
 
 def sources() -> list[Path]:
