@@ -90,19 +90,24 @@ def helper_call(f: State, node: tree.HelperCall) -> Operand:
             return f.b.helper(node.helper.id, *args, type=f.type_of(node.type))
 
 
-def print_(f: State, node: tree.Print) -> None:
+def print_(f: State, node: tree.Print) -> Value | None:
     """``bpf_trace_printk``, or ``bpf_trace_vprintk`` for more than three values."""
     args = [_printed(f, node, index, arg) for index, arg in enumerate(node.args)]
     text = node.format + b"\0"
     format_ = f.data.constant_ref(text, BytesType(len(text)), "format", f.b)
     size = f.b.const(len(text))
-    if len(args) <= PRINTK_ARGS:
+    if node.file is None and len(args) <= PRINTK_ARGS:
         f.helper("trace_printk", format_, size, *args)
-        return
+        return None
     array = f.object(node, "arguments", 8 * len(args), "print")
     for index, arg in enumerate(args):
         f.b.store(array.pointer, array.offset + 8 * index, 8, arg)
-    f.helper("trace_vprintk", format_, size, array.pointer, f.b.const(8 * len(args)))
+    data = f.pointer(array) if args else f.b.null(PtrTy(Space.STACK, nullable=True))
+    length = f.b.const(8 * len(args))
+    if node.file is not None:
+        return f.helper("seq_printf", f.value(node.file), format_, size, data, length)
+    f.helper("trace_vprintk", format_, size, data, length)
+    return None
 
 
 def _printed(f: State, node: tree.Print, index: int, arg: tree.Expr) -> Value:

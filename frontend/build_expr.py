@@ -139,8 +139,7 @@ def expression(f: State, node: tree.Expr) -> Operand:
         case tree.LoopCall():
             return build_calls.loop_call(f, node)
         case tree.Print():
-            build_calls.print_(f, node)
-            return None
+            return build_calls.print_(f, node)
         case _:
             assert_never(node)
 

@@ -28,6 +28,7 @@ from pyebpf.frontend import (
     kernel_calls,
     maps,
     perf_events,
+    printing,
     strings,
 )
 from pyebpf.frontend.arguments import arguments, called, plain_arguments
@@ -90,6 +91,8 @@ def _call_static(context: Context, found: Static, node: Any) -> Operand:
     value = found.value
     declaration = declaration_of(value)
     match declaration:
+        case HelperDecl(name="seq_printf"):
+            return printing.seq_printf(context, node)
         case HelperDecl():
             return helpers.call(context, declaration, node)
         case Builtin():

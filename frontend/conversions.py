@@ -365,7 +365,7 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
 
 def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: str) -> tree.Expr:
     expr = runtime(context, operand)
-    if isinstance(expr.type, Kernel) and _is_text(expr.type.of):
+    if isinstance(expr.type, Kernel) and is_text(expr.type.of):
         length = min(expr.type.of.length, layout.length)
         kind = Ref(BytesType(length), Origin.LOCAL)
         return tree.FarCopy(address=expr, string=True, type=kind, span=expr.span)
@@ -381,7 +381,7 @@ def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: s
     return expr
 
 
-def _is_text(of: btf.Type | None) -> TypeGuard[btf.Array]:
+def is_text(of: btf.Type | None) -> TypeGuard[btf.Array]:
     """Whether it is an array of characters in the kernel."""
     return isinstance(of, btf.Array) and of.length > 0 and btf.size_of(of.element) == 1
 

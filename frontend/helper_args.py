@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.arithmetic import int_type, interval
 from pyebpf.frontend.session import Context, Refused
-from pyebpf.frontend.types import Bool, ContextPtr, Handle, Int, Maybe, Origin, Pointer, Ref
+from pyebpf.frontend.types import (
+    U64,
+    Bool,
+    ContextPtr,
+    Handle,
+    Int,
+    Kernel,
+    Maybe,
+    Origin,
+    Pointer,
+    Ref,
+    Trust,
+    User,
+)
 from pyebpf.frontend.values import Operand, Static, describe
 from pyebpf.layout import ArrayType, IntType, Layout
 from pyebpf.uapi.helpers import SIZES, WRITTEN, ArgKind, Helper, HelperArg, Prototype
@@ -18,7 +32,6 @@ from pyebpf.uapi.helpers import SIZES, WRITTEN, ArgKind, Helper, HelperArg, Prot
 _SOCKETS = frozenset({ArgKind.SOCKET, ArgKind.SOCK_COMMON, ArgKind.BTF_ID_SOCK_COMMON})
 _NOT_YET = {
     ArgKind.FUNC: "a callback; loops are written `bpf.loop(n, body, state)`",
-    ArgKind.BTF_ID: "a kernel object",
     ArgKind.PERCPU_BTF_ID: "a kernel variable",
     ArgKind.SPIN_LOCK: "a spin lock",
     ArgKind.TIMER: "a timer",
@@ -112,6 +125,8 @@ def _one(
             if not isinstance(expr.type, Ref):
                 raise _refuse_kind(context, expr, what, "a struct, an array or bytes")
             return expr
+        case ArgKind.BTF_ID:
+            return _kernel_object(context, argument, value, what)
         case _ if kind in _SOCKETS:
             expr = conversions.runtime(context, value)
             if not (isinstance(expr.type, Pointer) and expr.type.handle is Handle.SOCKET):
@@ -121,8 +136,29 @@ def _one(
             return _memory(context, prototype, argument, value, what, sized)
 
 
+def _kernel_object(context: Context, argument: HelperArg, value: Operand, what: str) -> tree.Expr:
+    """An object that the verifier knows by its type."""
+    expr = conversions.runtime(context, value)
+    kind = expr.type
+    wanted = f"a `{argument.btf_type}` of the kernel" if argument.btf_type else "an object of the kernel"
+    if not isinstance(kind, Kernel) or (argument.btf_type and btf.name_of(kind.of) != argument.btf_type):
+        raise _refuse_kind(context, expr, what, wanted)
+    if kind.trust is not Trust.TRACKED:
+        raise context.refusal(
+            Code.E0806,
+            expr.span,
+            f"{what} must be {wanted} that the verifier knows, this is any address",
+            notes=[
+                "arguments of `fentry`, `tp_btf`, `lsm` and `iter` programs are known, and what is read from them"
+            ],
+        )
+    return expr
+
+
 def _integer(context: Context, value: Operand, what: str, place: Span) -> tree.Expr:
     expr = conversions.runtime(context, value)
+    if isinstance(expr.type, Kernel | User):
+        return tree.AddressAs(operand=expr, type=U64, span=expr.span)
     if not isinstance(expr.type, Int) and not isinstance(expr.type, Bool):
         raise _refuse_kind(context, expr, what, "an integer")
     del place

@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import HelperDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import conversions, helper_args, map_callbacks, tree
+from pyebpf.frontend import conversions, helper_args, kernel_types, map_callbacks, tree
 from pyebpf.frontend.arguments import arguments
 from pyebpf.frontend.maps import value_type
 from pyebpf.frontend.packets import packet_changed, refuse_stale
 from pyebpf.frontend.resources import release
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.types import I64, NONE, U64, Handle, Int, Maybe, Origin, Pointer, Ref, Type
+from pyebpf.frontend.types import (
+    I64,
+    NONE,
+    U64,
+    Handle,
+    Int,
+    Kernel,
+    Maybe,
+    Origin,
+    Pointer,
+    Ref,
+    Trust,
+    Type,
+)
 from pyebpf.frontend.values import FoundInt, Operand, Static
 from pyebpf.layout import BytesType, IntType
 from pyebpf.uapi.helpers import (
     ConditionKind,
     Helper,
     Prototype,
+    Return,
     ReturnKind,
     helper_by_name,
 )
@@ -76,7 +91,7 @@ def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> P
             help="build for a later kernel, or do without it",
         )
     for condition in terms.conditions:
-        if condition.kind is ConditionKind.SLEEPABLE:
+        if condition.kind is ConditionKind.SLEEPABLE and not context.kind.sleepable:
             raise context.refusal(Code.E0802, span, f"only sleepable programs may call {what}")
         if (
             condition.kind is ConditionKind.ATTACH_TYPE
@@ -144,7 +159,7 @@ def call_with(
         helper=helper,
         args=tuple(args),
         checked=False,
-        type=_result(prototype, values),
+        type=_result(context, prototype, values, span),
         span=span,
     )
     if checked:
@@ -188,7 +203,7 @@ def check_result(context: Context, expr: tree.HelperCall) -> None:
         )
 
 
-def _result(prototype: Prototype, values: Sequence[Operand]) -> Type:
+def _result(context: Context, prototype: Prototype, values: Sequence[Operand], span: Span) -> Type:
     """The type of a call's result."""
     returns = prototype.returns
     kind: Type
@@ -209,9 +224,18 @@ def _result(prototype: Prototype, values: Sequence[Operand]) -> Type:
             pointed = Pointer(Handle.SOCKET)
         case ReturnKind.RINGBUF_MEM | ReturnKind.DYNPTR_MEM:
             pointed = Pointer(Handle.MEMORY)
+        case ReturnKind.BTF_ID if returns.btf_type:
+            return _kernel_object(context, returns, span)
         case _:
             pointed = Pointer(Handle.KERNEL)
     return Maybe(pointed) if returns.nullable else pointed
+
+
+def _kernel_object(context: Context, returns: Return, span: Span) -> Type:
+    """An object that the verifier knows by its type; as all addresses in the kernel it may be null."""
+    spec = kernel_types.specification(context, span)
+    of = spec.find(returns.btf_type, btf.Kind.STRUCT)
+    return Kernel(of, Trust.TRACKED) if of is not None else Pointer(Handle.KERNEL)
 
 
 def _map_value(values: Sequence[Operand]) -> Ref | Pointer:

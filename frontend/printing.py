@@ -10,15 +10,28 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import conversions, tree
+from pyebpf.frontend import conversions, kernel_types, tree
 from pyebpf.frontend.arguments import plain_arguments
 from pyebpf.frontend.arithmetic import constant, int_type
 from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.helpers import permitted
 from pyebpf.frontend.session import Context, Refused
-from pyebpf.frontend.types import I64, Bool, Handle, Int, Maybe, Origin, Pointer, Ref
+from pyebpf.frontend.types import (
+    I64,
+    Bool,
+    ContextPtr,
+    Handle,
+    Int,
+    Kernel,
+    Maybe,
+    Origin,
+    Pointer,
+    Ref,
+    Trust,
+)
 from pyebpf.frontend.values import Operand, Static, describe
 from pyebpf.layout import U64, ArrayType, BytesType
 from pyebpf.uapi.helpers import helper_by_name
@@ -49,6 +62,54 @@ def print_call(context: Context, node: Any) -> Operand:
     assert helper is not None
     permitted(context, helper, span, "`print`")
     return tree.Print(format=text.encode(), args=tuple(args), span=span)
+
+
+def seq_printf(context: Context, node: Any) -> Operand:
+    """``bpf.seq_printf(f"…")`` or ``bpf.seq_printf(meta.seq, f"…")``: what an iterator writes. 0, or a negative error
+    number."""
+    plain_arguments(context, node)
+    if len(node.args) not in (1, 2) or node.keywords:
+        raise context.refusal(
+            Code.E0903,
+            node,
+            "`seq_printf` takes an f-string, and before it the file if that is another one",
+        )
+    span = context.span(node)
+    helper = helper_by_name("seq_printf")
+    assert helper is not None
+    permitted(context, helper, span)
+    file = (
+        _own_file(context, span)
+        if len(node.args) == 1
+        else conversions.runtime(context, operand(context, node.args[0]))
+    )
+    if not isinstance(file.type, Kernel) or btf.name_of(file.type.of) != "seq_file":
+        raise conversions.refuse_type(context, file, "the iterator's file, `meta.seq`")
+    text, args = formatted(context, node.args[-1])
+    kind = Int(False, -(1 << 31), (1 << 31) - 1, seen=False)
+    return tree.Print(format=text.encode(), args=tuple(args), file=file, type=kind, span=span)
+
+
+def _own_file(context: Context, span: Span) -> tree.Expr:
+    """``meta.seq`` of the iterator's first argument, which every iterator has."""
+    function = context.instance.function
+    spec = context.session.kernel_types()
+    meta = None if spec is None else spec.find("bpf_iter_meta", btf.Kind.STRUCT)
+    if function.kind is not tree.FunctionKind.ENTRY or not function.params or meta is None:
+        raise context.refusal(
+            Code.E0903,
+            span,
+            "only the program itself knows the iterator's file",
+            help="pass `meta.seq` along",
+        )
+    local = function.params[0]
+    assert isinstance(local.type, ContextPtr)
+    row = local.type.decl.context.field("args")
+    assert row is not None
+    base = tree.GetLocal(local=local, type=local.type, span=span)
+    first = tree.ContextField(context=base, row=row, index=0, type=Kernel(meta, Trust.TRACKED), span=span)
+    place = kernel_types.member(context, first, "seq", span)
+    return kernel_types.read_place(context, place, place.type.of, span)
 
 
 def snprintf(context: Context, node: Any) -> Operand:
@@ -160,6 +221,11 @@ def _value(context: Context, node: Any) -> tuple[str, list[tree.Expr]]:
             number = conversions.to_int(expr)
             return _integer_piece(context, number, parts, spec), [number]
         case Ref(layout=BytesType()):
+            if parts["kind"] not in ("", "s") or parts["zero"] or parts["sign"] or parts["alt"]:
+                raise _refuse_spec(context, span, spec)
+            minus = "" if parts["align"] == ">" or not parts["width"] else "-"
+            return f"%{minus}{parts['width'] or ''}s", [expr]
+        case Kernel(of=of) if conversions.is_text(of):
             if parts["kind"] not in ("", "s") or parts["zero"] or parts["sign"] or parts["alt"]:
                 raise _refuse_spec(context, span, spec)
             minus = "" if parts["align"] == ">" or not parts["width"] else "-"

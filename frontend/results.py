@@ -80,6 +80,9 @@ def falls_off(context: Context) -> tuple[tree.Stmt, ...]:
     span = context.source.name_span(context.scope.node)
     finishes = [(kind, at) for kind, at in context.results if not isinstance(kind, NoneT)]
     entry = context.instance.function.kind is tree.FunctionKind.ENTRY
+    if entry and context.kind.watches and not finishes:
+        context.results.append((NONE, span))
+        return ()
     if entry or finishes:
         last = context.scope.node.body[-1]
         context.report(
@@ -115,7 +118,7 @@ def return_value(context: Context, node: Any) -> None:
     entry = context.instance.function.kind is tree.FunctionKind.ENTRY
     found: Operand = Static(None, span) if node.value is None else operand(context, node.value)
     if isinstance(found, Static) and found.value is None:
-        if entry:
+        if entry and not context.kind.watches:
             raise context.refusal(
                 Code.E0403,
                 node,
@@ -127,6 +130,7 @@ def return_value(context: Context, node: Any) -> None:
     expr = conversions.runtime(context, found)
     if entry:
         expr = conversions.integer(context, expr, "an integer as the verdict")
+        _check_verdict(context, expr)
     _check_result(context, expr)
     expr = _as_stated(context, expr)
     kind = expr.type
@@ -137,6 +141,28 @@ def return_value(context: Context, node: Any) -> None:
         expr = conversions.to_variable(context, expr, wanted)
     context.out.append(tree.Return(value=expr, span=span))
     leave(context)
+
+
+def _check_verdict(context: Context, expr: tree.Expr) -> None:
+    """Refuse a result that the kernel does not take from programs of this type, or does not see to be one."""
+    allowed = context.kind.return_range
+    kind = expr.type
+    if allowed is None or not isinstance(kind, Int):
+        return
+    lo, hi = allowed
+    if lo <= kind.lo and kind.hi <= hi and kind.seen:
+        return
+    words = str(lo) if lo == hi else f"from {lo} to {hi}"
+    constant = isinstance(expr, tree.IntConst)
+    raise context.refusal(
+        Code.E1206,
+        expr.span,
+        f"programs of type {context.kind.name} return {words}, "
+        + (f"not {kind.lo}" if constant else "and this may be something else"),
+        help="return a constant"
+        if constant or lo == hi
+        else "test it first, or return one of several constants",
+    )
 
 
 def _callback_goes_on(context: Context, span: Span) -> tree.Return:

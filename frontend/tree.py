@@ -750,10 +750,12 @@ class LoopCall(Node):
 @dataclass(eq=False, slots=True, kw_only=True)
 class Print(Node):
     """``print(f"…")``: ``bpf_trace_[v]printk``. ``format`` is the kernel's format string without NUL, ``args``
-    Ints or byte references in its order."""
+    Ints, byte references or addresses of strings in the kernel in its order. ``file``: what an iterator writes to instead
+    (``bpf_seq_printf``)."""
 
     format: bytes
     args: tuple[Expr, ...]
+    file: Expr | None = None
     type: Type = NONE
 
 

@@ -10,8 +10,20 @@ from typing import Any, Generic, TypeVar, overload
 
 from pyebpf.declare import ProgramDecl
 from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
+from pyebpf.tracing import (
+    BtfProgram,
+    IterProgram,
+    KprobeMultiProgram,
+    KprobeProgram,
+    KsyscallProgram,
+    PerfEventProgram,
+    RawTracepointProgram,
+    TracepointProgram,
+    UprobeMultiProgram,
+    UprobeProgram,
+)
 from pyebpf.uapi import programs as kinds
-from pyebpf.uapi import programs_tracing as tracing
+from pyebpf.uapi import programs_tracing as kinds_tracing
 from pyebpf.uapi.programs import ProgramKind, Target
 
 P = TypeVar("P", bound=Program)
@@ -115,24 +127,24 @@ action = ProgramDecorator(Program, kinds.ACTION)
 sk_skb_stream_parser = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_PARSER)
 sk_skb_stream_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_STREAM_VERDICT)
 sk_skb_verdict = ProgramDecorator(SkSkbProgram, kinds.SK_SKB_VERDICT)
-kprobe = TracingDecorator(Program, tracing.KPROBE)
-kretprobe = TracingDecorator(Program, tracing.KRETPROBE)
-ksyscall = TracingDecorator(Program, tracing.KSYSCALL)
-kretsyscall = TracingDecorator(Program, tracing.KRETSYSCALL)
-kprobe_multi = TracingDecorator(Program, tracing.KPROBE_MULTI)
-kretprobe_multi = TracingDecorator(Program, tracing.KRETPROBE_MULTI)
-kprobe_session = TracingDecorator(Program, tracing.KPROBE_SESSION)
-uprobe = TracingDecorator(Program, tracing.UPROBE)
-uretprobe = TracingDecorator(Program, tracing.URETPROBE)
-uprobe_multi = TracingDecorator(Program, tracing.UPROBE_MULTI)
-uretprobe_multi = TracingDecorator(Program, tracing.URETPROBE_MULTI)
-tracepoint = TracingDecorator(Program, tracing.TRACEPOINT)
-raw_tracepoint = TracingDecorator(Program, tracing.RAW_TRACEPOINT)
-raw_tracepoint_writable = TracingDecorator(Program, tracing.RAW_TRACEPOINT_WRITABLE)
-tp_btf = TracingDecorator(Program, tracing.TP_BTF)
-fentry = TracingDecorator(Program, tracing.FENTRY)
-fexit = TracingDecorator(Program, tracing.FEXIT)
-fmod_ret = TracingDecorator(Program, tracing.FMOD_RET)
-lsm = TracingDecorator(Program, tracing.LSM)
-iter = TracingDecorator(Program, tracing.ITER)
-perf_event = ProgramDecorator(Program, tracing.PERF_EVENT)
+kprobe = TracingDecorator(KprobeProgram, kinds_tracing.KPROBE)
+kretprobe = TracingDecorator(KprobeProgram, kinds_tracing.KRETPROBE)
+ksyscall = TracingDecorator(KsyscallProgram, kinds_tracing.KSYSCALL)
+kretsyscall = TracingDecorator(KsyscallProgram, kinds_tracing.KRETSYSCALL)
+kprobe_multi = TracingDecorator(KprobeMultiProgram, kinds_tracing.KPROBE_MULTI)
+kretprobe_multi = TracingDecorator(KprobeMultiProgram, kinds_tracing.KRETPROBE_MULTI)
+kprobe_session = TracingDecorator(KprobeMultiProgram, kinds_tracing.KPROBE_SESSION)
+uprobe = TracingDecorator(UprobeProgram, kinds_tracing.UPROBE)
+uretprobe = TracingDecorator(UprobeProgram, kinds_tracing.URETPROBE)
+uprobe_multi = TracingDecorator(UprobeMultiProgram, kinds_tracing.UPROBE_MULTI)
+uretprobe_multi = TracingDecorator(UprobeMultiProgram, kinds_tracing.URETPROBE_MULTI)
+tracepoint = TracingDecorator(TracepointProgram, kinds_tracing.TRACEPOINT)
+raw_tracepoint = TracingDecorator(RawTracepointProgram, kinds_tracing.RAW_TRACEPOINT)
+raw_tracepoint_writable = TracingDecorator(RawTracepointProgram, kinds_tracing.RAW_TRACEPOINT_WRITABLE)
+tp_btf = TracingDecorator(BtfProgram, kinds_tracing.TP_BTF)
+fentry = TracingDecorator(BtfProgram, kinds_tracing.FENTRY)
+fexit = TracingDecorator(BtfProgram, kinds_tracing.FEXIT)
+fmod_ret = TracingDecorator(BtfProgram, kinds_tracing.FMOD_RET)
+lsm = TracingDecorator(BtfProgram, kinds_tracing.LSM)
+iter = TracingDecorator(IterProgram, kinds_tracing.ITER)
+perf_event = ProgramDecorator(PerfEventProgram, kinds_tracing.PERF_EVENT)

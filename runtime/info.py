@@ -132,7 +132,7 @@ def btf_name(fd: Fd) -> str:
     """The name of the module that a descriptor of BTF belongs to: ``vmlinux`` for the kernel's own, empty for what
     programs brought."""
     name = ctypes.create_string_buffer(_NAME_BYTES)
-    info = _ask(fd, BtfInfo(name=ctypes.addressof(name), name_len=_NAME_BYTES))
+    info = ask(fd, BtfInfo(name=ctypes.addressof(name), name_len=_NAME_BYTES))
     return name.value.decode() if info.kernel_btf else ""
 
 

@@ -63,7 +63,8 @@ class ProgramKind:
     are the least and the greatest result that the verifier accepts, None where it accepts any;
     ``verdict_enum`` and ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells
     whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release. ``target``: what the decorator names, which
-    becomes part of the section; ``arguments``: what the parameters are; ``sleepable``: whether it may sleep.
+    becomes part of the section; ``arguments``: what the parameters are. ``watches``: it only looks on, so that its result means
+    nothing, and a function that returns nothing will do.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ProgramKind:
     options: tuple[KindOption, ...] = ()
     target: Target = Target.NOTHING
     arguments: Arguments = Arguments.NONE
+    watches: bool = False
 
     @property
     def sleepable(self) -> bool:

@@ -33,6 +33,7 @@ KPROBE = ProgramKind(
     since=(4, 1),
     target=Target.FUNCTION,
     arguments=Arguments.REGISTERS,
+    watches=True,
 )
 
 KRETPROBE = replace(KPROBE, name="kretprobe", section="kretprobe", arguments=Arguments.RESULT)
@@ -62,6 +63,7 @@ KPROBE_SESSION = replace(
     section="kprobe.session",
     since=(6, 10),
     return_range=(0, 1),
+    watches=False,
 )
 
 UPROBE = replace(
@@ -108,6 +110,7 @@ TRACEPOINT = ProgramKind(
     test_run=False,
     since=(4, 7),
     target=Target.TRACEPOINT,
+    watches=True,
 )
 
 RAW_TRACEPOINT = ProgramKind(
@@ -122,6 +125,7 @@ RAW_TRACEPOINT = ProgramKind(
     since=(4, 17),
     target=Target.RAW_TRACEPOINT,
     arguments=Arguments.SLOTS,
+    watches=True,
 )
 
 RAW_TRACEPOINT_WRITABLE = replace(
@@ -144,6 +148,7 @@ TP_BTF = ProgramKind(
     since=(5, 5),
     target=Target.RAW_TRACEPOINT,
     arguments=Arguments.BTF,
+    watches=True,
 )
 
 FENTRY = replace(
@@ -173,6 +178,7 @@ FMOD_RET = replace(
     return_range=None,
     since=(5, 7),
     options=_sleepable("fmod_ret", (5, 10)),
+    watches=False,
 )
 
 LSM = replace(
@@ -187,6 +193,7 @@ LSM = replace(
     arguments=Arguments.BTF_RESULT,
     return_range=(-4095, 0),
     options=_sleepable("lsm", (5, 11)),
+    watches=False,
 )
 
 ITER = replace(
@@ -210,6 +217,7 @@ PERF_EVENT = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=False,
     since=(4, 9),
+    watches=True,
 )
 
 TRACING_KINDS: tuple[ProgramKind, ...] = (

@@ -1,0 +1,230 @@
+"""Tracing programs: what their decorators make of a function, each with the ``attach`` of its kind.
+
+The target that a decorator names may be left out there and given to ``attach`` instead. Every ``attach`` gives a link,
+which detaches at the end of a ``with``, by ``detach()``, and when the process ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyebpf.program import Program
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from pyebpf.runtime.attach.iterator import IterLink, IterOver
+    from pyebpf.runtime.attach.link import Link
+    from pyebpf.runtime.attach.perf_event import PerfEvent
+
+    Path = str | os.PathLike[str]
+
+
+class TracingProgram(Program):
+    """What all of them have in common."""
+
+    def _target(self, given: str | None, what: str) -> str:
+        """The target: the one given, which must not contradict the decorator's. Raises ``TypeError``."""
+        own = self.__bpf__.target
+        if given is None and not own:
+            raise TypeError(f"{self.name}.attach: say to {what}, here or in the decorator")
+        if given is not None and own and given != own:
+            raise TypeError(f"{self.name} is for {own!r}: it cannot be attached to {given!r}")
+        return given if given is not None else own
+
+    def _keep(self, link: Link) -> Link:
+        from pyebpf.session import keep_link
+
+        keep_link(self.__bpf__, link)
+        return link
+
+    @property
+    def _returns(self) -> bool:
+        return self.__bpf__.kind.name.startswith(("kret", "uret"))
+
+
+class KprobeProgram(TracingProgram):
+    """A program that runs when a function of the kernel is entered (``kprobe``) or returns (``kretprobe``)."""
+
+    def attach(self, function: str | int | None = None, *, offset: int = 0, cookie: int = 0) -> Link:
+        """Attach to a function of the kernel: its name (``module:name`` for one in a module) or its address.
+
+        ``offset``: bytes from there to the instruction. ``cookie``: what ``bpf.get_attach_cookie(ctx)`` gives. Raises
+        ``TargetError`` with near names for what cannot be probed, ``BpfError``.
+        """
+        from pyebpf.runtime.attach.kprobe import attach_kprobe
+
+        if isinstance(function, int):
+            where: str | int = function
+        else:
+            where, plus, more = self._target(function, "which function").partition("+")
+            offset = int(more, 0) + offset if plus else offset
+        link = attach_kprobe(self.load(), where, offset=offset, returns=self._returns, cookie=cookie)
+        return self._keep(link)
+
+
+class KsyscallProgram(TracingProgram):
+    """A program that runs when a system call is entered (``ksyscall``) or returns (``kretsyscall``)."""
+
+    def attach(self, syscall: str | None = None, *, cookie: int = 0) -> Link:
+        """Attach to the kernel's entry function of a system call, which is named without prefix: ``"write"``."""
+        from pyebpf.runtime.attach.kprobe import attach_kprobe
+        from pyebpf.runtime.syscall_wrapper import syscall_function
+
+        function = syscall_function(self._target(syscall, "which system call"))
+        return self._keep(attach_kprobe(self.load(), function, returns=self._returns, cookie=cookie))
+
+
+class KprobeMultiProgram(TracingProgram):
+    """A program on many functions of the kernel at once, by one link (Linux 5.18; sessions 6.10)."""
+
+    def attach(self, functions: str | Sequence[str] | Mapping[str, int] | None = None) -> Link:
+        """Attach to all functions that a pattern matches (``"tcp_*"``), or to those named; in a mapping with a cookie for
+        each. Raises ``NotSupported`` for kernels without it."""
+        from pyebpf.runtime.attach.multi import attach_kprobe_multi
+
+        wanted = functions if functions is not None else self._target(None, "which functions")
+        return self._keep(attach_kprobe_multi(self.load(), wanted, returns=self._returns))
+
+
+class UprobeProgram(TracingProgram):
+    """A program that runs when a function of a user program or library is entered (``uprobe``) or returns."""
+
+    def attach(
+        self,
+        binary: Path | None = None,
+        symbol: str | None = None,
+        *,
+        offset: int = 0,
+        pid: int | None = None,
+        cookie: int = 0,
+    ) -> Link:
+        """Attach to a function of a file: a path, or the name of a library or command (``"libc"``, ``"bash"``).
+
+        ``symbol``: the function; without one ``offset`` counts from the start of the file. ``pid``: only in this process, 0
+        is the own one. Raises ``TargetError`` with near names, ``BpfError``.
+        """
+        from pyebpf.runtime.attach.uprobe import attach_uprobe
+
+        path, name = self._place(binary, symbol)
+        link = attach_uprobe(
+            self.load(), path, name, offset=offset, pid=pid, returns=self._returns, cookie=cookie
+        )
+        return self._keep(link)
+
+    def _place(self, binary: Path | None, symbol: str | None) -> tuple[Path, str | None]:
+        own = self.__bpf__.target
+        if binary is not None:
+            if own:
+                raise TypeError(f"{self.name} is for {own!r}: it cannot be attached elsewhere")
+            return binary, symbol
+        if not own:
+            raise TypeError(f"{self.name}.attach: say to which file and function, here or in the decorator")
+        path, _, name = own.rpartition(":")
+        return path, name
+
+
+class UprobeMultiProgram(UprobeProgram):
+    """A program on many functions of a file at once, by one link (Linux 6.6)."""
+
+    def attach(  # type: ignore[override]  # of many functions there is no one offset
+        self,
+        binary: Path | None = None,
+        symbols: str | Sequence[str] | Mapping[str, int] | None = None,
+        *,
+        pid: int | None = None,
+    ) -> Link:
+        """Attach to all functions of a file that a pattern matches, or to those named; in a mapping with a cookie each."""
+        from pyebpf.runtime.attach.multi import attach_uprobe_multi
+
+        if binary is not None and symbols is not None and not self.__bpf__.target:
+            path, wanted = binary, symbols
+        else:
+            path, name = self._place(binary, symbols if isinstance(symbols, str) else None)
+            if name is None:
+                raise TypeError(f"{self.name}.attach: say to which functions")
+            wanted = name
+        return self._keep(attach_uprobe_multi(self.load(), path, wanted, pid=pid, returns=self._returns))
+
+
+class TracepointProgram(TracingProgram):
+    """A program that runs at an event of the kernel."""
+
+    def attach(self, category: str | None = None, name: str | None = None, *, cookie: int = 0) -> Link:
+        """Attach to an event: ``attach("sched", "sched_switch")``. Raises ``TargetError`` with near names."""
+        from pyebpf.runtime.attach.tracepoint import attach_tracepoint
+
+        given = None if category is None else f"{category}/{name}" if name else category.replace(":", "/")
+        where, _, event = self._target(given, "which tracepoint").partition("/")
+        return self._keep(attach_tracepoint(self.load(), where, event, cookie=cookie))
+
+
+class RawTracepointProgram(TracingProgram):
+    """A program that runs at a tracepoint of the kernel with what that was called with."""
+
+    def attach(self, name: str | None = None, *, cookie: int = 0) -> Link:
+        """Attach to a tracepoint by its name alone: ``"sched_switch"``. Raises ``TargetError`` with near names."""
+        from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
+
+        where = self._target(name, "which tracepoint")
+        return self._keep(attach_raw_tracepoint(self.load(), where, cookie=cookie))
+
+
+class BtfProgram(TracingProgram):
+    """A program for the one place that its decorator names: ``fentry``, ``fexit``, ``fmod_ret``, ``tp_btf``, ``lsm``."""
+
+    def attach(self, *, cookie: int = 0) -> Link:
+        """Attach to that place. ``cookie``: what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``BpfError``."""
+        from pyebpf.runtime.attach.tracing import attach_tracing
+
+        return self._keep(attach_tracing(self.load(), cookie=cookie))
+
+
+class IterProgram(TracingProgram):
+    """A program that the kernel calls for each of its tasks, sockets, map elements, …, to write text about it."""
+
+    def attach(self, over: IterOver | None = None) -> IterLink:
+        """A link whose ``open_text()`` is a file with what the program writes, made anew each time. ``over``: which
+        objects (``pyebpf.runtime.attach.iterator``)."""
+        from pyebpf.runtime.attach.iterator import attach_iter
+
+        link = attach_iter(self.load(), over)
+        self._keep(link)
+        return link
+
+    def read(self, over: IterOver | None = None) -> str:
+        """What the program writes about all of them now."""
+        with self.attach(over) as link:
+            return link.read().decode("utf-8", "replace")
+
+
+class PerfEventProgram(TracingProgram):
+    """A program that runs when a counter of the processor or the kernel overflows: a sample."""
+
+    def attach(
+        self,
+        event: PerfEvent | None = None,
+        *,
+        frequency: int | None = None,
+        period: int | None = None,
+        cpu: int | None = None,
+        pid: int | None = None,
+        cookie: int = 0,
+    ) -> Link:
+        """Sample ``event`` (the CPU's clock if none is given) ``frequency`` times a second, or once in ``period``.
+
+        ``cpu``: on this one; all without. ``pid``: only this process. Raises ``BpfError``.
+        """
+        from pyebpf.runtime.attach.perf_event import SoftwareEvent, attach_perf_event
+
+        link = attach_perf_event(
+            self.load(),
+            SoftwareEvent.CPU_CLOCK if event is None else event,
+            frequency=frequency,
+            period=period,
+            cpu=cpu,
+            pid=pid,
+            cookie=cookie,
+        )
+        return self._keep(link)
