@@ -92,6 +92,7 @@ class Spec:
         self._building: set[int] = set()
         self._by_name: dict[int, list[int]] | None = None
         self._tags: dict[int, list[Tag]] | None = None
+        self._strings_at: dict[bytes, list[int]] = {}
 
     def __len__(self) -> int:
         """The number of ids, that of ``void`` and those of the base included."""
@@ -225,13 +226,15 @@ class Spec:
             raise BtfError(f"there is no string at {offset}, there are {len(self._strings)} bytes of them")
         return self._strings[offset : self._strings.index(0, offset)]
 
-    def _string_offsets(self, raw: bytes) -> Iterator[int]:
-        """Where ``raw`` stands in the strings; a string may also be the tail of another one."""
-        if self.base is not None:
-            yield from self.base._string_offsets(raw)
-        at = -1
-        while (at := self._strings.find(raw + b"\0", at + 1)) >= 0:
-            yield self._first_string + at
+    def _string_offsets(self, raw: bytes) -> list[int]:
+        """Where ``raw`` stands in the strings; a string may also be the tail of another one. It is kept, since modules
+        ask for the same one after the other."""
+        if raw not in self._strings_at:
+            at, found = -1, self.base._string_offsets(raw) if self.base is not None else []
+            while (at := self._strings.find(raw + b"\0", at + 1)) >= 0:
+                found = [*found, self._first_string + at]
+            self._strings_at[raw] = found
+        return self._strings_at[raw]
 
     def _places(self) -> array[int]:
         words, sizes, at = self._words, _SIZES, array("I")
