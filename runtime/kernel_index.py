@@ -13,13 +13,14 @@ from zlib import crc32
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.index import dump_index, load_index
+from pyebpf.btf.strings import Bytes
 from pyebpf.runtime.own_folder import TYPES_SUFFIX, evict, folder, private, read_own, write_own
 
 KERNELS: Final = 4
 """How many kernels' indexes are kept; the oldest go first."""
 
 
-def indexed(data: bytes) -> Spec:
+def indexed(data: Bytes) -> Spec:
     """The types in ``data``, with an index from disk if there is one; else one is put there.
 
     Raises ``BtfError`` for what is no BTF.

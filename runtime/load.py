@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
-from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, PermissionDenied
+from pyebpf.runtime.errors import BpfError, CoreError, LoadWarning, ObjectError, PermissionDenied
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
 from pyebpf.runtime.maps import Map, MappingMap
@@ -367,8 +367,11 @@ class _Loading:
             self._relocator = (
                 Relocator.running() if self.kernel_types is None else Relocator(self.kernel_types)
             )
-        for poison in self._relocator.apply(code, records(prepared, self._core_types)):
-            yield poison.slot, poison.text
+        try:
+            for poison in self._relocator.apply(code, records(prepared, self._core_types)):
+                yield poison.slot, poison.text
+        except CoreError as error:
+            raise CoreError(f"program {prepared.program.name!r}: {error}") from error
 
     def _absent(self, symbol: str) -> str:
         from pyebpf.runtime.kernel_btf import running_kernel

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pyebpf.btf.header import header_sections
 from pyebpf.btf.index import Index, build_index
 from pyebpf.btf.members import LateMembers
 from pyebpf.btf.names import essential_name
+from pyebpf.btf.strings import Bytes, Strings
 from pyebpf.btf.types import (
     Array,
     BtfError,
@@ -76,18 +77,15 @@ class Spec:
             when the type is built.
     """
 
-    def __init__(self, data: bytes, base: Spec | None = None, index: Index | None = None) -> None:
+    def __init__(self, data: Bytes, base: Spec | None = None, index: Index | None = None) -> None:
         self.base = base
         self.first = len(base) if base else 1
-        self._first_string = base.string_size if base else 0
-        self.little_endian, types, self._strings = header_sections(data, continued=base is not None)
+        self.little_endian, types, strings = header_sections(data, continued=base is not None)
+        self._strings: Strings = Strings(data, strings, base._strings if base else None)
         self._start = types.start
-        self._words = array("I")
-        self._words.frombytes(memoryview(data)[types.start : types.stop])
-        if self.little_endian != (sys.byteorder == "little"):
-            self._words.byteswap()
+        self._words = _words(memoryview(data)[types.start : types.stop], self.little_endian, index is None)
         self._known = index
-        self._at = self._places() if index is None else index.places
+        self._at: Sequence[int] = self._places() if index is None else index.places
         self._types: dict[int, Type] = {}
         self._building: set[int] = set()
         self._by_name: dict[int, list[int]] | None = None
@@ -100,11 +98,11 @@ class Spec:
     @property
     def string_size(self) -> int:
         """Bytes of strings, those of the base included."""
-        return self._first_string + len(self._strings)
+        return self._strings.end
 
     def string(self, offset: int) -> str:
         """The string at ``offset``."""
-        return self._raw_string(offset).decode("utf-8", "surrogateescape")
+        return self._strings.raw(offset).decode("utf-8", "surrogateescape")
 
     def type(self, number: int) -> Type | None:
         """The type with id ``number``; ``None`` for 0, which is ``void``."""
@@ -164,7 +162,7 @@ class Spec:
     def index(self) -> Index:
         """What makes it quick to go through the same bytes again."""
         if self._known is None:
-            self._known = build_index(self._words, self._at, self.first, self._raw_string)
+            self._known = build_index(self._words, self._at, self.first, self._strings.raw)
         return self._known
 
     def names(self, *kinds: Kind, prefix: str = "") -> Iterator[str]:
@@ -173,7 +171,7 @@ class Spec:
         raw, words = prefix.encode(), self._words
         for place in self._at:
             if Kind(words[place + 1] >> 24 & 0x1F) in kinds:
-                name = self._raw_string(words[place])
+                name = self._strings.raw(words[place])
                 if name.startswith(raw):
                     yield name.decode("utf-8", "surrogateescape")
 
@@ -200,12 +198,10 @@ class Spec:
                 if name in (called, essential_name(called)) and (not kinds or self.kind(number) in kinds):
                     found.append(number)
             return found
-        at, own = 0, set(self.ids(name, *kinds)) - set(found)
-        while (at := self._strings.find(raw + b"___", at)) >= 0:
-            flavored = self._raw_string(self._first_string + at)
+        own = set(self.ids(name, *kinds)) - set(found)
+        for flavored in self._strings.starting(raw + b"___"):
             if essential_name(flavored.decode("utf-8", "surrogateescape")) == name:
                 own.update(n for n in self._own_ids(flavored) if not kinds or self.kind(n) in kinds)
-            at += 1
         return found + sorted(own)
 
     def _own_ids(self, raw: bytes) -> Iterator[int]:
@@ -214,7 +210,7 @@ class Spec:
             name = raw.decode("utf-8", "surrogateescape")
             yield from (number for number in self._known.named(raw) if self._name(number) == name)
         else:
-            for offset in self._string_offsets(raw):
+            for offset in self._strings.offsets(raw):
                 yield from self._names().get(offset, ())
 
     def _name(self, number: int) -> str:
@@ -223,23 +219,6 @@ class Spec:
 
     def _offset(self, number: int) -> int:
         return self._start + self._at[number - self.first] * 4
-
-    def _raw_string(self, offset: int) -> bytes:
-        if offset < self._first_string:
-            assert self.base is not None
-            return self.base._raw_string(offset)
-        offset -= self._first_string
-        if offset >= len(self._strings):
-            raise BtfError(f"there is no string at {offset}, there are {len(self._strings)} bytes of them")
-        return self._strings[offset : self._strings.index(0, offset)]
-
-    def _string_offsets(self, raw: bytes) -> Iterator[int]:
-        """Where ``raw`` stands in the strings; a string may also be the tail of another one."""
-        if self.base is not None:
-            yield from self.base._string_offsets(raw)
-        at = -1
-        while (at := self._strings.find(raw + b"\0", at + 1)) >= 0:
-            yield self._first_string + at
 
     def _places(self) -> array[int]:
         words, sizes, at = self._words, _SIZES, array("I")
@@ -369,25 +348,37 @@ class Spec:
             case Kind.VOID:
                 raise BtfError(f"type {number} is of kind 0", self._offset(number))
 
-    def _enumerators(self, tail: array[int], signed: bool) -> tuple[Enumerator, ...]:
+    def _enumerators(self, tail: Sequence[int], signed: bool) -> tuple[Enumerator, ...]:
         pairs = zip(tail[::2], tail[1::2], strict=True)
         return tuple(
             Enumerator(self.string(name), _signed(value) if signed else value) for name, value in pairs
         )
 
-    def _enumerators64(self, tail: array[int], signed: bool) -> tuple[Enumerator, ...]:
+    def _enumerators64(self, tail: Sequence[int], signed: bool) -> tuple[Enumerator, ...]:
         rows = zip(tail[::3], tail[1::3], tail[2::3], strict=True)
         return tuple(
             Enumerator(self.string(name), (_signed(high) if signed else high) << 32 | low)
             for name, low, high in rows
         )
 
-    def _placed(self, tail: array[int], number: int) -> Iterator[Placed]:
+    def _placed(self, tail: Sequence[int], number: int) -> Iterator[Placed]:
         for target, offset, size in zip(tail[::3], tail[1::3], tail[2::3], strict=True):
             entity = self.type(target)
             if not isinstance(entity, Var | Func):
                 raise BtfError(f"section {number} lists something else than variables", self._offset(number))
             yield Placed(entity, offset, size)
+
+
+def _words(data: memoryview, little_endian: bool, copied: bool) -> array[int] | memoryview:
+    """The 32-bit words of ``data``, as they stand or ``copied``, which is quicker to go through."""
+    swapped = little_endian != (sys.byteorder == "little")
+    if not (copied or swapped):
+        return data.cast("I")
+    words = array("I")
+    words.frombytes(data)
+    if swapped:
+        words.byteswap()
+    return words
 
 
 def _signed(word: int) -> int:

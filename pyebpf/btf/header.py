@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 
+from pyebpf.btf.strings import Bytes
 from pyebpf.btf.types import BtfError
 
 MAGIC = 0xEB9F
 HEADER_SIZE = 24
 
 
-def header_sections(data: bytes, *, continued: bool) -> tuple[bool, range, bytes]:
-    """Whether ``data`` is little-endian, the place of its types, and its strings.
+def header_sections(data: Bytes, *, continued: bool) -> tuple[bool, range, range]:
+    """Whether ``data`` is little-endian, the place of its types, and that of its strings.
 
     Args:
         data: a ``.BTF`` section.
@@ -40,7 +41,8 @@ def header_sections(data: bytes, *, continued: bool) -> tuple[bool, range, bytes
         raise BtfError(f"types at {type_off}, {type_len} bytes of them", 8)
     if strings.stop > len(data):
         raise BtfError(f"strings at {str_off}, {str_len} bytes of them", 16)
-    text = data[strings.start : strings.stop]
-    if not (continued and not text) and (text[-1:] != b"\0" or not (continued or text[0] == 0)):
+    if not (continued and not strings) and (
+        not strings or data[strings[-1]] != 0 or not (continued or data[strings.start] == 0)
+    ):
         raise BtfError("the strings do not start and end with NUL", strings.start)
-    return little, types, text
+    return little, types, strings

@@ -29,10 +29,10 @@ class Index:
     without it too, ascending, with the ids of their types in ``ids``, ascending for one hash. ``tags``: the ids of
     declaration tags."""
 
-    places: array[int]
-    hashes: array[int]
-    ids: array[int]
-    tags: array[int]
+    places: array[int] | memoryview
+    hashes: array[int] | memoryview
+    ids: array[int] | memoryview
+    tags: array[int] | memoryview
 
     def named(self, name: bytes) -> list[int]:
         """The ids of the types that may have this name, or a flavor of it, ascending: names of the same hash are among
@@ -47,7 +47,7 @@ class Index:
 
 
 def build_index(
-    words: Sequence[int], places: array[int], first: int, string: Callable[[int], bytes]
+    words: Sequence[int], places: Sequence[int], first: int, string: Callable[[int], bytes]
 ) -> Index:
     """The index of records of which ``places`` is known. ``first``: the id of the first one; ``string``: the name at an
     offset."""
@@ -63,7 +63,7 @@ def build_index(
     named.sort()
     tags = [n for n, place in enumerate(places, first) if words[place + 1] >> 24 & 0x1F == Kind.DECL_TAG]
     return Index(
-        places,
+        array("I", places),
         array("I", [pair >> 32 for pair in named]),
         array("I", [pair & 0xFFFF_FFFF for pair in named]),
         array("I", tags),
@@ -95,8 +95,6 @@ def load_index(data: bytes, size: int, checksum: int) -> Index | None:
         return None
     parts, at = [], 0
     for count in counts:
-        part = array("I")
-        part.frombytes(body[at : at + count * _WORD])
-        parts.append(part)
+        parts.append(body[at : at + count * _WORD].cast("I"))
         at += count * _WORD
     return Index(*parts)

@@ -15,6 +15,7 @@ from pyebpf.runtime.errors import BpfError, ObjectError, UnsupportedObject
 from pyebpf.runtime.info import kernel_release, program_facts
 from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.kernel_config import kernel_config
+from pyebpf.runtime.kernel_modules import module_btf, module_types, modules
 from pyebpf.runtime.load import load
 from pyebpf.runtime.syscall_wrapper import has_syscall_wrapper
 from pyebpf.uapi.constants import AttachType, ProgType
@@ -147,3 +148,16 @@ def test_places_of_functions_and_hooks_have_ids() -> None:
         tracing.section, tracing.attach_type = section, attach_type
         target = attach_target(tracing)
         assert target.id == vmlinux().ids(name, btf.Kind.FUNC)[0]
+
+
+def test_modules_are_listed_and_found() -> None:
+    before = open_fds()
+    for name, spec in modules():
+        assert spec.base is vmlinux() and len(spec) >= spec.first
+        module_btf(name).close()
+    with pytest.raises(ObjectError, match="no module 'no_such_module' with type information is loaded"):
+        module_types("no_such_module")
+    with pytest.raises(ObjectError, match="no module 'no_such_module' with type information is loaded"):
+        module_btf("no_such_module")
+    module_btf("vmlinux").close()
+    assert open_fds() == before
