@@ -112,7 +112,7 @@ def _functions(pattern: str) -> list[Hook]:
     except BpfError:
         symbols = []
     standing = frozenset(symbols)
-    # Other prefixes stand for hooks of their own kinds.
+    # What programs are loaded for by name is listed as a hook of its own kind.
     known = [n for n in _typed_functions() if not n.startswith((ITERATOR, LSM_HOOK))]
     return [
         _function(name, name in standing) for name in _matching(pattern, dict.fromkeys((*symbols, *known)))
@@ -122,6 +122,13 @@ def _functions(pattern: str) -> list[Hook]:
 def _typed_functions() -> dict[str, int]:
     try:
         return btf_functions()
+    except ObjectError:
+        return {}
+
+
+def _targets(prefix: str) -> dict[str, int]:
+    try:
+        return targets(prefix)
     except ObjectError:
         return {}
 
@@ -236,10 +243,7 @@ def _fields(category: str, name: str) -> tuple[HookArgument, ...] | None:
 
 
 def _typed(pattern: str, prefix: str, make: Callable[[str, int], Hook]) -> list[Hook]:
-    try:
-        known = targets(prefix)
-    except ObjectError:
-        return []
+    known = _targets(prefix)
     return [make(name, known[name]) for name in _matching(pattern, known)]
 
 
