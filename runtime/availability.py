@@ -11,7 +11,7 @@ from typing import Final
 
 from pyebpf.runtime.attrs_tracing import LinkCreateKprobes
 from pyebpf.runtime.errors import BpfError, ObjectError, errno_name
-from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, btf_typedefs
+from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.tracefs import root
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
@@ -77,19 +77,20 @@ def _many_probes() -> str:
 
 
 def _with_target(
-    names: Callable[[], dict[str, int]], prefix: str, prog_type: ProgType, attach_type: AttachType
+    names: Callable[[], dict[str, int]], prog_type: ProgType, attach_type: AttachType, *preferred: str
 ) -> str:
-    """The answer of the kernel for a target of this kind, whichever comes first."""
+    """The answer of the kernel for the first target of ``preferred`` that it has, else for any."""
     try:
-        target = next((number for name, number in names().items() if name.startswith(prefix)), 0)
+        known = names()
     except ObjectError as found:
         return str(found)
+    target = next((known[name] for name in preferred if name in known), next(iter(known.values()), 0))
     return _refused(prog_type, attach_type, target) if target else "this kernel has no such places"
 
 
 def _functions(attach_type: AttachType) -> str:
-    # Any function with a place for a trampoline would do; this one has had one in every kernel.
-    return _with_target(btf_functions, "vfs_read", ProgType.TRACING, attach_type)
+    # Any function with a place for a trampoline would do; these have had one in every kernel.
+    return _with_target(btf_functions, ProgType.TRACING, attach_type, "vfs_read", "do_exit")
 
 
 def _security() -> str:
@@ -98,7 +99,7 @@ def _security() -> str:
     active = active_lsms()
     if active is not None and "bpf" not in active:
         return f"`bpf` is not among the active security modules ({','.join(active)})"
-    return _with_target(btf_functions, f"{LSM_HOOK}file_open", ProgType.LSM, AttachType.LSM_MAC)
+    return _with_target(lambda: targets(LSM_HOOK), ProgType.LSM, AttachType.LSM_MAC, "file_open")
 
 
 def _events() -> str:
@@ -117,13 +118,15 @@ _OBSTACLES: Final[dict[Way, Callable[[], str]]] = {
     Way.FENTRY: lambda: _functions(AttachType.TRACE_FENTRY),
     Way.FEXIT: lambda: _functions(AttachType.TRACE_FEXIT),
     Way.FMOD_RET: lambda: _with_target(
-        btf_functions, "security_file_open", ProgType.TRACING, AttachType.MODIFY_RETURN
+        btf_functions, ProgType.TRACING, AttachType.MODIFY_RETURN, "security_file_open"
     ),
     Way.LSM: _security,
     Way.TRACEPOINT: _events,
     Way.RAW_TRACEPOINT: lambda: _refused(ProgType.RAW_TRACEPOINT),
     Way.TP_BTF: lambda: _with_target(
-        btf_typedefs, f"{RAW_TRACEPOINT}sched_", ProgType.TRACING, AttachType.TRACE_RAW_TP
+        lambda: targets(RAW_TRACEPOINT), ProgType.TRACING, AttachType.TRACE_RAW_TP, "sched_switch"
     ),
-    Way.ITER: lambda: _with_target(btf_functions, f"{ITERATOR}task", ProgType.TRACING, AttachType.TRACE_ITER),
+    Way.ITER: lambda: _with_target(
+        lambda: targets(ITERATOR), ProgType.TRACING, AttachType.TRACE_ITER, "task"
+    ),
 }

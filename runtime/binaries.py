@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import os
 import re
 import shutil
@@ -99,8 +100,8 @@ def _library(name: str) -> str | None:
         return None
     # The process's own comes first: of several versions it is the one that is in use.
     own = (m.path for m in mappings(os.getpid()) if m.path.startswith("/"))
-    matching = [path for path in (*own, *_libraries()) if _is_library(name, path)]
-    return next((path for path in matching if _is_elf(path)), None)
+    known = itertools.chain(own, _libraries())
+    return next((path for path in known if _is_library(name, path) and _is_elf(path)), None)
 
 
 def _libraries() -> Iterator[str]:

@@ -29,6 +29,7 @@ _EXECUTABLE: Final = 1
 _HIDDEN: Final = 0x8000
 _UNDEFINED: Final = 0
 _OWN_VERSION: Final = 1
+_LONGEST_LINE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,11 @@ class Binary:
     def _read(self, opened: IO[bytes]) -> None:
         magic = opened.read(4)
         if magic != b"\x7fELF":
-            first = magic + opened.readline(200) if magic[:2] == b"#!" else b""
-            what = (
-                f"a script that {first[2:].decode(errors='replace').strip()!r} runs"
-                if first
-                else "no ELF file"
-            )
-            raise BpfError(errno.ENOEXEC, Phase.SYMBOLS, repr(self.path), detail=f"it is {what}")
+            detail = "it is no ELF file"
+            if magic[:2] == b"#!":
+                interpreter = (magic + opened.readline(_LONGEST_LINE))[2:].decode(errors="replace").strip()
+                detail = f"it is a script that {interpreter!r} runs"
+            raise BpfError(errno.ENOEXEC, Phase.SYMBOLS, repr(self.path), detail=detail)
         from elftools.elf.elffile import ELFFile
 
         opened.seek(0)

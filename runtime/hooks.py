@@ -112,7 +112,7 @@ def _functions(pattern: str) -> list[Hook]:
     except BpfError:
         symbols = []
     standing = frozenset(symbols)
-    # Other prefixes stand for hooks of their own kinds.
+    # What programs are loaded for by name is listed as a hook of its own kind.
     known = [n for n in _typed_functions() if not n.startswith((ITERATOR, LSM_HOOK))]
     return [
         _function(name, name in standing) for name in _matching(pattern, dict.fromkeys((*symbols, *known)))
@@ -126,40 +126,60 @@ def _typed_functions() -> dict[str, int]:
         return {}
 
 
+def _targets(prefix: str) -> dict[str, int]:
+    try:
+        return targets(prefix)
+    except ObjectError:
+        return {}
+
+
 def _function(name: str, standing: bool) -> Hook:
     number = _typed_functions().get(name)
     proto = _proto(number) if number is not None else None
     traceable = traceable_functions()
     gone = "" if standing else "it does not stand by itself: it is inlined, or in a module that is not loaded"
     notrace = "it is marked notrace" if traceable is not None and name not in traceable else ""
-    probe = "the kernel forbids probes in it (blacklist)" if name in forbidden_functions() else ""
-    untyped = "the kernel's type information does not have it" if proto is None else ""
-    if proto is not None and proto.params and proto.params[-1].type is None:
-        untyped = "it takes any number of arguments"
-    elif proto is not None and len(proto.params) > _MOST_ARGUMENTS:
-        untyped = f"it takes {len(proto.params)} arguments, more than {_MOST_ARGUMENTS}"
-    modify = (
-        ""
-        if name.startswith(_SECURITY) or name in injectable_functions()
-        else ("its result may not be changed: it is no security_ function and not made for error injection")
-    )
+    probe = _untouchable(name, notrace)
+    trampoline = gone or _untyped(proto) or notrace
     own = {
-        Way.KPROBE: gone or probe or (notrace and _notrace_probe(name)),
-        Way.KRETPROBE: gone or probe or (notrace and _notrace_probe(name)),
+        Way.KPROBE: gone or probe,
+        Way.KRETPROBE: gone or probe,
         Way.KPROBE_MULTI: gone or notrace,
-        Way.FENTRY: gone or untyped or notrace,
-        Way.FEXIT: gone or untyped or notrace,
-        Way.FMOD_RET: gone or untyped or notrace or modify,
+        Way.FENTRY: trampoline,
+        Way.FEXIT: trampoline,
+        Way.FMOD_RET: trampoline or _unchangeable(name),
     }
     works, refused = _decided(own)
     return Hook(HookKind.FUNCTION, name, works, refused, _arguments(proto), _result(proto))
 
 
-def _notrace_probe(name: str) -> str:
-    """Kernels with kprobes by way of ftrace refuse functions without its place, unless built otherwise."""
+def _untouchable(name: str, notrace: str) -> str:
+    """Why there can be no kprobe in a function; empty if there can."""
+    if name in forbidden_functions():
+        return "the kernel forbids probes in it (blacklist)"
     return (
-        f"{name} is marked notrace, and kernels take no probes there (unless CONFIG_KPROBE_EVENTS_ON_NOTRACE)"
+        f"{notrace} (and the kernel is not built with CONFIG_KPROBE_EVENTS_ON_NOTRACE, as most)"
+        if notrace
+        else ""
     )
+
+
+def _untyped(proto: btf.FuncProto | None) -> str:
+    """Why a trampoline cannot pass a function's arguments on; empty if it can."""
+    if proto is None:
+        return "the kernel's type information does not have it"
+    if proto.params and proto.params[-1].type is None:
+        return "it takes any number of arguments"
+    if len(proto.params) > _MOST_ARGUMENTS:
+        return f"it takes {len(proto.params)} arguments, more than {_MOST_ARGUMENTS}"
+    return ""
+
+
+def _unchangeable(name: str) -> str:
+    """Why a function's result cannot be replaced; empty if it can."""
+    if name.startswith(_SECURITY) or name in injectable_functions():
+        return ""
+    return "its result may not be changed: it is no security_ function and not made for error injection"
 
 
 @functools.cache
@@ -223,10 +243,7 @@ def _fields(category: str, name: str) -> tuple[HookArgument, ...] | None:
 
 
 def _typed(pattern: str, prefix: str, make: Callable[[str, int], Hook]) -> list[Hook]:
-    try:
-        known = targets(prefix)
-    except ObjectError:
-        return []
+    known = _targets(prefix)
     return [make(name, known[name]) for name in _matching(pattern, known)]
 
 

@@ -76,6 +76,8 @@ def attach_uprobe(
         TypeError: the program is of another type.
     """
     require_program(program, "a uprobe", ProgType.KPROBE)
+    if returns and symbol is not None and offset:
+        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
     place = locate(binary, symbol, offset, pid)
     return attach_at(
         program, place, pid=pid, returns=returns, ref_ctr_offset=ref_ctr_offset, cookie=cookie, method=method

@@ -21,7 +21,7 @@ from pyebpf.runtime.binaries import find_binary, mappings
 from pyebpf.runtime.elf_symbols import open_binary
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Problem, TargetError
 from pyebpf.runtime.hooks import HookArgument, HookKind, hooks_for
-from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT
+from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, targets
 from pyebpf.runtime.kernel_symbols import KernelSymbols, kernel_symbols
 from pyebpf.runtime.listing import (
     RunStatistics,
@@ -247,6 +247,11 @@ def test_targets_that_are_named_at_load_time_are_checked() -> None:
     ):
         with pytest.raises(TargetError, match=words):
             named_target(prefix, name)
+    # functions whose names start so and that are something else
+    assert not {"task_new", "task_next", "task_destroy", "run_prog", "get_info"} & targets(ITERATOR).keys()
+    assert len(targets(ITERATOR)) > 8
+    assert "verify_prog" not in targets(LSM_HOOK)
+    assert len(targets(LSM_HOOK)) > 150
     assert traced_function("vfs_read") == btf_id("vfs_read")
     with pytest.raises(TargetError, match="did you mean vfs_read"):
         traced_function("vfs_raed")

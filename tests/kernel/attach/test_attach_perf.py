@@ -170,6 +170,8 @@ def test_files_that_are_no_executables_are_told() -> None:
             attach_uprobe(counter.program, "/etc/passwd", "main")
         with pytest.raises(ValueError, match="not negative"):
             attach_uprobe(counter.program, "libc", "getppid", offset=-1)
+        with pytest.raises(ValueError, match="returns as a whole"):
+            attach_uprobe(counter.program, "libc", "getppid", offset=4, returns=True)
 
 
 def test_a_probe_takes_programs_for_probes_only() -> None:
