@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--bless`` writes golden files anew (see ``tests.golden.cases``); read the difference before
     committing it."""
     parser.addoption("--bless", action="store_true", help="write golden files anew instead of comparing")
+    parser.addoption("--guest", default="", metavar="ARGUMENTS", help="for pytest in virtual machines: '-k scratch'")
 
 
 def pytest_configure(config: pytest.Config) -> None:
