@@ -94,9 +94,7 @@ def bare(layout: Layout) -> Layout:
     match layout:
         case StructType():
             fields = tuple(Field(one.name, bare(one.layout), one.offset) for one in layout.fields)
-            return StructType(
-                layout.name, fields, layout.size, layout.align, layout.packed, layout.union
-            )
+            return StructType(layout.name, fields, layout.size, layout.align, layout.packed, layout.union)
         case ArrayType():
             return ArrayType(bare(layout.element), layout.length)
         case _:
@@ -145,7 +143,8 @@ def _maps(shape: Shape, loaded: Loaded, cpu: int) -> dict[str, Any]:
             case MapType.QUEUE | MapType.STACK:
                 assert one.value is not None
                 codec = codec_for(one.value, one.value.size)
-                found[one.name] = [codec.encode(value) for value in live.drain()]
+                # Object files have no types for queues: then the values are bytes as they are.
+                found[one.name] = [v if isinstance(v, bytes) else codec.encode(v) for v in live.drain()]
             case MapType.RINGBUF:
                 records: list[bytes] = []
                 live.consume(lambda record, into=records: into.append(bytes(record)))

@@ -111,7 +111,9 @@ def fetch(kernel: Kernel) -> None:
         persistently("apt-get update", lambda: void(_run("apt-get", "update", "-qq")))
     package = package_of(kernel)
     if package is None:
-        raise Unavailable(f"none of {', '.join(kernel.names)} is Linux {kernel.series} in this release of Debian")
+        raise Unavailable(
+            f"none of {', '.join(kernel.names)} is Linux {kernel.series} in this release of Debian"
+        )
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
         work = Path(temporary)
@@ -155,7 +157,9 @@ def main() -> int:
             try:
                 fetch(kernel)
             except Unavailable as error:
-                print(f"no kernel {kernel.series} for the tests in virtual machines: {error}", file=sys.stderr)
+                print(
+                    f"no kernel {kernel.series} for the tests in virtual machines: {error}", file=sys.stderr
+                )
                 problems += 1
                 continue
         print(f"{kernel.series}: {kernel.image}")

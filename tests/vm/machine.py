@@ -43,7 +43,9 @@ class Ended:
 
     def __str__(self) -> str:
         how = "time ran out" if self.status is None else f"exit status {self.status}"
-        return f"{how} after {self.seconds:.0f} s; the last that the guest printed:\n{self.console[-CONSOLE:]}"
+        return (
+            f"{how} after {self.seconds:.0f} s; the last that the guest printed:\n{self.console[-CONSOLE:]}"
+        )
 
 
 def vng() -> str | None:
@@ -108,7 +110,6 @@ def _script(command: list[str], exchange: Path, more: Mapping[str, str]) -> str:
     variables = {
         **environment(MOUNTED),
         "HOME": "/tmp",
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PYEBPF_GUEST": str(exchange),
         **more,
     }

@@ -98,9 +98,9 @@ class _Writer:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin the file, if there shall be one."""
     if VARIABLE in os.environ:
-        # It stays open as long as the process lives: each line counts, up to the last.
-        writer = _Writer(Path(os.environ[VARIABLE]).open("w", encoding="utf-8"))
-        config.pluginmanager.register(writer, "guest report")
+        file = Path(os.environ[VARIABLE]).open("w", encoding="utf-8")  # noqa: SIM115
+        config.add_cleanup(file.close)
+        config.pluginmanager.register(_Writer(file), "guest report")
 
 
 # ---------------------------------------------------------------- on the host

@@ -18,7 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT: tuple[str, ...] = ("pyebpf", "frontend", "backend", "runtime", "tests", "samples", "benchmarks", "pyproject.toml")
+CHECKOUT: tuple[str, ...] = (
+    "pyebpf",
+    "frontend",
+    "backend",
+    "runtime",
+    "tests",
+    "samples",
+    "benchmarks",
+    "pyproject.toml",
+)
 DISTRIBUTIONS = ("pytest", "astroid", "pyelftools")
 """They come with all that they need."""
 
@@ -27,17 +36,21 @@ LEFT_OUT = {
 }  # fmt: skip
 """Folders of Python's library that no test in a guest needs."""
 
+TOOLS = ("ip",)
+"""Commands that tests run often."""
+
 PYTHON = "python3"
-LAYOUT = {"library": "home/lib", "packages": "site", "checkout": "checkout", "objects": "so"}
+LAYOUT = {"library": "home/lib", "packages": "site", "checkout": "checkout", "objects": "so", "tools": "bin"}
 """Where the parts are on the disk."""
 
 
 def environment(at: str) -> dict[str, str]:
-    """What Python needs to know in order to find its parts when the disk is mounted at ``at``."""
+    """What a process needs to know in order to find all this when the disk is mounted at ``at``."""
     return {
         "PYTHONHOME": f"{at}/home",
         "PYTHONPATH": f"{at}/{LAYOUT['checkout']}:{at}/{LAYOUT['packages']}",
         "LD_LIBRARY_PATH": f"{at}/{LAYOUT['objects']}",
+        "PATH": f"{at}/{LAYOUT['tools']}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     }
 
 
@@ -53,7 +66,20 @@ def write_stage(image: Path) -> None:
         )
         used = sum(file.lstat().st_size // 4096 + 2 for file in tree.rglob("*")) * 4096
         subprocess.run(
-            ["mke2fs", "-q", "-t", "ext2", "-b", "4096", "-m", "0", "-d", str(tree), str(image), f"{used // 1024 + 16384}k"],
+            [
+                "mke2fs",
+                "-q",
+                "-t",
+                "ext2",
+                "-b",
+                "4096",
+                "-m",
+                "0",
+                "-d",
+                str(tree),
+                str(image),
+                f"{used // 1024 + 16384}k",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"},
@@ -62,11 +88,13 @@ def write_stage(image: Path) -> None:
 
 def _collect(tree: Path) -> None:
     """Copy all parts into one folder, with their times: those are what bytecode is checked by."""
-    interpreter = Path(sys.executable).resolve()
-    shutil.copy2(interpreter, tree / PYTHON)
     (tree / LAYOUT["objects"]).mkdir()
-    for needed in _shared_objects(interpreter):
-        shutil.copy2(needed, tree / LAYOUT["objects"] / needed.name)
+    (tree / LAYOUT["tools"]).mkdir()
+    _copy_program(Path(sys.executable), tree / PYTHON, tree / LAYOUT["objects"])
+    for tool in TOOLS:
+        found = shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if found is not None:
+            _copy_program(Path(found), tree / LAYOUT["tools"] / tool, tree / LAYOUT["objects"])
     library = Path(sysconfig.get_path("stdlib"))
     shutil.copytree(library, tree / LAYOUT["library"] / library.name, symlinks=True, ignore=_left_out)
     for file in distribution_files(DISTRIBUTIONS):
@@ -82,13 +110,20 @@ def _collect(tree: Path) -> None:
             shutil.copy2(ROOT / name, tree / LAYOUT["checkout"] / name)
 
 
+def _copy_program(program: Path, to: Path, objects: Path) -> None:
+    """With the libraries that it is linked with."""
+    shutil.copy2(program.resolve(), to)
+    for needed in _shared_objects(program.resolve()):
+        shutil.copy2(needed, objects / needed.name)
+
+
 def _left_out(folder: str, names: list[str]) -> list[str]:
     """What ``shutil.copytree`` shall not copy of Python's library."""
     return [name for name in names if name in LEFT_OUT or name.startswith("config-") or name.endswith(".a")]
 
 
 def _shared_objects(program: Path) -> Iterator[Path]:
-    """The libraries outside of the system's folders that a program is linked with, such as ``libpython``."""
+    """The libraries that a program is linked with."""
     told = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
     for path in re.findall(r"=> (/\S+)", told):
         yield Path(path)

@@ -1,4 +1,4 @@
-"""The suite of ``tests/vm/guest`` in Debian's kernels, one boot for each; every test there is a subtest here."""
+"""``tests/vm/guest`` and tests of other folders in Debian's kernels, one boot for each; every test there is a subtest here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from tests.vm.machine import obstacle, run_in_guest
 from tests.vm.preparing import prepare_all
 from tests.vm.report import VARIABLE, Outcome, Report, read_report
 
+SUITE = (
+    "tests/vm/guest",
+    "tests/kernel/test_scratch.py",
+    "tests/unit/uapi/test_programs.py",
+    "tests/unit/uapi/test_availability.py::test_the_running_kernel",
+)
+"""What runs in every guest."""
+
 SECONDS = 900
 """A boot with all tests takes two minutes; more than this is a guest that hangs."""
+
+LONGEST = 10
+"""With ``pytest -rA`` one sees that many tests that took longest."""
 
 HANGS = 180
 """Seconds after which a test in a guest tells where it is."""
@@ -35,7 +46,12 @@ def test_kernel(kernel: Kernel, request: pytest.FixtureRequest, subtests: pytest
     exchange: Path = request.getfixturevalue("exchange")
     told = exchange / f"{kernel.series}.jsonl"
     command = ["-m", "pytest", "-q", "--color=no", "-p", "tests.vm.report", "-p", "no:cacheprovider"]
-    command += ["-o", f"faulthandler_timeout={HANGS}", *shlex.split(request.config.getoption("--guest")), "tests/vm/guest"]
+    command += [
+        "-o",
+        f"faulthandler_timeout={HANGS}",
+        *shlex.split(request.config.getoption("--guest")),
+        *SUITE,
+    ]
     ended = run_in_guest(kernel, command, exchange, seconds=SECONDS, variables={VARIABLE: str(told)})
     report = read_report(told)
     for test in report.tests:
@@ -49,7 +65,9 @@ def test_kernel(kernel: Kernel, request: pytest.FixtureRequest, subtests: pytest
         problem = f"exit status {ended.status}"
     if problem is not None:
         pytest.fail(f"Linux {kernel.series}: {problem}\n{ended}", pytrace=False)
-    print(f"Linux {report.release}: {len(report.tests)} tests, {ended.seconds:.0f} s")
+    print(f"Linux {report.release}: {len(report.tests)} tests, {ended.seconds:.0f} s, of which")
+    for test in sorted(report.tests, key=lambda test: -test.seconds)[:LONGEST]:
+        print(f"{test.seconds:6.1f} s {test.name}")
 
 
 def problem_of(kernel: Kernel, report: Report) -> str | None:

@@ -102,9 +102,7 @@ def main() -> int:
         cases, results = Path(exchange, "cases.pickle"), Path(exchange, "results.jsonl")
         write_cases(cases, built.cases)
         command = ["-m", "tests.vm.cases", str(cases), str(results)]
-        ended = run_in_guest(
-            kernel, command, Path(exchange), seconds=BOOTING + TRYING * len(built.cases)
-        )
+        ended = run_in_guest(kernel, command, Path(exchange), seconds=BOOTING + TRYING * len(built.cases))
         found = read_results(results)
     counts = collections.Counter(result.fate for result in found)
     for result in found:
