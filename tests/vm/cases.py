@@ -7,7 +7,6 @@ import enum
 import json
 import os
 import pickle
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +102,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     return cases
 
 
-def main(cases: Path, results: Path) -> int:
+def try_all(cases: Path, results: Path) -> None:
     """In a guest: try all cases of a file, and write what became of each as a line of JSON, at once."""
     with results.open("w", encoding="utf-8") as file, pinned():
         for case in read_cases(cases):
@@ -111,17 +110,12 @@ def main(cases: Path, results: Path) -> int:
             line = {"name": result.name, "fate": result.fate.value, "runs": result.runs, "text": result.text}
             file.write(json.dumps(line) + "\n")
             file.flush()
-    return 0
 
 
 def read_results(path: Path) -> list[Result]:
-    """What ``main`` has written, up to where the guest was lost if it was."""
+    """What ``try_all`` has written, up to where the guest was lost if it was."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     found = [json.loads(line) for line in lines if line.endswith("\n")]
     return [Result(one["name"], Fate(one["fate"]), one["runs"], one["text"]) for one in found]
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -153,6 +153,15 @@ def test_an_object_that_the_verifier_refuses_is_told_with_its_log(cases: tuple[C
     assert result.fate is Fate.REJECTED and "!read_ok" in result.text, result
 
 
+@needs_root
+def test_the_command_of_the_guest_tries_all(tmp_path: Path, cases: tuple[Case, ...]) -> None:
+    write_cases(tmp_path / "cases", cases)
+    command = [sys.executable, "-c", valid.TRYING_ALL, str(tmp_path / "cases"), str(tmp_path / "results")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    found = read_results(tmp_path / "results")
+    assert [(one.name, one.fate) for one in found] == [(case.name, Fate.RIGHT) for case in cases]
+
+
 def test_results_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     path = tmp_path / "results"
     path.write_text('{"name": "a", "fate": "different", "runs": 2, "text": "x"}\n{"name": "b", "fa')
