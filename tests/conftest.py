@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
+import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--bless`` writes golden files anew (see ``tests.golden.cases``); read the difference before
     committing it."""
     parser.addoption("--bless", action="store_true", help="write golden files anew instead of comparing")
+    parser.addoption(
+        "--guest",
+        default="",
+        metavar="ARGUMENTS",
+        help="for pytest in virtual machines, as in --guest='-k scratch'",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +36,25 @@ def pytest_configure(config: pytest.Config) -> None:
         if os.environ.get("CI"):
             raise pytest.UsageError("--bless is for people: CI only compares")
         os.environ["PYEBPF_BLESS"] = "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect tests that are marked for other kernels than the running one. That is no skip: ``tests/vm`` boots several
+    kernels."""
+    left_out = [item for item in items if not _is_for_this_kernel(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_for_this_kernel(item: pytest.Item) -> bool:
+    """``kernels(since=(6, 12))`` or ``kernels(before=(6, 12))``, or both."""
+    mark = item.get_closest_marker("kernels")
+    if mark is None or sys.platform != "linux":
+        return mark is None
+    major, minor = re.findall(r"\d+", platform.release())[:2]
+    running = (int(major), int(minor))
+    return bool(mark.kwargs.get("since", running) <= running < mark.kwargs.get("before", (running[0] + 1, 0)))
 
 
 @pytest.fixture(autouse=True)

@@ -34,8 +34,9 @@ from tests.differential.cpython.maps import Unpredictable
 from tests.differential.cpython.run import PythonModule
 from tests.differential.departures import folds_as_python, is_python
 from tests.differential.evaluator import Context, Departure, Evaluator
-from tests.differential.machines import Absence, Loaded, Machine, Outcome, difference, run_loaded, seen
+from tests.differential.machines import Absence, Machine, difference, run_loaded, seen
 from tests.differential.nodes import all_nodes
+from tests.differential.outcome import Loaded, Outcome, this_cpu
 
 TIME_LIMIT = 20
 """Seconds that one program may take from source to result."""
@@ -182,7 +183,7 @@ def _is_constant(compiled: Compiled, name: str) -> bool:
 
 def _run_loaded(compiled: Compiled, loaded: Loaded, frames: Sequence[bytes]) -> Iterator[Outcome]:
     machines.fill_program_arrays(compiled, loaded)
-    cpu = machines.this_cpu()
+    cpu = this_cpu()
     for frame in frames:
         yield run_loaded(compiled, loaded, frame, cpu)
 

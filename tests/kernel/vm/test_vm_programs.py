@@ -23,6 +23,7 @@ from pyebpf.runtime.vm.load import load as load_machine
 from tests.differential import machines
 from tests.differential.generate import generate
 from tests.differential.judge import module_of, packets, pinned, programs_of
+from tests.differential.outcome import this_cpu
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root")
 
@@ -68,7 +69,7 @@ def _frames(seed: int) -> list[bytes]:
 
 
 def _compare(compiled: Compiled, frames: list[bytes]) -> None:
-    cpu = machines.this_cpu()
+    cpu = this_cpu()
     environment = Environment(cpu=cpu, cpus=possible_cpus())
     with (
         load_kernel(compiled.object) as kernel,

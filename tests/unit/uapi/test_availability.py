@@ -169,12 +169,21 @@ LIVE = [
 ]
 
 
-@pytest.mark.parametrize(("prog_type", "attach_type"), LIVE, ids=lambda value: value.name if value else "-")
+def names(prog_type: ProgType, attach_type: AttachType | None) -> str:
+    """What to call a test of programs of this type."""
+    return f"{prog_type.name}-{attach_type.name if attach_type else '-'}"
+
+
+@pytest.mark.parametrize(
+    ("prog_type", "attach_type"),
+    [
+        pytest.param(*pair, marks=pytest.mark.kernels(since=releases.PROG_TYPES[pair[0]]), id=names(*pair))
+        for pair in LIVE
+    ],
+)
 def test_the_running_kernel(prog_type: ProgType, attach_type: AttachType | None, load_program: Load) -> None:
     """A bare call of each helper. Configuration and lockdown may take helpers away, nothing may add any."""
     running = tuple(int(part) for part in platform.release().split(".")[:2])
-    if running < releases.PROG_TYPES[prog_type]:
-        pytest.skip(f"Linux {platform.release()} has no programs of this type")
     flags = ProgLoadFlag.SLEEPABLE if prog_type is ProgType.SYSCALL else 0
     plain = AttachType.PERF_EVENT if prog_type is ProgType.KPROBE else attach_type
     wrong = []
