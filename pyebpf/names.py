@@ -41,6 +41,8 @@ _ELSEWHERE = {
     "print_hist": "pyebpf.histograms",
     "print_linear_hist": "pyebpf.histograms",
     "LostEvents": "pyebpf.runtime.errors",
+    "symbolize_kernel": "pyebpf.runtime.symbols",
+    "symbolize_user": "pyebpf.runtime.symbols",
     "BpfError": "pyebpf.runtime.errors",
     "PermissionDenied": "pyebpf.runtime.errors",
     "VerifierError": "pyebpf.runtime.errors",
