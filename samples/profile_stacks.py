@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from tool import seconds, wait
 
 import pyebpf as bpf
@@ -47,8 +49,9 @@ def main() -> None:
             for symbol in bpf.symbolize_kernel(stacks[where.kernel]):
                 print(f"    {symbol}")
         if where.user >= 0:
-            for symbol in bpf.symbolize_user(where.pid, stacks[where.user]):
-                print(f"    {symbol}")
+            with contextlib.suppress(bpf.BpfError):  # the process has ended
+                for symbol in bpf.symbolize_user(where.pid, stacks[where.user]):
+                    print(f"    {symbol}")
 
 
 if __name__ == "__main__":

@@ -34,4 +34,4 @@ EXPECTED = {
         r"(.* : [0-3] +\|\**( )*\|\n)+"
     ),
 }
-SUPPORT = {"lab", "frames"}
+SUPPORT = {"lab", "frames", "tool"}

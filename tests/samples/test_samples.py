@@ -10,13 +10,14 @@ import sys
 import pytest
 
 from tests.samples.expected import EXPECTED, SAMPLES, SUPPORT
+from tests.samples.traced import TRACED
 
 
 def test_every_sample_is_tested() -> None:
-    assert {p.stem for p in SAMPLES.glob("*.py")} - SUPPORT == set(EXPECTED)
+    assert {p.stem for p in SAMPLES.glob("*.py")} - SUPPORT == {*EXPECTED, *TRACED}
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("name", sorted({*EXPECTED, *TRACED}))
 def test_samples_are_short_and_say_what_they_show(name: str) -> None:
     text = (SAMPLES / f"{name}.py").read_text()
     assert text.startswith('"""')
