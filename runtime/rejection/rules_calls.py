@@ -295,6 +295,15 @@ PERMITTED: Final = (
     ),
     Rule(
         Code.E1114,
+        (r"ldimm64 failed to find the address for kernel symbol '(?P<function>[\w.]+)'",),
+        "this kernel does not tell where its variable `{function}` is",
+        ("kernels that are built with CONFIG_KALLSYMS_ALL tell",),
+        blame=Blame.PROGRAM,
+        follow=Follow.NOTHING,
+        whole=True,
+    ),
+    Rule(
+        Code.E1114,
         (r"invalid func \w+#(?P<number>-?\d+)",),
         "helper number {number} does not exist on this kernel",
         ("`pyebpf check --kernel X.Y` tells which helpers that kernel lacks",),

@@ -200,6 +200,7 @@ MESSAGES: list[tuple[str, str, str, str]] = [
     ("", CALL, "invalid func unknown#195896080", "E1114"),
     ("", CALL, "invalid func unknown#2001000003", "E1114"),
     ("", CALL, "invalid func unknown#300", "E1114"),
+    ("", "", "ldimm64 failed to find the address for kernel symbol 'runqueues'.", "E1114"),
     ("", CALL, "cannot call GPL-restricted function from non-GPL compatible program", "E1115"),
     ("", CALL, "cannot call GPL only function from proprietary program", "E1115"),
     ("", CALL, "cannot call kernel function from non-GPL compatible program", "E1115"),
@@ -323,3 +324,13 @@ def test_codes_of_the_kernel_only() -> None:
 def test_each_row_says_what_to_do() -> None:
     """A row without help means that it is not the user's to do anything."""
     assert all(rule.help or rule.blame is Blame.COMPILER for rule in RULES)
+
+
+def test_what_the_kernel_lacks_is_named() -> None:
+    lacking = Source("prog", missing=((0, "there is no `struct s` on Linux 6.1"), (5, "something else")))
+    assert (
+        tell("", CALL, "invalid func unknown#195896080", lacking).message
+        == "there is no `struct s` on Linux 6.1"
+    )
+    without = tell("", CALL, "invalid func unknown#195896080").message
+    assert without == "the program uses something of the kernel that this kernel does not have"
