@@ -9,7 +9,6 @@ import enum
 import linecache
 import os
 import random
-import signal
 import sys
 import traceback
 import types
@@ -34,6 +33,7 @@ from tests.differential.cpython.maps import Unpredictable
 from tests.differential.cpython.run import PythonModule
 from tests.differential.departures import folds_as_python, is_python
 from tests.differential.evaluator import Context, Departure, Evaluator
+from tests.differential.limit import Slow, time_limit
 from tests.differential.machines import Absence, Machine, difference, run_loaded, seen
 from tests.differential.nodes import all_nodes
 from tests.differential.outcome import Loaded, Outcome, this_cpu
@@ -78,10 +78,6 @@ class Judgement:
     constructs: frozenset[str] = frozenset()
 
 
-class Slow(BaseException):
-    """The time limit has passed."""
-
-
 class _Failed(Exception):
     """The end of a judgement that is no agreement."""
 
@@ -89,20 +85,6 @@ class _Failed(Exception):
         super().__init__(text)
         self.verdict = verdict
         self.text = text
-
-
-@contextlib.contextmanager
-def time_limit(seconds: int) -> Iterator[None]:
-    def expire(number: int, frame: object) -> None:
-        raise Slow
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from pyebpf.runtime.errors import BpfError, Phase, VerifierError
 from pyebpf.runtime.load import load
 from pyebpf.uapi.constants import ProgType
 from tests.differential.evaluator import OutOfScope
-from tests.differential.judge import Slow, disagreement, module_of, packets, programs_of, time_limit
+from tests.differential.judge import disagreement, module_of, packets, programs_of
+from tests.differential.limit import Slow, time_limit
 from tests.mutants.corpus import ROOT
 from tests.mutants.make import Mutant
 

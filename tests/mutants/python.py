@@ -16,7 +16,7 @@ import pyebpf
 from tests.differential.cpython.contexts import SkBuff, Xdp
 from tests.differential.cpython.maps import Unpredictable
 from tests.differential.cpython.run import PythonModule
-from tests.differential.judge import Slow, time_limit
+from tests.differential.limit import Slow, time_limit
 
 SECONDS = 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pyebpf.backend.elf_read import read_object
 from pyebpf.runtime.errors import BpfError, VerifierError
 from pyebpf.runtime.load import load
+from tests.differential.limit import Slow, time_limit
 from tests.differential.outcome import Outcome, Shape, difference, fill_program_arrays, run_loaded, this_cpu
 
 LOG_LINES = 12
@@ -32,6 +33,10 @@ class Case:
     expected: tuple[Outcome, ...]
 
 
+TIME_LIMIT = 300
+"""Seconds that one case may take: the verifier needs minutes under emulation for a million instructions."""
+
+
 class Fate(enum.Enum):
     """What became of a case; only the first is as it should be."""
 
@@ -39,6 +44,7 @@ class Fate(enum.Enum):
     DIFFERENT = "different"
     REJECTED = "rejected by the kernel"
     FAILED = "could not be run"
+    SLOW = f"took more than {TIME_LIMIT} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,14 @@ class Result:
 
 def try_case(case: Case) -> Result:
     """Load it, run it on its packets, compare. The process must be pinned to one CPU."""
+    try:
+        with time_limit(TIME_LIMIT):
+            return _try(case)
+    except Slow:
+        return Result(case.name, Fate.SLOW)
+
+
+def _try(case: Case) -> Result:
     try:
         loaded = load(read_object(case.elf))
     except VerifierError as error:

@@ -29,6 +29,9 @@ MOUNTED = "/run/pyebpf"
 
 STAGE = "stage.img"
 SCRIPT = "guest.sh"
+BOOTING = 180.0
+"""Seconds that booting and shutting down may take."""
+
 CONSOLE = 6000
 """Of what the guest printed so many characters, the last ones, go into messages."""
 
@@ -86,13 +89,14 @@ def run_in_guest(
     """Boot, run this Python with the arguments ``command`` in a copy of the checkout, and shut down.
 
     ``exchange`` is a folder that host and guest both see under its own name and can both write to. The disk is made
-    there if it is not there yet. ``variables``: more for its environment. After ``seconds`` the machine is switched off.
+    there if it is not there yet. ``variables``: more for its environment. After ``seconds`` the command is ended, and
+    the machine is switched off if that does not help.
     """
     stage = exchange / STAGE
     if not stage.exists():
         write_stage(stage)
     script = exchange / f"{kernel.series}-{SCRIPT}"
-    script.write_text(_script(command, exchange, variables))
+    script.write_text(_script(command, exchange, variables, seconds))
     tool = vng()
     assert tool is not None and kernel.image is not None, obstacle(kernel)
     words = [tool, "--run", str(kernel.image), "--disable-kvm", "--force-9p", "--user", "root"]
@@ -102,10 +106,10 @@ def run_in_guest(
     if kernel.arguments:
         words += ["--append", kernel.arguments]
     words += ["--", f"sh {shlex.quote(str(script))}"]
-    return _run(words, exchange, seconds)
+    return _run(words, exchange, seconds + BOOTING)
 
 
-def _script(command: list[str], exchange: Path, more: Mapping[str, str]) -> str:
+def _script(command: list[str], exchange: Path, more: Mapping[str, str], seconds: float) -> str:
     """What the guest runs: file systems that Debian mounts too, the disk, then Python."""
     variables = {
         **environment(MOUNTED),
@@ -124,7 +128,8 @@ def _script(command: list[str], exchange: Path, more: Mapping[str, str]) -> str:
         f"mount -t ext4 -o ro /dev/vda {MOUNTED}",
         *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
         f"cd {MOUNTED}/{LAYOUT['checkout']}",
-        f"exec {MOUNTED}/{PYTHON} {shlex.join(command)}",
+        # So that a guest whose host process was killed does not stay.
+        f"exec timeout -k 10 {seconds:.0f} {MOUNTED}/{PYTHON} {shlex.join(command)}",
     ]
     return "\n".join(lines) + "\n"
 
