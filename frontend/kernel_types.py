@@ -91,6 +91,16 @@ def member_names(of: Composite) -> Iterator[str]:
             yield from member_names(inner)
 
 
+def member_types(of: Composite) -> Iterator[tuple[str, btf.Type]]:
+    """The names that ``find_member`` finds, with their types."""
+    for member in of.members:
+        inner = btf.skip_modifiers(member.type)
+        if member.name:
+            yield member.name, member.type
+        elif isinstance(inner, Composite):
+            yield from member_types(inner)
+
+
 def member(context: Context, base: tree.Expr, name: str, span: Span) -> tree.KernelMember:
     """The place of ``base.name``; ways through embedded structs become one access."""
     assert isinstance(base.type, Kernel)

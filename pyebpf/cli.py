@@ -1,4 +1,5 @@
-"""The command ``pyebpf``: build, check, run, dump, log, doctor, explain, cache.
+"""The command ``pyebpf``: build, check, run, dump, log, doctor, explain, cache; hooks, list and stubs are in
+``kernel_commands``.
 
 Files are imported under their own name, never as ``__main__``, and may not load or attach while that happens.
 """
@@ -20,10 +21,14 @@ from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError, render
 
 if TYPE_CHECKING:
     from pyebpf.driver import Codegen, Compiled
-    from pyebpf.target import Target
+    from pyebpf.target import Target, TargetFacts
 
 CODEGENS = ("pyebpf", "llvm")
 """The values of ``driver.Codegen``, which is not imported before it is needed; the first is the default."""
+
+
+ARCHES = ("x86_64", "aarch64")
+"""The values of ``target.Arch``."""
 
 
 class UsageError(PyebpfError):
@@ -75,10 +80,15 @@ def programs_of(module: ModuleType, names: Sequence[str] = ()) -> list[ProgramDe
 
 
 def _build(args: argparse.Namespace) -> int:
-    from pyebpf.driver import Codegen, build_target, compile_programs
+    from pyebpf.driver import Codegen, build_target, compile_programs, running_facts
 
     programs = programs_of(import_file(args.file), args.program)
-    compiled = compile_programs(programs, build_target(args.kernel, args.isa), codegen=Codegen(args.codegen))
+    compiled = compile_programs(
+        programs,
+        build_target(args.kernel, args.isa, args.arch),
+        codegen=Codegen(args.codegen),
+        facts=running_facts(args.btf),
+    )
     output = args.output or args.file.with_suffix(".o")
     output.write_bytes(compiled.elf())
     print(f"{output}: {', '.join(p.name for p in programs)}")
@@ -87,14 +97,15 @@ def _build(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from pyebpf.backend.llvm_process import LlvmRefused
-    from pyebpf.driver import Codegen, Compiled, build_target, choose_codegen, running_target
+    from pyebpf.driver import Codegen, Compiled, choose_codegen, running_facts
 
     if args.load and (args.kernel or args.isa):
         raise UsageError("--load asks the running kernel; --kernel and --isa are about another one")
     codegen = Codegen(args.codegen)
     if args.load:
         choose_codegen(codegen)
-    target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
+    target = _target(args)
+    facts = running_facts(args.btf)
     failed = 0
     for file in args.files:
         try:
@@ -107,7 +118,7 @@ def _check(args: argparse.Namespace) -> int:
             continue
         for program in programs:
             try:
-                told = _diagnose(program, target, codegen, load=args.load)
+                told = _diagnose(program, target, codegen, facts, load=args.load)
             except LlvmRefused as error:
                 failed += 1
                 print(f"{file}: {program.name}: {error}\n", file=sys.stderr)
@@ -149,13 +160,13 @@ def _report(compiled: Compiled, program: ProgramDecl, *, verbose: bool, cost: bo
 
 
 def _diagnose(
-    program: ProgramDecl, target: Target, codegen: Codegen, *, load: bool
+    program: ProgramDecl, target: Target, codegen: Codegen, facts: TargetFacts, *, load: bool
 ) -> Compiled | Sequence[Diagnostic]:
     """The compiled program, or why it cannot be compiled, or with ``load`` not be loaded."""
     from pyebpf.driver import compile_programs
 
     try:
-        compiled = compile_programs([program], target, check=True, codegen=codegen)
+        compiled = compile_programs([program], target, check=True, codegen=codegen, facts=facts)
     except CompileError as error:
         return error.diagnostics
     if load:
@@ -190,10 +201,9 @@ def _run(args: argparse.Namespace) -> int:
 def _dump(args: argparse.Namespace) -> int:
     from pyebpf.driver import (
         Codegen,
-        build_target,
         compile_programs,
         dump_object,
-        running_target,
+        running_facts,
         stage_names,
     )
 
@@ -204,10 +214,20 @@ def _dump(args: argparse.Namespace) -> int:
     names = stage_names(codegen)
     if args.stage not in names:
         raise UsageError(f"there is no stage {args.stage!r}; the stages are {', '.join(names)}")
-    target = build_target(args.kernel, args.isa) if args.kernel or args.isa else running_target()
     programs = programs_of(import_file(args.file), args.program)
-    print(compile_programs(programs, target, stages=[args.stage], codegen=codegen).stages[args.stage])
+    compiled = compile_programs(
+        programs, _target(args), stages=[args.stage], codegen=codegen, facts=running_facts(args.btf)
+    )
+    print(compiled.stages[args.stage])
     return 0
+
+
+def _target(args: argparse.Namespace) -> Target:
+    """What the options say, else the running kernel."""
+    from pyebpf.driver import build_target, running_target
+
+    named = args.kernel or args.isa or args.arch
+    return build_target(args.kernel, args.isa, args.arch) if named else running_target()
 
 
 def _log(args: argparse.Namespace) -> int:
@@ -238,6 +258,24 @@ def _cache(args: argparse.Namespace) -> int:
     else:
         print(f"{found.folder}: {found.entries} entries, {found.bytes // 1024} KiB")
     return 0
+
+
+def _hooks(args: argparse.Namespace) -> int:
+    from pyebpf.kernel_commands import hooks
+
+    return hooks(args)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from pyebpf.kernel_commands import listing
+
+    return listing(args)
+
+
+def _stubs(args: argparse.Namespace) -> int:
+    from pyebpf.kernel_commands import stubs
+
+    return stubs(args)
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -287,6 +325,10 @@ def _parser() -> argparse.ArgumentParser:
             "--kernel", metavar="X.Y", help=f"the oldest kernel that must accept it ({default})"
         )
         made.add_argument("--isa", type=int, choices=(1, 2, 3, 4), help="level of the instruction set (3)")
+        made.add_argument("--arch", choices=ARCHES, help="whose registers tracing programs look at (x86_64)")
+        made.add_argument(
+            "--btf", type=Path, metavar="FILE", help="the kernel's types, if not those of the running one"
+        )
 
     build = command("build", _build, "Write an object file with the programs of FILE.")
     build.add_argument("file", type=Path, metavar="FILE")
@@ -346,6 +388,21 @@ def _parser() -> argparse.ArgumentParser:
         choices=(1, 2, 4),
         default=2,
         help="1 only what is refused, 2 every instruction, 4 statistics (2)",
+    )
+
+    hooks = command("hooks", _hooks, "Tell where in this kernel programs can be attached, and why not.")
+    hooks.add_argument("pattern", metavar="PATTERN", help="a name, or a pattern such as `vfs_*` or `sched:*`")
+    hooks.add_argument("--json", action="store_true", help="for programs")
+
+    listing = command("list", _list, "Show what is loaded on this machine.")
+    listing.add_argument("what", choices=("progs", "maps", "links"))
+    listing.add_argument("--json", action="store_true", help="for programs")
+
+    stubs = command("stubs", _stubs, "Write type stubs of the kernel's types that FILES import, for editors.")
+    stubs.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    stubs.add_argument("-o", "--output", type=Path, default=Path("typings"), help="the folder (typings)")
+    stubs.add_argument(
+        "--btf", type=Path, metavar="TYPES", help="the types, if not those of the running kernel"
     )
 
     cache = command("cache", _cache, "Show or remove the compiled objects that are kept.")

@@ -105,8 +105,8 @@ def running_facts(types: Path | None = None) -> TargetFacts:
     return RunningFacts(types)
 
 
-def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
-    """The target of ``--kernel 6.1`` and ``--isa 3``. Raises ValueError for what is neither."""
+def build_target(kernel: str | None = None, isa: int | None = None, arch: str | None = None) -> Target:
+    """The target of ``--kernel 6.1``, ``--isa 3`` and ``--arch x86_64``. Raises ValueError for what is neither."""
     base = Target()
     if kernel is None:
         release = base.kernel
@@ -117,7 +117,8 @@ def build_target(kernel: str | None = None, isa: int | None = None) -> Target:
         if not found:
             raise ValueError(f"{kernel!r} is not a kernel release such as 6.1")
         release = (int(found[1]), int(found[2]))
-    return Target(isa=base.isa if isa is None else Isa(isa), kernel=release)
+    chosen = base.arch if arch is None else Arch(arch)
+    return Target(isa=base.isa if isa is None else Isa(isa), kernel=release, arch=chosen)
 
 
 def module_globals(programs: Iterable[ProgramDecl]) -> list[GlobalDecl]:

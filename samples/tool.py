@@ -15,7 +15,9 @@ T = TypeVar("T")
 def seconds(what: str) -> float:
     """``--seconds N`` of the command line; as long as one likes without. Says that tracing has begun."""
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long (default: Ctrl-C)")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="end after so long (default: Ctrl-C)"
+    )
     chosen: float = parser.parse_args().seconds
     print("tracing...", flush=True)
     return chosen

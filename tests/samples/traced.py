@@ -44,7 +44,9 @@ class Traced:
 
 def in_process(code: str) -> str:
     """Run Python in a process of its own; its number."""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     process.wait(LIMIT)
     return str(process.pid)
 
@@ -58,7 +60,9 @@ def write() -> str:
 
 
 def open_files() -> str:
-    return in_process("import os; os.open('/etc/hostname', 0)\ntry: os.open('/no/such/file', 0)\nexcept OSError: pass")
+    return in_process(
+        "import os; os.open('/etc/hostname', 0)\ntry: os.open('/no/such/file', 0)\nexcept OSError: pass"
+    )
 
 
 def execute() -> str:
@@ -143,13 +147,12 @@ TRACED: dict[str, Traced] = {
         Needs.KPROBES,
     ),
     "opensnoop": Traced(
-        open_files, r"\n{text} +python\S* +\d+ +0 /etc/hostname\n(.*\n)*?{text} +python\S* +-1 +2 /no/such/file\n"
+        open_files,
+        r"\n{text} +python\S* +\d+ +0 /etc/hostname\n(.*\n)*?{text} +python\S* +-1 +2 /no/such/file\n",
     ),
     "execsnoop": Traced(execute, r"\necho +{text} +\d+ +0 /bin/echo one two three\n"),
     "syscall_latency": Traced(sleep, r"SYSCALL +CALLS .*\n(.*\n)* +\d+ +\d+ +\d+\.\d +\d{{6,}}\.\d\n"),
-    "tcp_connect": Traced(
-        connect, r"python\S* +127\.0\.0\.1 +127\.0\.0\.1 +{text}\n", Needs.TRAMPOLINES
-    ),
+    "tcp_connect": Traced(connect, r"python\S* +127\.0\.0\.1 +127\.0\.0\.1 +{text}\n", Needs.TRAMPOLINES),
     "unlink_probe": Traced(remove, r"\n\d+ 0 {text}\n(.*\n)*?\d+ -2 /no/such/file\n", Needs.KPROBES),
     "runqlat": Traced(sleep, r"usecs +: count +distribution\n(.* : \d+ +\|\**( )*\|\n)+"),
     "profile_stacks": Traced(work, r"\n[1-9]\d* samples: python\S* \({text}\)\n(    \S+\n)+"),

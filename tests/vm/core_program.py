@@ -13,7 +13,7 @@ seen = bpf.ArrayMap[u32, i64](max_entries=16)
 
 
 @bpf.kernel_struct
-class task_struct___before_5_14:  # noqa: N801  # the kernel's name, with a flavor
+class task_struct___before_5_14:  # the kernel's name, with a flavor
     """Tasks as they were before Linux 5.14."""
 
     state: i64

@@ -15,7 +15,18 @@ from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
 from pyebpf.runtime.load import load
 from tests.vm.libbpf import LibbpfObject
 
-NAMES = ("tgid", "parent", "first of comm", "bit", "old state", "state", "mm exists", "size", "signal", "again")
+NAMES = (
+    "tgid",
+    "parent",
+    "first of comm",
+    "bit",
+    "old state",
+    "state",
+    "mm exists",
+    "size",
+    "signal",
+    "again",
+)
 
 
 def prepare(folder: Path) -> None:

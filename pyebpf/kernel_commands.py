@@ -1,0 +1,238 @@
+"""The commands that ask the kernel: ``pyebpf hooks`` where programs can go, ``pyebpf list`` what is loaded, and ``pyebpf
+stubs``, which tells editors the fields of the kernel's types."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyebpf.diagnostics import PyebpfError
+
+if TYPE_CHECKING:
+    from pyebpf import btf
+    from pyebpf.runtime.hooks import Hook
+
+_IMPORT = re.compile(r"from\s+pyebpf\.kernel\s+import\s+(?P<names>\([^)]*\)|[^\n]*)")
+_MOST_STRUCTS = 400
+
+
+class NoHooks(PyebpfError):
+    """Nothing matches a pattern."""
+
+
+# ---------------------------------------------------------------- hooks
+
+
+def hooks(args: argparse.Namespace) -> int:
+    """``pyebpf hooks PATTERN``: places for programs, how to use them, and why not."""
+    from pyebpf.runtime.hooks import hooks_for
+
+    found = hooks_for(args.pattern)
+    if args.json:
+        print(json.dumps([_as_data(asdict(hook)) for hook in found], indent=2))
+        return 0 if found else 1
+    if not found:
+        raise NoHooks(
+            f"nothing in this kernel is called {args.pattern!r}; patterns such as `vfs_*` find more"
+        )
+    for hook in found:
+        print("\n".join(_about(hook)))
+    return 0
+
+
+def _as_data(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_data(item) for item in value]
+    return getattr(value, "value", value)
+
+
+def _about(hook: Hook) -> Iterable[str]:
+    yield f"{hook.kind.value} {hook.name}"
+    if hook.arguments is None:
+        yield "    arguments: not told by the kernel"
+    elif hook.arguments:
+        yield "    arguments: " + ", ".join(
+            f"{a.name}: {a.type}" if a.name else a.type for a in hook.arguments
+        )
+    if hook.result:
+        yield f"    returns: {hook.result}"
+    if hook.ways:
+        yield "    usable by: " + ", ".join(way.value for way in hook.ways)
+    for refusal in hook.refused:
+        yield f"    not by {refusal.way.value}: {refusal.reason}"
+
+
+# ---------------------------------------------------------------- list
+
+
+def listing(args: argparse.Namespace) -> int:
+    """``pyebpf list progs|maps|links``: what is loaded on this machine."""
+    from pyebpf.runtime import listing as loaded
+
+    match args.what:
+        case "progs":
+            programs = loaded.loaded_programs()
+            if args.json:
+                return _print_json(programs)
+            _table(
+                ("ID", "TYPE", "NAME", "UID", "XLATED", "JITED", "RUNS", "NS/RUN", "MAPS"),
+                [
+                    (
+                        str(p.id),
+                        _name(p.type),
+                        p.name,
+                        str(p.uid),
+                        str(p.xlated_size),
+                        str(p.jited_size),
+                        str(p.statistics.run_count),
+                        f"{p.statistics.mean_ns:.0f}",
+                        " ".join(map(str, p.map_ids)),
+                    )
+                    for p in programs
+                ],
+            )
+        case "maps":
+            maps = loaded.loaded_maps()
+            if args.json:
+                return _print_json(maps)
+            _table(
+                ("ID", "TYPE", "NAME", "KEY", "VALUE", "ENTRIES"),
+                [
+                    (str(m.id), _name(m.type), m.name, str(m.key_size), str(m.value_size), str(m.max_entries))
+                    for m in maps
+                ],
+            )
+        case "links":
+            links = loaded.loaded_links()
+            if args.json:
+                return _print_json(links)
+            _table(
+                ("ID", "TYPE", "PROGRAM", "WHERE"),
+                [(str(one.id), _name(one.type), str(one.program_id), one.target) for one in links],
+            )
+    return 0
+
+
+def _name(kind: object) -> str:
+    return str(getattr(kind, "name", kind)).lower()
+
+
+def _print_json(entries: Sequence[Any]) -> int:
+    print(json.dumps([_as_data(asdict(entry)) for entry in entries], indent=2))
+    return 0
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+# ---------------------------------------------------------------- stubs
+
+
+def stubs(args: argparse.Namespace) -> int:
+    """``pyebpf stubs FILES``: ``pyebpf/kernel.pyi`` with the kernel's types that the files import, in the folder given."""
+    from pyebpf.driver import running_facts
+
+    names = sorted({name for file in args.files for name in _imported(file.read_text())})
+    if not names:
+        raise NoHooks("none of the files imports a type from pyebpf.kernel")
+    spec = running_facts(args.btf).types()
+    if spec is None:
+        raise NoHooks("the types of this kernel are not known; name a file that has some: --btf vmlinux.btf")
+    text = stub_text(spec, names)
+    target: Path = args.output / "pyebpf" / "kernel.pyi"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    package = target.parent / "py.typed"
+    package.write_text("partial\n")
+    print(f"{target}: {', '.join(names)}")
+    return 0
+
+
+def _imported(text: str) -> Iterable[str]:
+    for found in _IMPORT.finditer(text):
+        for part in found["names"].strip("()").split(","):
+            name = part.split("#")[0].strip().partition(" as ")[0].strip()
+            if name.isidentifier():
+                yield name
+
+
+def stub_text(spec: btf.Spec, names: Sequence[str]) -> str:
+    """Classes for the types called ``names`` and those that one gets to from them, up to a few hundred."""
+    from pyebpf import btf
+    from pyebpf.frontend.kernel_types import Composite, member_types
+
+    work: list[str] = list(names)
+    known: dict[str, Composite] = {}
+    scalars: list[str] = []
+    while work:
+        name = work.pop(0)
+        if name in known or name in scalars:
+            continue
+        found = btf.skip_modifiers(
+            spec.find(name, btf.Kind.STRUCT, btf.Kind.UNION, btf.Kind.TYPEDEF, btf.Kind.ENUM, btf.Kind.ENUM64)
+        )
+        if not isinstance(found, Composite):
+            if name in names:
+                scalars.append(name)
+            continue
+        if len(known) >= _MOST_STRUCTS:
+            continue
+        known[name] = found
+        for _, type_ in member_types(found):
+            inner = _struct_of(type_)
+            if inner is not None and inner not in known:
+                work.append(inner)
+    lines = ['"""Types of the kernel, written by `pyebpf stubs`."""', "", "from typing import Any", ""]
+    lines += [f"{name} = int" for name in scalars]
+    for name, of in known.items():
+        lines += ["", f"class {name}:"]
+        fields = [
+            f"    {field}: {_annotation(type_, known)}"
+            for field, type_ in member_types(of)
+            if field.isidentifier() and not _is_keyword(field)
+        ]
+        lines += fields or ["    pass"]
+    lines += ["", "def __getattr__(name: str) -> Any: ...", ""]
+    return "\n".join(lines)
+
+
+def _is_keyword(name: str) -> bool:
+    import keyword
+
+    return keyword.iskeyword(name)
+
+
+def _struct_of(type_: btf.Type | None) -> str | None:
+    from pyebpf import btf
+
+    inner = btf.skip_modifiers(type_)
+    while isinstance(inner, btf.Ptr | btf.Array):
+        inner = btf.skip_modifiers(inner.target if isinstance(inner, btf.Ptr) else inner.element)
+    return inner.name if isinstance(inner, btf.Struct | btf.Union) and inner.name else None
+
+
+def _annotation(type_: btf.Type | None, known: dict[str, Any]) -> str:
+    from pyebpf import btf
+
+    inner = btf.skip_modifiers(type_)
+    match inner:
+        case btf.Int() | btf.Enum() | btf.Enum64():
+            return "int"
+        case btf.Array(element=element):
+            of = _annotation(element, known)
+            return "bytes" if of == "int" and btf.size_of(element) == 1 else f"list[{of}]"
+        case btf.Ptr() | btf.Struct() | btf.Union():
+            name = _struct_of(inner)
+            return f'"{name}"' if name in known else "Any"
+        case _:
+            return "Any"
