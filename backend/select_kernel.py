@@ -25,6 +25,8 @@ def _add(sel: Selection, base: VReg, root: str, access: str, offset: int) -> VRe
 
 def address(sel: Selection, op: ops.CoreAddress) -> VReg:
     """``CoreAddress``: an addition, whose number loaders correct."""
+    if not op.root and not op.offset:
+        return sel.reg(op.base)
     return _add(sel, sel.reg(op.base), op.root, op.access, op.offset)
 
 

@@ -59,9 +59,10 @@ def event_text(f: State, node: tree.EventText) -> Value:
     """The address of a string in an event."""
     context, row = f.value(node.context), node.row
     if row.kind is not FieldKind.DATA_LOCATION:
-        return f.b.ptradd(context, row.offset)
+        return f.b.address_in(context, row.offset)
     location = f.b.load(context, row.offset, 4, name=row.name)
-    return f.b.ptradd(context, f.b.binary(BinOp.AND, location, f.b.const(0xFFFF)))
+    offset = f.b.binary(BinOp.AND, location, f.b.const(0xFFFF))
+    return f.b.binary(BinOp.ADD, f.b.address_in(context, 0), offset)
 
 
 def store_context(f: State, node: tree.StoreContext) -> None:

@@ -131,6 +131,12 @@ def _checked(context: Context, node: Any) -> Operand:
     if len(node.args) != 1 or node.keywords:
         raise context.refusal(Code.E0810, node, "`checked` takes one call of a helper")
     inner = node.args[0]
+    if type(inner).__name__ in ("Attribute", "Subscript"):
+        found = operand(context, inner)
+        if isinstance(found, tree.KernelRead | tree.UserRead | tree.FarCopy):
+            _check_reads(found)
+            context.raises(tree.Exc.OS)
+            return found
     if type(inner).__name__ == "Call":
         context.coverage.mark(inner)
         found = operand(context, inner.func)
@@ -142,7 +148,7 @@ def _checked(context: Context, node: Any) -> Operand:
         if isinstance(result, tree.HelperCall):
             helpers.check_result(context, result)
             return result
-        if isinstance(result, tree.KernelRead | tree.FarCopy | tree.UserRead):
+        if isinstance(result, tree.FarCopy | tree.UserRead):
             result.checked = True
             context.raises(tree.Exc.OS)
             return result
@@ -156,6 +162,21 @@ def _checked(context: Context, node: Any) -> Operand:
         "`checked` takes a call of a helper",
         help="write `bpf.checked(bpf.some_helper(…))`",
     )
+
+
+def _check_reads(expr: tree.Expr) -> None:
+    """Let every read on the way of a chain of fields raise where it fails."""
+    match expr:
+        case tree.KernelRead(place=place):
+            expr.checked = True
+            _check_reads(place)
+        case tree.KernelMember(base=base) | tree.KernelElement(base=base) | tree.UserMember(base=base):
+            _check_reads(base)
+        case tree.FarCopy(address=address) | tree.UserRead(address=address):
+            expr.checked = True
+            _check_reads(address)
+        case _:
+            pass
 
 
 def _positive(context: Context, found: Operand, span: Span) -> int:

@@ -31,6 +31,8 @@ from pyebpf.frontend.types import (
 )
 from pyebpf.frontend.values import FoundInt, Operand, Static
 from pyebpf.layout import BytesType, IntType
+from pyebpf.uapi.constants import AttachType
+from pyebpf.uapi.sections import section_target
 from pyebpf.uapi.helpers import (
     ConditionKind,
     Helper,
@@ -93,6 +95,8 @@ def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> P
     for condition in terms.conditions:
         if condition.kind is ConditionKind.SLEEPABLE and not context.kind.sleepable:
             raise context.refusal(Code.E0802, span, f"only sleepable programs may call {what}")
+        if condition.kind is ConditionKind.ATTACH_TARGET:
+            _check_target(context, condition.value, what, span)
         if (
             condition.kind is ConditionKind.ATTACH_TYPE
             and context.kind.attach_type not in condition.attach_types
@@ -104,6 +108,40 @@ def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> P
     if terms.prototype.gpl_only:
         require_gpl(context, what, span)
     return terms.prototype
+
+
+_TARGETS: dict[str, frozenset[str]] = {
+    "d_path_allowed": frozenset(
+        {
+            "security_file_permission",
+            "security_inode_getattr",
+            "security_file_open",
+            "security_path_truncate",
+            "vfs_truncate",
+            "vfs_fallocate",
+            "dentry_open",
+            "vfs_getattr",
+            "filp_close",
+        }
+    )
+}
+"""The functions that a helper may be called at (``btf_allowlist_d_path``, kernel/trace/bpf_trace.c). Iterators and security
+hooks have rules of their own, which the kernel decides."""
+
+_AT_FUNCTIONS = frozenset({AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT, AttachType.MODIFY_RETURN})
+
+
+def _check_target(context: Context, rule: str, what: str, span: Span) -> None:
+    allowed = _TARGETS.get(rule)
+    target = section_target(context.kind.section)
+    if allowed is None or context.kind.attach_type not in _AT_FUNCTIONS or target in allowed:
+        return
+    raise context.refusal(
+        Code.E0802,
+        span,
+        f"{what} may not be called at `{target}`",
+        notes=["it is allowed at " + ", ".join(sorted(allowed)) + ", in security hooks and in iterators"],
+    )
 
 
 def require_gpl(context: Context, what: str, span: Span) -> None:

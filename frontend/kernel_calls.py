@@ -116,7 +116,7 @@ def _container_of(context: Context, node: Any) -> Operand:
     span = context.span(node)
     offset = tree.CoreFact(
         kind=btf.CoreKind.FIELD_BYTE_OFFSET,
-        root=of,
+        root=place.root,
         path=place.path,
         value=place.offset,
         type=Int(True, 0, place.offset, seen=False),
@@ -195,7 +195,7 @@ def _length(context: Context, given: Arguments, expr: tree.Expr) -> int:
 
 
 def _path(context: Context, given: Arguments, position: int, of: btf.Type) -> tree.KernelMember:
-    """A constant such as ``"mm.owner"`` as a place in ``of``."""
+    """A constant such as ``"mm.owner"`` as a place: in ``of``, or behind the last pointer on the way."""
     found = given.values[position]
     if not isinstance(found, Static) or not isinstance(found.value, str) or not found.value:
         raise context.refusal(
@@ -207,6 +207,10 @@ def _path(context: Context, given: Arguments, position: int, of: btf.Type) -> tr
     span = given.spans[position]
     place: tree.Expr = tree.AddressAs(operand=constant(0, span), type=Kernel(of), span=span)
     for name in found.value.split("."):
+        assert isinstance(place.type, Kernel)
+        if isinstance(place.type.of, btf.Ptr):
+            behind = btf.skip_modifiers(place.type.of.target)
+            place = tree.AddressAs(operand=constant(0, span), type=Kernel(behind), span=span)
         place = kernel_types.member(context, place, name, span)
     assert isinstance(place, tree.KernelMember)
     return place
@@ -221,7 +225,7 @@ def _field(context: Context, node: Any, kind: btf.CoreKind) -> Operand:
     size = btf.size_of(place.type.of)
     values = {btf.CoreKind.FIELD_EXISTS: 1, btf.CoreKind.FIELD_BYTE_OFFSET: place.offset}
     value = values.get(kind, size)
-    return _fact(kind, of, place.path, value, context.span(node))
+    return _fact(kind, place.root, place.path, value, context.span(node))
 
 
 def _fact(kind: btf.CoreKind, root: btf.Type, path: Sequence[int], value: int, span: Span) -> tree.CoreFact:

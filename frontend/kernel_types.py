@@ -118,7 +118,10 @@ def member(context: Context, base: tree.Expr, name: str, span: Span) -> tree.Ker
             help=near(name, list(member_names(of)))
             or "declare the struct with the field that other kernels have: `@bpf.kernel_struct`",
         )
-    start, root, path, offset = base, of, (0,), 0
+    start: tree.Expr = base
+    root: btf.Type = of
+    path: tuple[int, ...] = (0,)
+    offset = 0
     if isinstance(base, tree.KernelMember):
         start, root, path, offset = base.base, base.root, base.path, base.offset
     inner = btf.skip_modifiers(found.type)

@@ -109,10 +109,10 @@ def target_text(kind: ProgramKind, parts: Sequence[str]) -> str:
             good = re.fullmatch(r"[^:]+:.+", whole)
         case Target.FUNCTION if "multi" in kind.name or "session" in kind.name:
             whole = "".join(parts)
-            good = len(parts) == 1 and re.fullmatch(r"[\w.*?]+", whole)
+            good = re.fullmatch(r"[\w.*?]+", whole) if len(parts) == 1 else None
         case _:
             whole = "".join(parts)
-            good = len(parts) == 1 and re.fullmatch(r"(\w+:)?[\w.]+(\+\w+)?", whole)
+            good = re.fullmatch(r"(\w+:)?[\w.]+(\+\w+)?", whole) if len(parts) == 1 else None
     if not good:
         raise ValueError(f"@bpf.{kind.name} takes {kind.target.value}, not {', '.join(map(repr, parts))}")
     return whole

@@ -41,7 +41,7 @@ def kernel_struct(cls: type) -> Any:
     """
     from pyebpf.kernel import KernelType
 
-    made = struct(cls)
+    made: Any = struct(cls)
     layout = declaration_of(made)
     assert isinstance(layout, StructType)
     return KernelType(cls.__name__, KernelTypeDecl(cls.__name__, layout))

@@ -96,7 +96,8 @@ def _field(member: btf.Member) -> ContextField | None:
     inner = btf.skip_modifiers(member.type)
     length = None
     if isinstance(inner, btf.Array):
-        inner, length = btf.skip_modifiers(inner.element), inner.length
+        length = inner.length
+        inner = btf.skip_modifiers(inner.element)
     location = member.name.startswith("__data_loc_")
     name = member.name.removeprefix("__data_loc_")
     signed = isinstance(inner, btf.Int | btf.Enum | btf.Enum64) and inner.signed

@@ -213,6 +213,10 @@ class Builder:
         """The address of a field of the struct at ``base``."""
         return self.emit(ops.CoreAddress(base, root, access, offset, type=base.type))
 
+    def address_in(self, context: Value, offset: int) -> ops.CoreAddress:
+        """The address of a part of the context, as a number."""
+        return self.emit(ops.CoreAddress(context, "", "", offset, type=I64))
+
     def kernel_load(
         self,
         pointer: Value,

@@ -431,7 +431,8 @@ class CoreValue(Value):
 @dataclass(eq=False, slots=True)
 class CoreAddress(Value):
     """``%2 = core_address i64 %1 "struct task_struct" "0:3" + 24``: the address of a field of the struct at ``base``,
-    which is a number or a pointer to a kernel object, as the result is."""
+    which is a number or a pointer to a kernel object, as the result is. Without ``root`` it is ``offset`` bytes further; from
+    a context the result is a number then."""
 
     OPERANDS: ClassVar[tuple[str, ...]] = ("base",)
 

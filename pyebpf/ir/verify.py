@@ -215,7 +215,8 @@ class _Checker:
             case ops.CoreValue():
                 self.require(t == I64, op, "a number that depends on the kernel is an i64")
             case ops.CoreAddress():
-                good = t == op.base.type and (t == I64 or _is_kernel(t))
+                of_context = op.base.type == CTX and t == I64 and not op.root
+                good = of_context or (t == op.base.type and (t == I64 or _is_kernel(t)))
                 self.require(good, op, "base and result are numbers, or pointers to kernel objects")
             case ops.KernelLoad():
                 self.require(_is_kernel(op.pointer.type), op, "reads through no pointer to a kernel object")

@@ -466,6 +466,20 @@ class Evaluator:
                 return self._in_range(~self._value(operand, act), of, node.span)
             case tree.Compare(op=op, left=left, right=right):
                 return _COMPARISONS[op](self._value(left, act), self._value(right, act))
+            case (
+                tree.AddressAs()
+                | tree.KernelMember()
+                | tree.KernelElement()
+                | tree.KernelRead()
+                | tree.FarCopy()
+                | tree.UserRead()
+                | tree.UserMember()
+                | tree.CoreFact()
+                | tree.KernelSetting()
+                | tree.SyscallArgument()
+                | tree.EventText()
+            ):
+                raise OutOfScope("memory of the kernel or of a user")
             case tree.IsNone(operand=operand, negated=negated):
                 return (self._value(operand, act) is None) != negated
             case tree.Truth(operand=operand):
