@@ -129,7 +129,7 @@ def _script(command: list[str], exchange: Path, more: Mapping[str, str], seconds
         *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
         f"cd {MOUNTED}/{LAYOUT['checkout']}",
         # So that a guest whose host process was killed does not stay.
-        f"exec timeout -k 10 {seconds:.0f} {MOUNTED}/{PYTHON} {shlex.join(command)}",
+        f"exec timeout --foreground -k 10 {seconds:.0f} {MOUNTED}/{PYTHON} {shlex.join(command)}",
     ]
     return "\n".join(lines) + "\n"
 
