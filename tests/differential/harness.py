@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.util import Finalize
 from typing import Any
 
 from tests.differential.coverage import CONSTRUCTS
@@ -98,9 +99,9 @@ def run_all(seeds: Iterable[int], jobs: int, plan: Plan, progress: bool = False)
     """Judge all programs, ``jobs`` at a time."""
     tally = Tally()
     context = multiprocessing.get_context("fork")
-    numbers = context.Value("i", 0)
+    busy = context.Array("i", len(os.sched_getaffinity(0)))
     start = time.monotonic()
-    with context.Pool(jobs, _start, (numbers,), maxtasksperchild=500) as pool:
+    with context.Pool(jobs, _start, (busy,), maxtasksperchild=500) as pool:
         for done, (seed, judgement) in enumerate(pool.imap_unordered(partial(_planned, plan), seeds, 4), 1):
             tally.add(seed, judgement)
             if progress and seed in tally.failures:
@@ -111,12 +112,18 @@ def run_all(seeds: Iterable[int], jobs: int, plan: Plan, progress: bool = False)
     return tally
 
 
-def _start(numbers: Any) -> None:
-    """The first thing in a process of the pool: take turns with the CPUs."""
-    with numbers.get_lock():
-        numbers.value += 1
-        number: int = numbers.value
+def _start(busy: Any) -> None:
+    """The first thing in a process of the pool: take the CPU that has the fewest of them, until it ends."""
+    with busy.get_lock():
+        number = min(range(len(busy)), key=lambda n: busy[n])
+        busy[number] += 1
     pin(number)
+    Finalize(None, _end, (busy, number), exitpriority=1)
+
+
+def _end(busy: Any, number: int) -> None:
+    with busy.get_lock():
+        busy[number] -= 1
 
 
 # ---------------------------------------------------------------- telling
