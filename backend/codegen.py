@@ -165,7 +165,7 @@ def _spec(
     lines = debuginfo.lines(code, function)
     type_ = types.of(function, name)
     core = tuple(
-        CoreRelocation(slot, symbol.kind, *core_types.local(symbol.root, symbol.access, symbol.kind))
+        CoreRelocation(slot, int(symbol.kind), *core_types.local(symbol.root, symbol.access, symbol.kind))
         for slot, symbol in code.core
     )
     if function.role is not FunctionRole.ENTRY:

@@ -26,7 +26,19 @@ FLOOR = (
 )
 """Lowest first; each imports only those before it (and itself)."""
 
-VOCABULARY = ("structs", "lang", "maps", "streams", "program", "contexts", "decorators", "names")
+VOCABULARY = (
+    "structs",
+    "lang",
+    "maps",
+    "streams",
+    "program",
+    "tracing",
+    "contexts",
+    "decorators",
+    "looking",
+    "kernel",
+    "names",
+)
 
 
 def sources() -> list[Path]:

@@ -9,15 +9,17 @@ import pytest
 
 from pyebpf.uapi import releases
 from pyebpf.uapi.constants import ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
-from pyebpf.uapi.contexts import SK_BUFF, XDP_MD, FieldKind
+from pyebpf.uapi.contexts import SK_BUFF, TRACING_ARGS, XDP_MD, FieldKind
 from pyebpf.uapi.programs import (
     KEEP,
     KINDS,
     PacketAccess,
     ProgramKind,
+    Target,
     kind_by_name,
 )
-from pyebpf.uapi.sections import section_kind
+from pyebpf.uapi.programs_tracing import TRACING_KINDS
+from pyebpf.uapi.sections import SECTIONS, section_kind
 
 Load = Callable[..., str | None]
 
@@ -27,10 +29,13 @@ def insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> b
 
 
 EXIT = insn(0xB7) + insn(0x95)
+PACKETS = tuple(kind for kind in KINDS if kind not in TRACING_KINDS)
+BY_TARGET = tuple(kind for kind in TRACING_KINDS if kind.context is not TRACING_ARGS)
+"""Tracing programs that the kernel loads without being told a target."""
 
 
 def test_the_packet_family_is_complete() -> None:
-    assert {kind.name for kind in KINDS} == {
+    assert {kind.name for kind in PACKETS} == {
         "socket_filter",
         "xdp",
         "tc",
@@ -48,7 +53,8 @@ def test_rows_are_consistent(kind: ProgramKind) -> None:
     assert kind_by_name(kind.name) is kind
     assert kind.since >= releases.PROG_TYPES[kind.prog_type]
     assert not (kind.verdict_enum and kind.verdicts)
-    assert kind.context is (XDP_MD if kind.prog_type is ProgType.XDP else SK_BUFF)
+    if kind in PACKETS:
+        assert kind.context is (XDP_MD if kind.prog_type is ProgType.XDP else SK_BUFF)
     found = section_kind(kind.section)
     assert found is not None and found.prog_type is kind.prog_type
     assert found.attach_type in (None, kind.attach_type)
@@ -56,9 +62,22 @@ def test_rows_are_consistent(kind: ProgramKind) -> None:
         row = section_kind(option.section)
         assert row is not None and (row.prog_type, row.attach_type) == (kind.prog_type, kind.attach_type)
         assert row.flags == option.load_flags
+    placed = section_kind(kind.at("a/target").section)
+    assert kind.target is Target.NOTHING or (placed is not None and placed.target)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_tracing_family_is_complete() -> None:
+    """Every section of a tracing program that libbpf knows has its kind."""
+    types = {ProgType.KPROBE, ProgType.TRACEPOINT, ProgType.TRACING, ProgType.LSM, ProgType.PERF_EVENT}
+    types |= {ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE}
+    known = {section_kind(kind.section) for kind in TRACING_KINDS}
+    known |= {section_kind(option.section) for kind in TRACING_KINDS for option in kind.options}
+    others = {"usdt", "usdt.s", "uprobe.session", "uprobe.session.s", "lsm_cgroup"}
+    others |= {"tp", "tp.s", "tracepoint.s", "raw_tp", "raw_tp.s", "raw_tracepoint.s", "raw_tp.w", "tp_btf.s"}
+    assert {row.name for row in SECTIONS if row.prog_type in types and row not in known} == others
+
+
+@pytest.mark.parametrize("kind", (*PACKETS, *BY_TARGET), ids=lambda kind: kind.name)
 def test_the_kernel_loads_each_kind(kind: ProgramKind, load_program: Load) -> None:
     assert load_program(kind.prog_type, EXIT, kind.attach_type or 0, int(kind.load_flags)) is None
     for keyword in (option.keyword for option in kind.options):
@@ -66,7 +85,7 @@ def test_the_kernel_loads_each_kind(kind: ProgramKind, load_program: Load) -> No
         assert load_program(row.prog_type, EXIT, row.attach_type or 0, int(row.load_flags)) is None
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", PACKETS, ids=lambda kind: kind.name)
 def test_packet_access_is_the_kernels(kind: ProgramKind, load_program: Load) -> None:
     assert kind.context is not None
     data, end = kind.context.field("data"), kind.context.field("data_end")
@@ -79,7 +98,7 @@ def test_packet_access_is_the_kernels(kind: ProgramKind, load_program: Load) -> 
     assert (written is None) == (kind.packet is PacketAccess.READ_WRITE), written
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", PACKETS, ids=lambda kind: kind.name)
 def test_any_result_is_accepted(kind: ProgramKind, load_program: Load) -> None:
     assert kind.return_range is None
     for value in (-1, 0, 2**31 - 1, kind.error_verdict):
@@ -93,7 +112,9 @@ def test_error_verdicts() -> None:
     assert {verdicts.pop(name) for name in ("tc", "tc_ingress", "tc_egress", "action")} == {TcAction.SHOT}
     assert {verdicts.pop(name) for name in ("sk_skb_verdict", "sk_skb_stream_verdict")} == {SkAction.DROP}
     assert verdicts.pop("socket_filter") == 0
-    assert verdicts == {"sk_skb_stream_parser": -74}
+    assert verdicts.pop("sk_skb_stream_parser") == -74
+    assert verdicts.pop("lsm") == -1
+    assert set(verdicts.values()) == {0}
 
 
 def test_options() -> None:
