@@ -87,7 +87,13 @@ class TracingDecorator(ProgramDecorator[P]):
     Raises ``ValueError`` for what cannot be a target.
     """
 
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
+    @overload  # type: ignore[override]  # the first argument may be a target
+    def __call__(self, func: Function, /) -> P: ...
+    @overload
+    def __call__(
+        self, /, *target: str, on_error: int | None = ..., name: str | None = ..., **options: bool
+    ) -> Callable[[Function], P]: ...
+    def __call__(self, /, *args: Any, **keywords: Any) -> Any:
         if len(args) == 1 and callable(args[0]):
             return self._decorator("", keywords)(args[0])
         if not all(isinstance(part, str) for part in args):

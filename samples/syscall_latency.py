@@ -48,7 +48,7 @@ def leave(ctx: bpf.Tracepoint) -> None:
     number = u32(call.number)
     begun.delete(thread)
     if number not in spent:
-        spent.update(number, Spent(), bpf.BPF_NOEXIST)
+        spent.update(number, Spent(calls=0, total=0, longest=0), bpf.BPF_NOEXIST)
     known = spent.get(number)
     if known is not None:
         known.calls += 1

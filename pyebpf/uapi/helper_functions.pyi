@@ -4,7 +4,7 @@
 """Signatures of the BPF helpers for editors and type checkers, one to one with the C ones."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 __all__ = [
     "map_lookup_elem",
@@ -269,6 +269,11 @@ def get_current_pid_tgid() -> int:
 def get_current_uid_gid() -> int:
     """Helper 15, since Linux 4.2."""
 
+@overload
+def get_current_comm() -> bytes:
+    """Helper 16, since Linux 4.2."""
+
+@overload
 def get_current_comm(buf: _Memory, size_of_buf: int) -> int:
     """Helper 16, since Linux 4.2."""
 
@@ -599,7 +604,12 @@ def sk_assign(ctx: _Context, sk: _Memory, flags: int) -> int:
 def ktime_get_boot_ns() -> int:
     """Helper 125, since Linux 5.8."""
 
-def seq_printf(m: _Memory, fmt: _Memory, fmt_size: int, data: _Memory | None, data_len: int) -> int:
+@overload
+def seq_printf(text: str, /) -> int:
+    """Helper 126, since Linux 5.8. GPL only."""
+
+@overload
+def seq_printf(m: Any, text: str, /) -> int:
     """Helper 126, since Linux 5.8. GPL only."""
 
 def seq_write(m: _Memory, data: _Memory, len: int) -> int:

@@ -176,6 +176,12 @@ STUB_TYPES = {
 }
 # Helpers whose names pyebpf gives to functions of its own, which do the same more safely.
 OWN_NAMES = {"loop", "snprintf"}
+# Further ways to call a helper, which the compiler spells out; seq_printf takes f-strings only.
+SHORTER = {
+    "get_current_comm": ("() -> bytes",),
+    "seq_printf": ("(text: str, /) -> int", "(m: Any, text: str, /) -> int"),
+}
+INSTEAD = {"seq_printf"}
 STUB_RETURNS = {"INTEGER": "int", "VOID": "None"}
 
 
@@ -198,7 +204,7 @@ def stubs() -> str:
     out = [
         HEADER.format(source="input/{helpers,prototypes}.tsv"),
         '"""Signatures of the BPF helpers for editors and type checkers, one to one with the C ones."""\n\n',
-        "from collections.abc import Callable\nfrom typing import Any, TypeAlias\n\n",
+        "from collections.abc import Callable\nfrom typing import Any, TypeAlias, overload\n\n",
         "__all__ = [\n",
         *(f'    "{row["name"]}",\n' for row in helpers if row["name"] not in OWN_NAMES),
         "]\n\n",
@@ -221,8 +227,13 @@ def stubs() -> str:
         if row["returns"] == "void":
             result = "None"
         licence = " GPL only." if all(p["gpl"] for p in mine) else ""
-        out.append(f"def {row['name']}({', '.join(parameters)}) -> {result}:\n")
-        out.append(f'    """Helper {row["id"]}, since Linux {row["since"]}.{licence}"""\n\n')
+        name = row["name"]
+        signatures = [*SHORTER.get(name, ())]
+        if name not in INSTEAD:
+            signatures.append(f"({', '.join(parameters)}) -> {result}")
+        for signature in signatures:
+            out.append("@overload\n" * (len(signatures) > 1) + f"def {name}{signature}:\n")
+            out.append(f'    """Helper {row["id"]}, since Linux {row["since"]}.{licence}"""\n\n')
     return "".join(out).rstrip("\n") + "\n"
 
 

@@ -63,8 +63,8 @@ def raw(regs: u64, number: int, ctx: bpf.RawTracepoint) -> None:
 @bpf.tp_btf("sys_enter")
 def typed(regs, number: int) -> None:  # type: ignore[no-untyped-def]
     task = bpf.get_current_task_btf()
-    if number == GETPPID and u32(task.tgid) == mine.value:  # type: ignore[attr-defined]
-        seen[2] = task.real_parent.tgid  # type: ignore[attr-defined]
+    if number == GETPPID and u32(task.tgid) == mine.value:
+        seen[2] = task.real_parent.tgid
         seen[3] = bpf.kernel_version()
         seen[4] = bpf.field_exists(task_struct, "mm.owner") and not bpf.kconfig("CONFIG_NO_SUCH_OPTION", bool, False)
 

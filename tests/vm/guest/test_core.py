@@ -13,6 +13,7 @@ from pathlib import Path
 from pyebpf.backend.elf_read import read_object
 from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
 from pyebpf.runtime.load import load
+from pyebpf.runtime.maps import MappingMap
 from tests.vm.libbpf import LibbpfObject
 
 NAMES = (
@@ -66,6 +67,7 @@ def test_our_loader(prepared: Path) -> None:
         with marked(), attach_raw_tracepoint(program, "sys_enter"):
             os.getppid()
         seen = loaded.maps["seen"]
+        assert isinstance(seen, MappingMap)
         assert found([seen[n] for n in range(len(NAMES))]) == expected()
 
 
