@@ -32,7 +32,6 @@ from pyebpf.frontend.types import (
 from pyebpf.frontend.values import FoundInt, Operand, Static
 from pyebpf.layout import BytesType, IntType
 from pyebpf.uapi.constants import AttachType
-from pyebpf.uapi.sections import section_target
 from pyebpf.uapi.helpers import (
     ConditionKind,
     Helper,
@@ -41,6 +40,7 @@ from pyebpf.uapi.helpers import (
     ReturnKind,
     helper_by_name,
 )
+from pyebpf.uapi.sections import section_target
 
 _SHORT: dict[str, int] = {"get_current_comm": 16}
 """Helpers that fill a buffer and may be called without it: the size of the bytes that they then return."""

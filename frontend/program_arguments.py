@@ -83,7 +83,11 @@ def _check_kind(header: Context, decl: ProgramDecl) -> None:
             f"programs of type {kind.name} exist since Linux {kind.since[0]}.{kind.since[1]}, "
             f"the target is {kernel[0]}.{kernel[1]}",
         )
-    if kind.attach_type is AttachType.MODIFY_RETURN and decl.target and not decl.target.startswith(_CHANGEABLE):
+    if (
+        kind.attach_type is AttachType.MODIFY_RETURN
+        and decl.target
+        and not decl.target.startswith(_CHANGEABLE)
+    ):
         raise header.refusal(
             Code.E1205,
             span,
@@ -91,7 +95,6 @@ def _check_kind(header: Context, decl: ProgramDecl) -> None:
             notes=["programs may change what `security_…` functions and system calls return, no others"],
             help="use `fexit` to look at the result",
         )
-
 
     multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is Target.SYSCALL else None
     if multiplexed is not None:
@@ -235,7 +238,9 @@ class _Reader:
             raise self._refuse(
                 parameter,
                 f"`{self.decl.target}` has {_count(len(known.params), 'argument')}",
-                notes=[f"it is called with {', '.join(f'`{p.name}`' for p in known.params)}"] if known.params else [],
+                notes=[f"it is called with {', '.join(f'`{p.name}`' for p in known.params)}"]
+                if known.params
+                else [],
             )
         self._check_name(parameter, known, number)
         return known.params[number].type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -35,7 +36,5 @@ def until(limit: float, events: bpf.RingBuf[T]) -> Iterator[T]:
 
 def wait(limit: float) -> None:
     """Wait so long, or until Ctrl-C."""
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         time.sleep(min(limit, 1e6))
-    except KeyboardInterrupt:
-        pass

@@ -39,8 +39,12 @@ def types() -> btf.Spec:
     file = _struct("file", 128, ("f_flags", u32, 8), ("f_path", path, 16))
     sock = _struct("sock", 256, ("sk_family", btf.U16, 16))
     seq = _struct("seq_file", 64, ("count", u64, 24))
-    meta = _struct("bpf_iter_meta", 24, ("seq", btf.Ptr(seq), 0), ("session_id", u64, 8), ("seq_num", u64, 16))
-    registers = _struct("pt_regs", 168, *((name, u64, at) for name, at in (("dx", 96), ("si", 104), ("di", 112))))
+    meta = _struct(
+        "bpf_iter_meta", 24, ("seq", btf.Ptr(seq), 0), ("session_id", u64, 8), ("seq_num", u64, 16)
+    )
+    registers = _struct(
+        "pt_regs", 168, *((name, u64, at) for name, at in (("dx", 96), ("si", 104), ("di", 112)))
+    )
     task.members = (
         btf.Member("__state", u32, 0),
         btf.Member("se", scheduling, 64 * 8),
@@ -56,7 +60,12 @@ def types() -> btf.Spec:
         btf.Member("cpu_local", btf.Ptr(btf.TypeTag("percpu", u64)), 216 * 8),
     )
     kinds = btf.Enum("map_kind", 4, (btf.Enumerator("KIND_HASH", 1), btf.Enumerator("KIND_ARRAY", 2)))
-    switch = (("__data", btf.Ptr(None)), ("preempt", btf.BOOL), ("prev", task_pointer), ("next", task_pointer))
+    switch = (
+        ("__data", btf.Ptr(None)),
+        ("preempt", btf.BOOL),
+        ("prev", task_pointer),
+        ("next", task_pointer),
+    )
     size = btf.Typedef("size_t", u64)
     caller = _function("__traceiter_sched_switch", s32, *switch)
     encoder = btf.Encoder(little_endian=True)
@@ -68,7 +77,11 @@ def types() -> btf.Spec:
         caller,
         btf.Typedef("btf_trace_sched_switch", btf.Ptr(caller.proto)),
         _function(
-            "vfs_read", s32, ("file", btf.Ptr(file)), ("buf", btf.Ptr(btf.TypeTag("user", char))), ("count", size)
+            "vfs_read",
+            s32,
+            ("file", btf.Ptr(file)),
+            ("buf", btf.Ptr(btf.TypeTag("user", char))),
+            ("count", size),
         ),
         _function("tcp_connect", s32, ("sk", btf.Ptr(sock))),
         _function("security_file_open", s32, ("file", btf.Ptr(file))),

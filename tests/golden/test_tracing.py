@@ -41,7 +41,9 @@ def texts(path: Path) -> Iterator[str]:
                 yield compiled.listing.replace(f"{FOLDER}/", "")
                 yield from records(compiled.object.programs[decl.name])
                 again = read_object(compiled.elf(), path.name)
-                assert list(records(again.programs[decl.name])) == list(records(compiled.object.programs[decl.name]))
+                assert list(records(again.programs[decl.name])) == list(
+                    records(compiled.object.programs[decl.name])
+                )
                 yield ""
     finally:
         del sys.modules[name]

@@ -66,7 +66,9 @@ def typed(regs, number: int) -> None:  # type: ignore[no-untyped-def]
     if number == GETPPID and u32(task.tgid) == mine.value:
         seen[2] = task.real_parent.tgid
         seen[3] = bpf.kernel_version()
-        seen[4] = bpf.field_exists(task_struct, "mm.owner") and not bpf.kconfig("CONFIG_NO_SUCH_OPTION", bool, False)
+        seen[4] = bpf.field_exists(task_struct, "mm.owner") and not bpf.kconfig(
+            "CONFIG_NO_SUCH_OPTION", bool, False
+        )
 
 
 @bpf.uprobe("libc", "getenv")
