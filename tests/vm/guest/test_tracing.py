@@ -101,9 +101,9 @@ def kept(dir: path, dentry: u64, retval: i32) -> int:
 
 @bpf.lsm("file_open")
 def denied(opened: file, retval: i32) -> int:
-    if u32(bpf.get_current_pid_tgid() >> 32) == mine.value:
-        if bpf.str_from_kernel(opened.f_path.dentry.d_name.name, 32) == b"secret.txt":
-            return -13
+    name = bpf.str_from_kernel(opened.f_path.dentry.d_name.name, 32)
+    if u32(bpf.get_current_pid_tgid() >> 32) == mine.value and name == b"secret.txt":
+        return -13
     return 0
 
 
