@@ -149,7 +149,7 @@ def _maps(shape: Shape, loaded: Loaded, cpu: int) -> dict[str, Any]:
                 records: list[bytes] = []
                 live.consume(lambda record, into=records: into.append(bytes(record)))
                 found[one.name] = records
-            case MapType.PROG_ARRAY:
+            case MapType.PROG_ARRAY | MapType.PERF_EVENT_ARRAY:
                 pass
             case _:
                 assert one.value is not None

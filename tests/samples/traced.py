@@ -155,7 +155,7 @@ TRACED: dict[str, Traced] = {
     "tcp_connect": Traced(connect, r"python\S* +127\.0\.0\.1 +127\.0\.0\.1 +{text}\n", Needs.TRAMPOLINES),
     "unlink_probe": Traced(remove, r"\n\d+ 0 {text}\n(.*\n)*?\d+ -2 /no/such/file\n", Needs.KPROBES),
     "runqlat": Traced(sleep, r"usecs +: count +distribution\n(.* : \d+ +\|\**( )*\|\n)+"),
-    "profile_stacks": Traced(work, r"\n[1-9]\d* samples: python\S* \({text}\)\n(    \S+\n)+"),
+    "profile_stacks": Traced(work, r"\n[1-9]\d* samples: python\S* \({text}\)\n"),
     "bash_readline": Traced(type_line, r"\n\d+ {text}\n"),
     "task_list": Traced(nothing, r"PID +TGID +PPID COMM\n(.*\n)* +{text} +{text} +\d+ "),
     "deny_bpf": Traced(use_bpf, r"\n[1-9]\d* calls refused\n", Needs.TRAMPOLINES),

@@ -19,6 +19,8 @@ def test_parameters_are_those_of_c() -> None:
     for name, function in FUNCTIONS.items():
         helper = helper_by_name(name)
         assert helper is not None
+        if name in generate.INSTEAD:
+            continue
         widest = max((prototype.args for prototype in helper.prototypes), key=len)
         # "from" is a keyword in Python.
         assert [a.arg.removesuffix("_") for a in function.args.args] == [a.name for a in widest], name
