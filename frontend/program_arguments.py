@@ -318,6 +318,9 @@ class _Reader:
         wanted = stated.type
         match wanted:
             case Int():
+                if layout is not None and layout.bits < 64:
+                    # Of a register that holds an `int` the upper half says nothing.
+                    value = conversions.wrap(value, layout, parameter.span)
                 return self._as(parameter, value, wanted, stated.layout)
             case Bool():
                 return I64, value

@@ -47,3 +47,8 @@ def event(ctx: bpf.Tracepoint) -> None:
 @bpf.tracepoint("sched", "sched_process_exec")
 def text(ctx: bpf.Tracepoint) -> None:
     print(f"{ctx.pid} {ctx.filename}")
+
+
+@bpf.kretprobe("vfs_read")
+def wide(retval: i64) -> None:
+    seen[0] = u64(retval)
