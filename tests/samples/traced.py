@@ -143,7 +143,7 @@ def nothing() -> str:
 TRACED: dict[str, Traced] = {
     "write_sizes": Traced(
         write,
-        r"pid {text} uid 0\n.*\n(.*\n)*? +64 -> 127 +: 17 .*\n(.*\n)*? +4096 -> 8191 +: 5 ",
+        r"pid {text} uid 0\n.*\n *64 -> 127 : 17 .*\n(.* : 0 .*\n)* *4096 -> 8191 : 5 ",
         Needs.KPROBES,
     ),
     "opensnoop": Traced(
