@@ -157,6 +157,8 @@ def _optional(context: Context, found: _Union, span: Span) -> Annotation:
     if len(parts) != 1:
         raise _refuse(context, span, "a union of several types")
     inner = _meaning(context, parts[0], span)
+    if isinstance(inner.type, Kernel | User):
+        return inner  # any address may be null
     if inner.type is None:
         return Annotation(OptionalInt(I64)) if parts[0] is int else inner
     kind = join(inner.type, NoneT())

@@ -22,7 +22,7 @@ typed = bpf.RingBuf[Typed](1 << 16)
 
 
 @bpf.uretprobe("/bin/bash", "readline")
-def readline(retval: bpf.User[bytes]) -> None:
+def readline(retval: bpf.User[bytes] | None) -> None:
     """Report the line that the function returns; none at the end of the input."""
     if retval is None:
         return

@@ -9,7 +9,7 @@ bpf.license("GPL")
 
 
 @bpf.iter("task")
-def task_list(meta: bpf_iter_meta, task: task_struct) -> None:
+def task_list(meta: bpf_iter_meta, task: task_struct | None) -> None:
     """A line for each task."""
     if task is None:
         return
