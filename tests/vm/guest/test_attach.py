@@ -242,6 +242,7 @@ def or_skip() -> Iterator[None]:
         pytest.skip(str(refused))
 
 
+@pytest.mark.kernels(since=(6, 12))
 def test_kprobe_multi() -> None:
     code = counting(cookie=True)
     with loaded(ProgType.KPROBE, code, AttachType.TRACE_KPROBE_MULTI) as counter, nothing_left():
@@ -259,6 +260,7 @@ def test_kprobe_multi() -> None:
             attach_kprobe_multi(counter.program, "no_such_*")
 
 
+@pytest.mark.kernels(since=(6, 12))
 def test_kprobe_multi_at_returns_and_with_hundreds() -> None:
     code = counting(value=register(RAX))
     with loaded(ProgType.KPROBE, code, AttachType.TRACE_KPROBE_MULTI) as counter, nothing_left():
@@ -273,6 +275,7 @@ def test_kprobe_multi_at_returns_and_with_hundreds() -> None:
         assert counter.count > 1
 
 
+@pytest.mark.kernels(since=(6, 12))
 def test_kprobe_session() -> None:
     with loaded(ProgType.KPROBE, counting(), AttachType.TRACE_KPROBE_SESSION) as counter, nothing_left():
         with or_skip():
@@ -286,6 +289,7 @@ def test_kprobe_session() -> None:
         assert counter.count == 3
 
 
+@pytest.mark.kernels(since=(6, 12))
 def test_uprobe_multi() -> None:
     with loaded(ProgType.KPROBE, counting(), AttachType.TRACE_UPROBE_MULTI) as counter, nothing_left():
         with or_skip():
@@ -296,6 +300,7 @@ def test_uprobe_multi() -> None:
         assert counter.count == 3
 
 
+@pytest.mark.kernels(since=(6, 13))
 def test_uprobe_session() -> None:
     with loaded(ProgType.KPROBE, counting(), AttachType.TRACE_UPROBE_SESSION) as counter, nothing_left():
         with or_skip():

@@ -147,7 +147,7 @@ def test_many_functions(victim: Path) -> None:
     needs(Way.KPROBE_MULTI)
     with several.attach():
         os.unlink(victim)
-        assert seen[5] == 1
+        assert seen[5] >= 1  # more on file systems upon others
 
 
 @pytest.mark.kernels(since=(6, 12))
@@ -155,7 +155,8 @@ def test_sessions(victim: Path) -> None:
     needs(Way.KPROBE_MULTI)
     with session.attach():
         os.unlink(victim)
-        assert seen[6] == 2  # at the beginning and at the end
+        assert seen[6] >= 2  # at the beginning and at the end
+        assert seen[6] % 2 == 0
 
 
 @pytest.mark.kernels(since=(6, 12))
