@@ -34,7 +34,7 @@ def first(task: task_struct) -> None:
 
 
 @bpf.tp_btf("sched_switch")
-def switch(preempt: bool, prev: task_struct, next: task_struct) -> None:
+def switched(preempt: bool, prev: task_struct, next: task_struct) -> None:
     """One task stops and another one runs."""
     if prev.__state == TASK_RUNNING:
         begin(prev)
@@ -46,7 +46,7 @@ def switch(preempt: bool, prev: task_struct, next: task_struct) -> None:
 
 def main() -> None:
     """Measure for a while, then print."""
-    with wakeup.attach(), first.attach(), switch.attach():
+    with wakeup.attach(), first.attach(), switched.attach():
         wait(seconds(__doc__ or ""))
     bpf.print_hist(waited, label="usecs")
 

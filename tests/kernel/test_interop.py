@@ -19,7 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {"lab", "frames", "tool"} | {n for n, t in TRACED.items() if t.needs is Needs.TRAMPOLINES}
 """Modules without programs, and samples that not every kernel loads."""
 SAMPLES = sorted(p.stem for p in (ROOT / "samples").glob("*.py") if p.stem not in LEFT_OUT)
-PROGRAMS = {"tc_mark": 2}
+PROGRAMS = {
+    "execsnoop": 2,
+    "opensnoop": 2,
+    "runqlat": 3,
+    "syscall_latency": 2,
+    "tc_mark": 2,
+    "unlink_probe": 2,
+}
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root"),
