@@ -16,7 +16,7 @@ import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from pyebpf import declare
 from pyebpf.declare import (
@@ -25,8 +25,10 @@ from pyebpf.declare import (
     FunctionDecl,
     GlobalDecl,
     HelperDecl,
+    KernelTypeDecl,
     MapDecl,
     ProgramDecl,
+    UserDecl,
     declaration_of,
 )
 from pyebpf.decorators import ProgramDecorator
@@ -343,8 +345,16 @@ class _Walk:
                 self.out.append(f"helper {name}")
             case ContextDecl(context=context):
                 self.out.append(f"context {context.name}")
+            case KernelTypeDecl(name=name, local=local):
+                self.out.append(f"kernel type {name}")
+                self.layout(local, names)
+            case UserDecl(layout=layout):
+                self.out.append("user")
+                self.layout(layout, names)
             case Builtin():
                 self.out.append(f"builtin {found.name}")
+            case _:
+                assert_never(found)
 
     def _map(self, found: MapDecl, names: frozenset[str]) -> None:
         if self._again("map", found):

@@ -12,7 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from pyebpf import cache
+import pyebpf as bpf
+from pyebpf import cache, kernel
 from pyebpf.declare import GlobalDecl, ProgramDecl
 from pyebpf.diagnostics import CompileError
 from pyebpf.driver import compile_programs
@@ -339,3 +340,29 @@ def program(skb):
         for seed in range(4)
     }
     assert len(told) == 1
+
+
+def test_types_of_the_kernel_count() -> None:
+    """A name for a type of the kernel, and how a program declares one itself, may come from another file."""
+
+    def made(of: object) -> ProgramDecl:
+        @bpf.kprobe("vfs_read")
+        def program(where: int) -> None:
+            print(f"{bpf.type_size(of)}")
+
+        return program.__bpf__
+
+    @bpf.kernel_struct
+    class file___short:  # the kernel's name, with a flavor
+        f_flags: bpf.u32
+
+    first = file___short
+
+    @bpf.kernel_struct
+    class file___short:  # type: ignore[no-redef]  # the same name, another field
+        f_mode: bpf.u32
+
+    kinds = (kernel.task_struct, kernel.file, first, file___short, bpf.User)
+    texts = [fingerprint(made(kind), TARGET).text for kind in kinds]
+    assert len(set(texts)) == len(kinds)
+    assert fingerprint(made(kernel.KernelType("file")), TARGET).text == texts[1]
