@@ -49,7 +49,7 @@ def declared_type(context: Context, decl: KernelTypeDecl, span: Span) -> btf.Typ
             Code.E1202,
             span,
             f"the target's kernel has no type `{decl.name}`",
-            help=near(decl.name, (n for n in spec.names(*_NAMED) if n[:1] == decl.name[:1])),
+            help=near(decl.name, spec.names(*_NAMED)),
         )
     return found
 
@@ -81,16 +81,6 @@ def find_member(of: Composite, name: str) -> Found | None:
     return None
 
 
-def member_names(of: Composite) -> Iterator[str]:
-    """The names that ``find_member`` finds."""
-    for member in of.members:
-        inner = btf.skip_modifiers(member.type)
-        if member.name:
-            yield member.name
-        elif isinstance(inner, Composite):
-            yield from member_names(inner)
-
-
 def member_types(of: Composite) -> Iterator[tuple[str, btf.Type]]:
     """The names that ``find_member`` finds, with their types."""
     for member in of.members:
@@ -115,7 +105,7 @@ def member(context: Context, base: tree.Expr, name: str, span: Span) -> tree.Ker
             Code.E1203,
             span,
             f"`{btf.describe(of)}` has no field `{name}` in the kernel whose types are used",
-            help=near(name, list(member_names(of)))
+            help=near(name, [known for known, _ in member_types(of)])
             or "declare the struct with the field that other kernels have: `@bpf.kernel_struct`",
         )
     start: tree.Expr = base

@@ -17,9 +17,6 @@ from pyebpf.uapi.sections import section_target
 if TYPE_CHECKING:
     from pyebpf import btf
 
-_MOST_NAMES: Final = 4
-_SAME_START: Final = 3
-
 
 @dataclass(frozen=True, slots=True)
 class AttachTarget:
@@ -123,14 +120,14 @@ def _kernel(module: str) -> str:
 
 
 def _near(name: str, prefix: str, kind: btf.Kind, module: str) -> str:
-    """Names that may have been meant, as the rest of a sentence. Of tens of thousands of functions only those that start
-    alike are looked at."""
-    import difflib
+    """Names that may have been meant, as the rest of a sentence."""
+    from pyebpf.near_names import near
 
-    start = prefix or name[:_SAME_START]
-    known = {found.removeprefix(prefix) for found in _types_of(module or "vmlinux").names(kind, prefix=start)}
-    near = difflib.get_close_matches(name, sorted(known), _MOST_NAMES)
-    if not near:
+    known = (
+        found.removeprefix(prefix) for found in _types_of(module or "vmlinux").names(kind, prefix=prefix)
+    )
+    found = near(name, known)
+    if not found:
         return ""
-    *others, last = (repr(found) for found in near)
+    *others, last = map(repr, found)
     return "; did you mean " + (f"{', '.join(others)} or {last}?" if others else f"{last}?")

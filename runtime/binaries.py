@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Iterator
 from typing import Final
 
+from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
-from pyebpf.runtime.near_names import near
 
 _CONFIGURED: Final = "/etc/ld.so.conf"
 _STANDARD: Final = ("/usr/lib64", "/usr/lib", "/lib64", "/lib")

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
-from pyebpf.runtime.near_names import near
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile

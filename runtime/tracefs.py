@@ -12,9 +12,9 @@ import re
 from pathlib import Path
 from typing import Final
 
+from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
-from pyebpf.runtime.near_names import near
 from pyebpf.runtime.pin import mount
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error

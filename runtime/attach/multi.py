@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
@@ -23,7 +24,6 @@ from pyebpf.runtime.elf_symbols import open_binary
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
-from pyebpf.runtime.near_names import near
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType

@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from pyebpf.near_names import near
 from pyebpf.runtime.errors import BpfError, ObjectError, Problem, TargetError
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
-from pyebpf.runtime.near_names import near
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType, ProgType
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import Link, LinkGroup
 from pyebpf.runtime.attach.multi import attach_places
 from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attach.uprobe import CodePlace, attach_at
 from pyebpf.runtime.binaries import find_binary
 from pyebpf.runtime.errors import Problem, TargetError
-from pyebpf.runtime.near_names import near
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.usdt_notes import UsdtSpec, usdt_probes
 from pyebpf.uapi.constants import AttachType, ProgType

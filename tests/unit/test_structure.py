@@ -14,6 +14,7 @@ LINKED = ("frontend", "backend", "runtime")
 FLOOR = (
     "records",
     "collecting",
+    "near_names",
     "codes",
     "diagnostics",
     "layout",
