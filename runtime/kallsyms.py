@@ -1,13 +1,18 @@
-"""Addresses of the kernel's symbols, from /proc/kallsyms."""
+"""/proc/kallsyms, where the kernel lists its symbols: single ones, looked up in the text. ``kernel_symbols`` has an index
+of all."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 from pyebpf.runtime.errors import ObjectError
 
 _PATH: Final = "/proc/kallsyms"
+_RESTRICT: Final = Path("/proc/sys/kernel/kptr_restrict")
+NO_TABLE: Final = f"{_PATH} cannot be read (CONFIG_KALLSYMS)"
+"""Why no symbol is known at all."""
 _DATA: Final = b"bBdDgGrRsSvV"
 """The letters of symbols that are data, to which compilers may have added ``.llvm.`` and a number."""
 
@@ -34,7 +39,7 @@ def symbol_address(name: str, table: bytes | None = None) -> int | None:
     """
     table = symbols() if table is None else table
     if table is None:
-        raise ObjectError(f"the address of {name!r} is not known: {_PATH} cannot be read (CONFIG_KALLSYMS)")
+        raise ObjectError(f"the address of {name!r} is not known: {NO_TABLE}")
     plain = re.escape(name.encode())
     found = {
         int(address, 16)
@@ -47,8 +52,17 @@ def symbol_address(name: str, table: bytes | None = None) -> int | None:
         raise ObjectError(f"the kernel has {len(found)} symbols {name!r} at different addresses")
     address = next(iter(found), None)
     if address == 0:
-        raise ObjectError(
-            f"the address of {name!r} is hidden: this process lacks CAP_SYSLOG (sysctl kernel.kptr_restrict), or "
-            "CAP_BPF and CAP_PERFMON with kernel.perf_event_paranoid above 1"
-        )
+        raise ObjectError(f"the address of {name!r} is hidden: {why_hidden()}")
     return address
+
+
+def why_hidden() -> str:
+    """Why the kernel shows this process no addresses."""
+    try:
+        setting = _RESTRICT.read_text().strip()
+    except OSError:
+        setting = "unknown"
+    return (
+        f"the kernel hides its addresses from this process: sysctl kernel.kptr_restrict is {setting}; it shows them to root, "
+        "to CAP_SYSLOG if that is 1, and to CAP_BPF with CAP_PERFMON if kernel.perf_event_paranoid is 1 or less"
+    )

@@ -38,6 +38,7 @@ def _mapped(path: Path) -> bytes | mmap.mmap:
     with path.open("rb", buffering=0) as opened:
         with contextlib.suppress(OSError, ValueError):
             size = os.fstat(opened.fileno()).st_size
+            # It keeps a descriptor of its own for as long as it lives: once in a process.
             return mmap.mmap(opened.fileno(), size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
         return opened.read()
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from pyebpf.records import dataclass
-from pyebpf.runtime import tracefs
+from pyebpf.runtime import kallsyms, tracefs
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 
-_KALLSYMS: Final = Path("/proc/kallsyms")
 _BLACKLIST: Final = Path("/sys/kernel/debug/kprobes/blacklist")
 _TEXT: Final = frozenset("tTwW")
 _UNUSABLE: Final = ("__ftrace_invalid_address__", "__pfx_", "__cfi_")
@@ -103,25 +102,15 @@ class KernelSymbols:
 def kernel_symbols() -> KernelSymbols:
     """The symbols of the running kernel, read once; ``kernel_symbols.cache_clear()`` forgets them, for modules and BPF
     programs that were loaded since. Raises ``BpfError`` if there are none."""
-    try:
-        return KernelSymbols(_KALLSYMS.read_text())
-    except OSError as found:
-        raise BpfError(
-            found.errno or errno.EIO, Phase.SYMBOLS, detail=f"{_KALLSYMS} cannot be read (CONFIG_KALLSYMS)"
-        ) from None
+    table = kallsyms.symbols()
+    if table is None:
+        raise BpfError(errno.ENOENT, Phase.SYMBOLS, detail=kallsyms.NO_TABLE)
+    return KernelSymbols(table.decode())
 
 
 def hidden_symbols() -> PermissionDenied:
     """The error for addresses that the kernel does not show."""
-    try:
-        setting = Path("/proc/sys/kernel/kptr_restrict").read_text().strip()
-    except OSError:
-        setting = "unknown"
-    detail = (
-        f"the kernel hides its addresses from this process: sysctl kernel.kptr_restrict is {setting}; it shows them "
-        "to root, and to CAP_SYSLOG if that is 1"
-    )
-    return PermissionDenied(errno.EPERM, Phase.SYMBOLS, detail=detail)
+    return PermissionDenied(errno.EPERM, Phase.SYMBOLS, detail=kallsyms.why_hidden())
 
 
 @functools.cache

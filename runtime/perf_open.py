@@ -1,4 +1,4 @@
-"""perf_event_open(2) for the one kind of event that carries records of programs to user space.
+"""perf_event_open(2), for events that programs run at and for those that carry what programs send to user space.
 
 Source: perf_event_open(2), include/uapi/linux/perf_event.h.
 """
@@ -10,57 +10,105 @@ import errno
 import fcntl
 import functools
 import os
-import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.privilege import Need, explain_denial
+from pyebpf.runtime.privilege import Need, explain_denial, lacking
+from pyebpf.runtime.syscall import error
 
-_NUMBERS: Final = {
-    "x86_64": 298,
-    "i386": 336,
-    "i686": 336,
-    "aarch64": 241,
-    "armv7l": 364,
-    "riscv64": 241,
-    "loongarch64": 241,
-    "s390x": 331,
-    "ppc64": 319,
-    "ppc64le": 319,
-    "mips64": 5292,
+ANY_PROCESS: Final = -1
+ANY_CPU: Final = -1
+
+_NUMBERS: Final[dict[tuple[str, bool], int]] = {
+    ("x86_64", True): 298,
+    ("x86_64", False): 336,
+    ("i386", False): 336,
+    ("i686", False): 336,
+    ("aarch64", True): 241,
+    ("aarch64", False): 364,
+    ("armv7l", False): 364,
+    ("armv6l", False): 364,
+    ("riscv64", True): 241,
+    ("loongarch64", True): 241,
+    ("s390x", True): 331,
+    ("ppc64", True): 319,
+    ("ppc64le", True): 319,
+    ("mips64", True): 5292,
 }
-"""System call numbers of 64-bit processes, where a machine has both, by machine."""
+"""System call numbers by machine and whether the process is a 64-bit one."""
+
+_CLOEXEC: Final = 8
+_PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
+
+IOC_ENABLE: Final = 0x2400
+IOC_SET_BPF: Final = 0x4004_2408
+_OTHER_DIRECTIONS: Final = {IOC_ENABLE: 0x2000_2400, IOC_SET_BPF: 0x8004_2408}
+"""The numbers of these requests on PowerPC and MIPS, which write directions otherwise."""
 
 _TYPE_SOFTWARE: Final = 1
 _SW_BPF_OUTPUT: Final = 10
 _SAMPLE_RAW: Final = 1 << 10
-_ATTR: Final = struct.Struct("=IIQQQQQIIQ")
-"""The first version of struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags,
-wakeup_events, bp_type, config1."""
-_FD_CLOEXEC: Final = 1 << 3
-_IOC_ENABLE: Final = 0x2400
 
 
 @functools.cache
-def _syscall() -> Callable[..., int]:
-    number = _NUMBERS.get(os.uname().machine)
-    if number is None or sys.maxsize < 2**32 < number:
-        detail = f"the number of perf_event_open(2) on {os.uname().machine!r} is not known"
-        raise NotSupported(errno.ENOSYS, Phase.PERF_BUFFER, detail=detail)
+def _libc_syscall(phase: Phase) -> tuple[int, Callable[..., int]]:
+    machine = os.uname().machine
+    number = _NUMBERS.get((machine, sys.maxsize > 2**32))
+    if number is None:
+        detail = f"the number of perf_event_open(2) on {machine!r} is not known"
+        raise NotSupported(errno.ENOSYS, phase, detail=detail)
     function = ctypes.CDLL(None, use_errno=True).syscall
     function.argtypes = (
         ctypes.c_long,
-        ctypes.c_char_p,
+        ctypes.c_void_p,
         ctypes.c_int,
         ctypes.c_int,
         ctypes.c_int,
         ctypes.c_ulong,
     )
     function.restype = ctypes.c_long
-    return functools.partial(function, number)
+    return number, function
+
+
+def perf_event_open(
+    attr: PerfEventAttr, *, pid: int, cpu: int, subject: str, phase: Phase = Phase.ATTACH
+) -> Fd:
+    """Open an event. ``pid`` and ``cpu``: -1 for any, but not both. ``phase``: what it is for. Raises ``BpfError``.
+
+    What ``attr`` has addresses of must stay referenced until this returns.
+    """
+    number, function = _libc_syscall(phase)
+    attr.size = ctypes.sizeof(attr)
+    result = function(number, ctypes.addressof(attr), pid, cpu, -1, _CLOEXEC)
+    if result >= 0:
+        return Fd(result)
+    code = ctypes.get_errno()
+    if code in (errno.EPERM, errno.EACCES):
+        # The kernel's rules tightened for some events: what CAP_PERFMON was enough for may need more.
+        need = Need.PERFMON if lacking(Need.PERFMON) else Need.SYS_ADMIN
+        raise PermissionDenied(code, phase, subject, detail=f"{explain_denial(need)}{_paranoia()}")
+    found = error(code, phase, subject, need=Need.PERFMON)
+    if code == errno.ESRCH:
+        found.detail = f"there is no process {pid}"
+    raise found
+
+
+def _paranoia() -> str:
+    try:
+        return f" (sysctl kernel.perf_event_paranoid is {_PARANOID.read_text().strip()})"
+    except OSError:
+        return " (this kernel has no perf events: CONFIG_PERF_EVENTS)"
+
+
+def ioctl_number(number: int) -> int:
+    """The number of an ioctl of perf events on this machine."""
+    other = os.uname().machine.startswith(("ppc", "mips"))
+    return _OTHER_DIRECTIONS[number] if other else number
 
 
 def open_output(cpu: int, wakeup: int, subject: str) -> Fd | None:
@@ -68,16 +116,23 @@ def open_output(cpu: int, wakeup: int, subject: str) -> Fd | None:
 
     ``wakeup``: after how many records it becomes readable. Raises ``BpfError``; EPERM names the capability.
     """
-    attr = _ATTR.pack(_TYPE_SOFTWARE, _ATTR.size, _SW_BPF_OUTPUT, 1, _SAMPLE_RAW, 0, 0, wakeup, 0, 0)
-    number = _syscall()(attr, -1, cpu, -1, _FD_CLOEXEC)
-    if number < 0:
-        code = ctypes.get_errno()
-        if code == errno.ENODEV:
+    attr = PerfEventAttr(
+        type=_TYPE_SOFTWARE,
+        config=_SW_BPF_OUTPUT,
+        sample_period=1,
+        sample_type=_SAMPLE_RAW,
+        wakeup_events=wakeup,
+    )
+    try:
+        event = perf_event_open(attr, pid=ANY_PROCESS, cpu=cpu, subject=subject, phase=Phase.PERF_BUFFER)
+    except BpfError as refused:
+        if refused.errno == errno.ENODEV:
             return None
-        if code in (errno.EPERM, errno.EACCES):
-            detail = explain_denial(Need.PERFMON)
-            raise PermissionDenied(code, Phase.PERF_BUFFER, subject, detail=detail)
-        raise BpfError(code, Phase.PERF_BUFFER, subject, detail=f"the event of CPU {cpu}")
-    found = Fd(number)
-    fcntl.ioctl(found.fileno(), _IOC_ENABLE, 0)
-    return found
+        refused.detail = refused.detail or f"the event of CPU {cpu}"
+        raise
+    try:
+        fcntl.ioctl(event.fileno(), ioctl_number(IOC_ENABLE), 0)
+    except OSError as refused:
+        event.close()
+        raise error(refused.errno or errno.EINVAL, Phase.PERF_BUFFER, subject, need=Need.PERFMON) from None
+    return event

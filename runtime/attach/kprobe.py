@@ -11,16 +11,12 @@ from typing import Final
 
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
-from pyebpf.runtime.attach.perf_open import (
-    ANY_PROCESS,
-    PerfMethod,
-    attach_to_event,
-    perf_event_open,
-)
+from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, attach_probe_event, has_probe_events
 from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
+from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import ProgType
 

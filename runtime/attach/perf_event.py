@@ -10,18 +10,13 @@ from typing import Final
 
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link, LinkGroup
-from pyebpf.runtime.attach.perf_open import (
-    ANY_CPU,
-    ANY_PROCESS,
-    PerfMethod,
-    attach_to_event,
-    perf_event_open,
-)
+from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.cpus import parse_cpu_list
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import ProgType
 

@@ -13,9 +13,10 @@ import time
 from typing import Final
 
 from pyebpf.runtime.attach.link import Link
-from pyebpf.runtime.attach.perf_open import ANY_CPU, ANY_PROCESS, attach_to_event, perf_event_open
+from pyebpf.runtime.attach.perf_open import attach_to_event
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError
+from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.tracefs import refused, root
 

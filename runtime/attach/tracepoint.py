@@ -6,18 +6,13 @@ import ctypes
 import errno
 from typing import Final
 
+from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import HeldLink, Link
-from pyebpf.runtime.attach.perf_open import (
-    ANY_PROCESS,
-    TRACING_NEED,
-    PerfMethod,
-    attach_to_event,
-    perf_event_open,
-)
+from pyebpf.runtime.attach.perf_open import TRACING_NEED, PerfMethod, attach_to_event
 from pyebpf.runtime.attach.targets import check_raw_tracepoint, require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
-from pyebpf.runtime.near_names import near
+from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd
 from pyebpf.runtime.tracefs import all_events, event_id

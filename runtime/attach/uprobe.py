@@ -10,13 +10,7 @@ from typing import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link
-from pyebpf.runtime.attach.perf_open import (
-    ANY_CPU,
-    ANY_PROCESS,
-    PerfMethod,
-    attach_to_event,
-    perf_event_open,
-)
+from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, attach_probe_event, has_probe_events
 from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
@@ -31,6 +25,7 @@ from pyebpf.runtime.errors import (
     Problem,
     TargetError,
 )
+from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import ProgType
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyebpf import btf
+from pyebpf.near_names import near
 from pyebpf.runtime import kernel_symbols as kernel
 from pyebpf.runtime.attach.iterator import attach_iter
 from pyebpf.runtime.attach.targets import named_target, traced_function
@@ -31,7 +32,6 @@ from pyebpf.runtime.listing import (
     run_statistics,
     statistics,
 )
-from pyebpf.runtime.near_names import near
 from pyebpf.runtime.symbols import Symbol, symbolize_kernel, symbolize_user
 from pyebpf.runtime.tracefs import Location, event_format, event_id
 from pyebpf.uapi.constants import AttachType, LinkType, MapType, ProgType

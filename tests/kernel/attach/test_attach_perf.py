@@ -24,6 +24,7 @@ from pyebpf.runtime.attach.perf_open import PerfLink, PerfMethod, has_perf_links
 from pyebpf.runtime.attach.tracepoint import attach_tracepoint
 from pyebpf.runtime.attach.uprobe import attach_uprobe
 from pyebpf.runtime.errors import BpfError, NotSupported, Problem, TargetError
+from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.tracefs import root
 from pyebpf.uapi.constants import LinkType, ProgType
@@ -49,6 +50,7 @@ def events() -> list[str]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """Nothing that is made inside stays behind: no descriptor, no event in tracefs."""
+    vmlinux()  # read once per process, and Python's mmap keeps a descriptor of what it maps
     gc.collect()
     before = open_fds()
     yield
