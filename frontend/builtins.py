@@ -29,6 +29,9 @@ Handler = Callable[[Context, Any], Operand]
 
 def call(context: Context, which: Builtin, node: Any) -> Operand:
     """A call of a function of the language."""
+    looks = kernel_calls.FUNCTIONS.get(which)
+    if looks is not None:
+        return looks(context, node)
     match which:
         case Builtin.LOOP:
             return callbacks.loop(context, node)
@@ -52,8 +55,6 @@ def call(context: Context, which: Builtin, node: Any) -> Operand:
             return _log2(context, node)
         case Builtin.SNPRINTF:
             return printing.snprintf(context, node)
-        case _ if which in _LOOKING:
-            return kernel_calls.call(context, which, node)
         case Builtin.TRACE_PRINT:
             raise context.refusal(
                 Code.E0602,
@@ -63,28 +64,6 @@ def call(context: Context, which: Builtin, node: Any) -> Operand:
             )
         case _:
             raise context.bug(f"{which.value} has no meaning", context.span(node))
-
-
-_LOOKING = frozenset(
-    {
-        Builtin.CAST,
-        Builtin.CONTAINER_OF,
-        Builtin.READ_KERNEL,
-        Builtin.READ_USER,
-        Builtin.STR_FROM_KERNEL,
-        Builtin.STR_FROM_USER,
-        Builtin.FIELD_EXISTS,
-        Builtin.FIELD_OFFSET,
-        Builtin.FIELD_SIZE,
-        Builtin.TYPE_EXISTS,
-        Builtin.TYPE_SIZE,
-        Builtin.ENUM_VALUE,
-        Builtin.ENUM_EXISTS,
-        Builtin.KCONFIG,
-        Builtin.KERNEL_VERSION,
-    }
-)
-"""The functions that look into the kernel and into users' memory."""
 
 
 # ---------------------------------------------------------------- the language's own

@@ -6,7 +6,8 @@ They read through addresses (``frontend.types.Kernel`` and ``User``); what canno
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pyebpf import btf
@@ -21,40 +22,6 @@ from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import I64, U64, Int, Kernel, Origin, Ref, Trust, User
 from pyebpf.frontend.values import Operand, Static, describe
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
-
-
-def call(context: Context, which: Builtin, node: Any) -> Operand:
-    """A call of one of them."""
-    match which:
-        case Builtin.CAST:
-            return _cast(context, node)
-        case Builtin.CONTAINER_OF:
-            return _container_of(context, node)
-        case Builtin.READ_KERNEL | Builtin.READ_USER:
-            return _read(context, node, user=which is Builtin.READ_USER)
-        case Builtin.STR_FROM_KERNEL | Builtin.STR_FROM_USER:
-            return _string(context, node, user=which is Builtin.STR_FROM_USER)
-        case Builtin.FIELD_EXISTS:
-            return _field(context, node, btf.CoreKind.FIELD_EXISTS)
-        case Builtin.FIELD_OFFSET:
-            return _field(context, node, btf.CoreKind.FIELD_BYTE_OFFSET)
-        case Builtin.FIELD_SIZE:
-            return _field(context, node, btf.CoreKind.FIELD_BYTE_SIZE)
-        case Builtin.TYPE_EXISTS:
-            return _type(context, node, btf.CoreKind.TYPE_EXISTS)
-        case Builtin.TYPE_SIZE:
-            return _type(context, node, btf.CoreKind.TYPE_SIZE)
-        case Builtin.ENUM_VALUE:
-            return _enumerator(context, node, btf.CoreKind.ENUMVAL_VALUE)
-        case Builtin.ENUM_EXISTS:
-            return _enumerator(context, node, btf.CoreKind.ENUMVAL_EXISTS)
-        case Builtin.KCONFIG:
-            return _kconfig(context, node)
-        case Builtin.KERNEL_VERSION:
-            return _kernel_version(context, node)
-        case _:
-            raise context.bug(f"{which.value} is no function that looks into memory", context.span(node))
-
 
 # ---------------------------------------------------------------- addresses
 
@@ -409,3 +376,23 @@ def element(context: Context, base: tree.Expr, index: Operand, span: Span) -> Op
         context.raises(tree.Exc.INDEX)
     place = tree.KernelElement(base=base, index=expr, size=size, length=length, type=Kernel(inner), span=span)
     return kernel_types.read_place(context, place, inner, span)
+
+
+FUNCTIONS: dict[Builtin, Callable[[Context, Any], Operand]] = {
+    Builtin.CAST: _cast,
+    Builtin.CONTAINER_OF: _container_of,
+    Builtin.READ_KERNEL: partial(_read, user=False),
+    Builtin.READ_USER: partial(_read, user=True),
+    Builtin.STR_FROM_KERNEL: partial(_string, user=False),
+    Builtin.STR_FROM_USER: partial(_string, user=True),
+    Builtin.FIELD_EXISTS: partial(_field, kind=btf.CoreKind.FIELD_EXISTS),
+    Builtin.FIELD_OFFSET: partial(_field, kind=btf.CoreKind.FIELD_BYTE_OFFSET),
+    Builtin.FIELD_SIZE: partial(_field, kind=btf.CoreKind.FIELD_BYTE_SIZE),
+    Builtin.TYPE_EXISTS: partial(_type, kind=btf.CoreKind.TYPE_EXISTS),
+    Builtin.TYPE_SIZE: partial(_type, kind=btf.CoreKind.TYPE_SIZE),
+    Builtin.ENUM_VALUE: partial(_enumerator, kind=btf.CoreKind.ENUMVAL_VALUE),
+    Builtin.ENUM_EXISTS: partial(_enumerator, kind=btf.CoreKind.ENUMVAL_EXISTS),
+    Builtin.KCONFIG: _kconfig,
+    Builtin.KERNEL_VERSION: _kernel_version,
+}
+"""What the functions of the language that look into memory mean."""

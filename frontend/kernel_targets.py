@@ -13,7 +13,7 @@ from pyebpf.frontend.suggest import near
 from pyebpf.records import dataclass
 from pyebpf.uapi.contexts import TRACEPOINT
 from pyebpf.uapi.contexts import Context as ContextRow
-from pyebpf.uapi.program_kind import Arguments, Target
+from pyebpf.uapi.program_kind import Arguments, TargetKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ def signature_of(header: Context, decl: ProgramDecl) -> Signature | None:
     if spec is None:
         return None
     match decl.kind.target:
-        case Target.FUNCTION:
+        case TargetKind.FUNCTION:
             return _of_function(header, decl, spec, decl.target.partition("+")[0], needed=needed)
-        case Target.RAW_TRACEPOINT:
+        case TargetKind.RAW_TRACEPOINT:
             return _of_raw_tracepoint(header, decl, spec, needed=needed)
-        case Target.LSM_HOOK:
+        case TargetKind.LSM_HOOK:
             return _of_function(header, decl, spec, f"bpf_lsm_{decl.target}", needed=True)
-        case Target.ITERATOR:
+        case TargetKind.ITERATOR:
             return _of_function(header, decl, spec, f"bpf_iter_{decl.target}", needed=True)
         case _:
             return None
@@ -107,21 +107,20 @@ def tracepoint_context(header: Context, decl: ProgramDecl) -> ContextRow:
 
 
 def _unknown(header: Context, decl: ProgramDecl, known: Iterable[str]) -> Refused:
-    start = decl.target[:1]
     return _refuse(
         header,
         decl,
         f"the target's kernel has no {_WORDS[decl.kind.target]} `{decl.target}`",
-        help=near(decl.target, (name for name in known if name[:1] == start)),
+        help=near(decl.target, known),
     )
 
 
 _WORDS = {
-    Target.FUNCTION: "function",
-    Target.RAW_TRACEPOINT: "tracepoint",
-    Target.TRACEPOINT: "tracepoint",
-    Target.LSM_HOOK: "security hook",
-    Target.ITERATOR: "iterator",
+    TargetKind.FUNCTION: "function",
+    TargetKind.RAW_TRACEPOINT: "tracepoint",
+    TargetKind.TRACEPOINT: "tracepoint",
+    TargetKind.LSM_HOOK: "security hook",
+    TargetKind.ITERATOR: "iterator",
 }
 
 

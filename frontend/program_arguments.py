@@ -32,7 +32,7 @@ from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT, ContextField
 from pyebpf.uapi.contexts import Context as ContextRow
-from pyebpf.uapi.program_kind import Arguments, Target
+from pyebpf.uapi.program_kind import Arguments, TargetKind
 from pyebpf.uapi.registers import REGISTERS
 
 _CONTEXT, _RESULT = "ctx", "retval"
@@ -60,7 +60,7 @@ def entry_of(header: Context, decl: ProgramDecl) -> Entry:
     """What the parameters of ``decl`` get. Refuses what its kind of program cannot give."""
     _check_kind(header, decl)
     parameters = list(_parameters(header))
-    if decl.kind.arguments is Arguments.NONE and decl.kind.target is Target.NOTHING:
+    if decl.kind.arguments is Arguments.NONE and decl.kind.target is TargetKind.NOTHING:
         return _context_only(header, decl, parameters)
     of = _context(header, decl)
     local = tree.Local(_CONTEXT, ContextPtr(ContextDecl(of)), header.instance.function.span)
@@ -96,7 +96,7 @@ def _check_kind(header: Context, decl: ProgramDecl) -> None:
             help="use `fexit` to look at the result",
         )
 
-    multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is Target.SYSCALL else None
+    multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is TargetKind.SYSCALL else None
     if multiplexed is not None:
         raise header.refusal(
             Code.E1205,
@@ -166,7 +166,7 @@ def _of_target(header: Context, of: ContextRow) -> ContextRow:
 
 
 def _context(header: Context, decl: ProgramDecl) -> ContextRow:
-    if decl.kind.target is Target.TRACEPOINT:
+    if decl.kind.target is TargetKind.TRACEPOINT:
         return tracepoint_context(header, decl)
     assert decl.kind.context is not None
     return _of_target(header, decl.kind.context)

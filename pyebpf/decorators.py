@@ -24,7 +24,7 @@ from pyebpf.tracing import (
 )
 from pyebpf.uapi import programs as kinds
 from pyebpf.uapi import programs_tracing as kinds_tracing
-from pyebpf.uapi.programs import ProgramKind, Target
+from pyebpf.uapi.programs import ProgramKind, TargetKind
 
 P = TypeVar("P", bound=Program)
 Function = Callable[..., Any]
@@ -50,7 +50,8 @@ class ProgramDecorator(Generic[P]):
         self, func: None = ..., /, *, on_error: int | None = ..., name: str | None = ..., **options: bool
     ) -> Callable[[Function], P]: ...
     def __call__(self, func: Function | None = None, /, **keywords: Any) -> P | Callable[[Function], P]:
-        return self._decorator("", keywords) if func is None else self._decorator("", keywords)(func)
+        decorate = self._decorator("", keywords)
+        return decorate if func is None else decorate(func)
 
     def _decorator(self, target: str, keywords: dict[str, Any]) -> Callable[[Function], P]:
         """What makes programs on ``target``, with what the keywords say."""
@@ -107,13 +108,13 @@ def target_text(kind: ProgramKind, parts: Sequence[str]) -> str:
     Raises ``ValueError`` for what cannot be a target of the kind.
     """
     match kind.target:
-        case Target.TRACEPOINT:
+        case TargetKind.TRACEPOINT:
             whole = "/".join(parts).replace(":", "/")
             good = re.fullmatch(r"[\w-]+/[\w-]+", whole)
-        case Target.USER_FUNCTION:
+        case TargetKind.USER_FUNCTION:
             whole = ":".join(parts)
             good = re.fullmatch(r"[^:]+:.+", whole)
-        case Target.FUNCTION if "multi" in kind.name or "session" in kind.name:
+        case TargetKind.FUNCTION if "multi" in kind.name or "session" in kind.name:
             whole = "".join(parts)
             good = re.fullmatch(r"[\w.*?]+", whole) if len(parts) == 1 else None
         case _:

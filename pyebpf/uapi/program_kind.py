@@ -29,7 +29,7 @@ class KindOption:
     since: tuple[int, int]
 
 
-class Target(enum.Enum):
+class TargetKind(enum.Enum):
     """What the decorator of a kind names besides options; the value says it in messages."""
 
     NOTHING = "nothing"
@@ -81,7 +81,7 @@ class ProgramKind:
     return_range: tuple[int, int] | None = None
     load_flags: ProgLoadFlag = NO_FLAGS
     options: tuple[KindOption, ...] = ()
-    target: Target = Target.NOTHING
+    target: TargetKind = TargetKind.NOTHING
     arguments: Arguments = Arguments.NONE
     watches: bool = False
 

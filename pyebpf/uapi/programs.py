@@ -18,7 +18,7 @@ from pyebpf.uapi.program_kind import Arguments as Arguments
 from pyebpf.uapi.program_kind import KindOption as KindOption
 from pyebpf.uapi.program_kind import PacketAccess as PacketAccess
 from pyebpf.uapi.program_kind import ProgramKind as ProgramKind
-from pyebpf.uapi.program_kind import Target as Target
+from pyebpf.uapi.program_kind import TargetKind as TargetKind
 from pyebpf.uapi.programs_tracing import TRACING_KINDS
 
 DROP = 0

@@ -13,7 +13,7 @@ import errno
 from pyebpf.records import replace
 from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType
 from pyebpf.uapi.contexts import RAW_TRACEPOINT_ARGS, TRACING_ARGS
-from pyebpf.uapi.program_kind import Arguments, KindOption, PacketAccess, ProgramKind, Target
+from pyebpf.uapi.program_kind import Arguments, KindOption, PacketAccess, ProgramKind, TargetKind
 from pyebpf.uapi.registers import X86_64
 
 
@@ -31,7 +31,7 @@ KPROBE = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=False,
     since=(4, 1),
-    target=Target.FUNCTION,
+    target=TargetKind.FUNCTION,
     arguments=Arguments.REGISTERS,
     watches=True,
 )
@@ -39,7 +39,7 @@ KPROBE = ProgramKind(
 KRETPROBE = replace(KPROBE, name="kretprobe", section="kretprobe", arguments=Arguments.RESULT)
 
 KSYSCALL = replace(
-    KPROBE, name="ksyscall", section="ksyscall", target=Target.SYSCALL, arguments=Arguments.SYSCALL
+    KPROBE, name="ksyscall", section="ksyscall", target=TargetKind.SYSCALL, arguments=Arguments.SYSCALL
 )
 
 KRETSYSCALL = replace(KSYSCALL, name="kretsyscall", section="kretsyscall", arguments=Arguments.RESULT)
@@ -70,7 +70,7 @@ UPROBE = replace(
     KPROBE,
     name="uprobe",
     section="uprobe",
-    target=Target.USER_FUNCTION,
+    target=TargetKind.USER_FUNCTION,
     options=_sleepable("uprobe", (6, 0)),
 )
 
@@ -109,7 +109,7 @@ TRACEPOINT = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=False,
     since=(4, 7),
-    target=Target.TRACEPOINT,
+    target=TargetKind.TRACEPOINT,
     watches=True,
 )
 
@@ -123,7 +123,7 @@ RAW_TRACEPOINT = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=True,
     since=(4, 17),
-    target=Target.RAW_TRACEPOINT,
+    target=TargetKind.RAW_TRACEPOINT,
     arguments=Arguments.SLOTS,
     watches=True,
 )
@@ -146,7 +146,7 @@ TP_BTF = ProgramKind(
     packet=PacketAccess.NONE,
     test_run=False,
     since=(5, 5),
-    target=Target.RAW_TRACEPOINT,
+    target=TargetKind.RAW_TRACEPOINT,
     arguments=Arguments.BTF,
     watches=True,
 )
@@ -157,7 +157,7 @@ FENTRY = replace(
     attach_type=AttachType.TRACE_FENTRY,
     section="fentry",
     return_range=(0, 0),
-    target=Target.FUNCTION,
+    target=TargetKind.FUNCTION,
     options=_sleepable("fentry", (5, 10)),
 )
 
@@ -189,7 +189,7 @@ LSM = replace(
     section="lsm",
     error_verdict=-errno.EPERM,
     since=(5, 7),
-    target=Target.LSM_HOOK,
+    target=TargetKind.LSM_HOOK,
     arguments=Arguments.BTF_RESULT,
     return_range=(-4095, 0),
     options=_sleepable("lsm", (5, 11)),
@@ -202,7 +202,7 @@ ITER = replace(
     attach_type=AttachType.TRACE_ITER,
     section="iter",
     since=(5, 8),
-    target=Target.ITERATOR,
+    target=TargetKind.ITERATOR,
     return_range=(0, 1),
     options=_sleepable("iter", (5, 18)),
 )

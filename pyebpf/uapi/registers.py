@@ -25,8 +25,7 @@ class Registers:
 
     ``context``: ``struct pt_regs`` as the context of kprobes and uprobes; ``sample``: ``struct bpf_perf_event_data``.
     ``arguments`` and ``result`` follow the C calling convention, ``syscall_arguments`` that of system calls (read
-    from the registers that the caller of the system call had). ``members``: ``struct pt_regs`` in the kernel's own
-    type information, whose members' names differ on arm64.
+    from the registers that the caller of the system call had).
     """
 
     context: Context
@@ -34,9 +33,6 @@ class Registers:
     arguments: tuple[str, ...]
     result: str
     syscall_arguments: tuple[str, ...]
-    instruction: str
-    stack: str
-    syscall_prefix: str
 
     def field(self, name: str) -> ContextField:
         """The row of a register that is known to exist."""
@@ -71,9 +67,6 @@ X86_64 = Registers(
     arguments=("di", "si", "dx", "cx", "r8", "r9"),
     result="ax",
     syscall_arguments=("di", "si", "dx", "r10", "r8", "r9"),
-    instruction="ip",
-    stack="sp",
-    syscall_prefix="__x64_sys_",
 )
 
 ARM64 = Registers(
@@ -81,9 +74,6 @@ ARM64 = Registers(
     arguments=tuple(f"x{n}" for n in range(8)),
     result="x0",
     syscall_arguments=tuple(f"x{n}" for n in range(6)),
-    instruction="pc",
-    stack="sp",
-    syscall_prefix="__arm64_sys_",
 )
 
 REGISTERS: dict[Arch, Registers] = {Arch.X86_64: X86_64, Arch.ARM64: ARM64}

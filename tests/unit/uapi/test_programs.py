@@ -15,7 +15,7 @@ from pyebpf.uapi.programs import (
     KINDS,
     PacketAccess,
     ProgramKind,
-    Target,
+    TargetKind,
     kind_by_name,
 )
 from pyebpf.uapi.programs_tracing import TRACING_KINDS
@@ -63,7 +63,7 @@ def test_rows_are_consistent(kind: ProgramKind) -> None:
         assert row is not None and (row.prog_type, row.attach_type) == (kind.prog_type, kind.attach_type)
         assert row.flags == option.load_flags
     placed = section_kind(kind.at("a/target").section)
-    assert kind.target is Target.NOTHING or (placed is not None and placed.target)
+    assert kind.target is TargetKind.NOTHING or (placed is not None and placed.target)
 
 
 def test_the_tracing_family_is_complete() -> None:
