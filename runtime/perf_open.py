@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import functools
 import os
 import sys
@@ -124,15 +123,9 @@ def open_output(cpu: int, wakeup: int, subject: str) -> Fd | None:
         wakeup_events=wakeup,
     )
     try:
-        event = perf_event_open(attr, pid=ANY_PROCESS, cpu=cpu, subject=subject, phase=Phase.PERF_BUFFER)
+        return perf_event_open(attr, pid=ANY_PROCESS, cpu=cpu, subject=subject, phase=Phase.PERF_BUFFER)
     except BpfError as refused:
         if refused.errno == errno.ENODEV:
             return None
         refused.detail = refused.detail or f"the event of CPU {cpu}"
         raise
-    try:
-        fcntl.ioctl(event.fileno(), ioctl_number(IOC_ENABLE), 0)
-    except OSError as refused:
-        event.close()
-        raise error(refused.errno or errno.EINVAL, Phase.PERF_BUFFER, subject, need=Need.PERFMON) from None
-    return event
