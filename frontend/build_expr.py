@@ -99,8 +99,8 @@ def expression(f: State, node: tree.Expr) -> Operand:
             return build_maps.ring_output(f, node)
         case tree.ContextField():
             return build_packet.context_field(f, node)
-        case tree.EventText():
-            return build_packet.event_text(f, node)
+        case tree.EventData():
+            return build_packet.event_data(f, node)
         case tree.PacketLength():
             return build_packet.packet_length(f, node)
         case tree.PacketView():

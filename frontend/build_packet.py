@@ -12,7 +12,7 @@ from pyebpf.frontend.build_state import Number, Place, State
 from pyebpf.frontend.types import Bool, ContextPtr, Int
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import I64, IRType, PtrTy, Space
-from pyebpf.uapi.contexts import ContextField, FieldKind
+from pyebpf.uapi.contexts import LOCATIONS, ContextField, FieldKind
 
 MAX_PACKET_OFFSET = 0xFFFF
 
@@ -55,14 +55,15 @@ def context_field(f: State, node: tree.ContextField) -> Value:
     return f.b.load(context, offset, node.row.size, type=f.type_of(node.type), name=node.row.name)
 
 
-def event_text(f: State, node: tree.EventText) -> Value:
-    """The address of a string in an event."""
+def event_data(f: State, node: tree.EventData) -> Value:
+    """The address of data in an event."""
     context, row = f.value(node.context), node.row
-    if row.kind is not FieldKind.DATA_LOCATION:
+    if row.kind not in LOCATIONS:
         return f.b.address_in(context, row.offset)
     location = f.b.load(context, row.offset, 4, name=row.name)
     offset = f.b.binary(BinOp.AND, location, f.b.const(0xFFFF))
-    return f.b.binary(BinOp.ADD, f.b.address_in(context, 0), offset)
+    base = row.offset + 4 if row.kind is FieldKind.RELATIVE_LOCATION else 0
+    return f.b.binary(BinOp.ADD, f.b.address_in(context, base), offset)
 
 
 def store_context(f: State, node: tree.StoreContext) -> None:

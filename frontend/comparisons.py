@@ -131,6 +131,7 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
             conversions.runtime(context, side)
         del other
     one, two = conversions.runtime(context, left), conversions.runtime(context, right)
+    one, two = _text(one, two), _text(two, one)
     if isinstance(one.type, Ref) and isinstance(two.type, Ref):
         return _compare_references(context, op, one, two, span)
     if isinstance(one.type, Bool) and isinstance(two.type, Bool) and op in ("==", "!="):
@@ -150,6 +151,13 @@ def compare(context: Context, op: str, left: Operand, right: Operand, span: Span
     return compare_ints(
         context, _OPS[op], conversions.integer(context, one), conversions.integer(context, two), span
     )
+
+
+def _text(expr: tree.Expr, other: tree.Expr) -> tree.Expr:
+    """A string of the kernel that is compared with bytes: a copy that is long enough to tell a longer string."""
+    if not isinstance(other.type, Ref) or not isinstance(other.type.layout, BytesType):
+        return expr
+    return conversions.text_copy(expr, other.type.layout.length + 2)
 
 
 def _address(expr: tree.Expr) -> tree.Expr:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import declaration_of
 from pyebpf.diagnostics import Span
@@ -34,7 +35,7 @@ from pyebpf.frontend.values import ContextPart, Method, Operand, Static
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
-from pyebpf.uapi.contexts import ContextField, FieldKind
+from pyebpf.uapi.contexts import LOCATIONS, TRACEPOINT, ContextField, FieldKind
 from pyebpf.uapi.helpers import helper_by_name
 from pyebpf.uapi.programs import PacketAccess
 
@@ -62,6 +63,14 @@ def row_of(context: Context, base: tree.Expr, name: str, span: Span) -> ContextF
     assert isinstance(base.type, ContextPtr)
     of = base.type.decl.context
     row = of.field(name)
+    if row is None and of is TRACEPOINT:
+        raise context.refusal(
+            Code.E1201,
+            span,
+            "the fields of this event are not known here",
+            notes=["they are read from tracefs, which is root's, or from the kernel's types"],
+            help="name the event in the decorator, and compile as root or with `--btf FILE`",
+        )
     if row is None:
         names = [f.name for f in of.fields]
         raise context.refusal(
@@ -91,9 +100,9 @@ def attribute(context: Context, base: tree.Expr, name: str, span: Span) -> Opera
         return Method(base, name, span)
     row = row_of(context, base, name, span)
     if context.kind.prog_type is ProgType.TRACEPOINT and (
-        row.kind is FieldKind.DATA_LOCATION or (row.length is not None and row.size == 1)
+        row.kind in LOCATIONS or (row.length is not None and row.size == 1)
     ):
-        return event_text(context, base, row, span)
+        return _in_event(base, row, span)
     if row.length is not None or row.kind in _PACKET:
         return ContextPart(base, row, span)
     return read_field(context, Field(base, row, 0, span), span)
@@ -164,16 +173,15 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
     return tree.ContextField(context=found.base, row=row, index=found.index, type=kind, span=span)
 
 
-def event_text(context: Context, base: tree.Expr, row: ContextField, span: Span) -> tree.Expr:
-    """A string in an event: a copy, with zeros behind its NUL. How long a string can be that the event says the place of is
-    not known; so many bytes are taken."""
-    length = row.length or _EVENT_TEXT
-    where = tree.EventText(context=base, row=row, type=Kernel(None), span=span)
-    kind = Ref(BytesType(length), Origin.LOCAL)
+def _in_event(base: tree.Expr, row: ContextField, span: Span) -> tree.Expr:
+    """A string in an event: a copy, with zeros behind its NUL. Where the event only says the place, of as many bytes as there
+    are, the address."""
+    if row.length is None:
+        of = btf.Array(btf.CHAR, 0) if row.text else None
+        return tree.EventData(context=base, row=row, type=Kernel(of), span=span)
+    where = tree.EventData(context=base, row=row, type=Kernel(None), span=span)
+    kind = Ref(BytesType(row.length), Origin.LOCAL)
     return tree.FarCopy(address=where, string=True, type=kind, label=row.name, span=span)
-
-
-_EVENT_TEXT = 64
 
 
 def _check_attach_type(context: Context, row: ContextField, span: Span) -> None:

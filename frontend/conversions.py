@@ -364,11 +364,7 @@ def stored(context: Context, operand: Operand, layout: Layout, what: str) -> tre
 
 
 def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: str) -> tree.Expr:
-    expr = runtime(context, operand)
-    if isinstance(expr.type, Kernel) and is_text(expr.type.of):
-        length = min(expr.type.of.length, layout.length)
-        kind = Ref(BytesType(length), Origin.LOCAL)
-        return tree.FarCopy(address=expr, string=True, type=kind, span=expr.span)
+    expr = text_copy(runtime(context, operand), layout.length)
     if not isinstance(expr.type, Ref) or not isinstance(expr.type.layout, BytesType):
         raise refuse_type(context, expr, f"bytes for {what}")
     if expr.type.layout.length > layout.length:
@@ -382,8 +378,16 @@ def _stored_bytes(context: Context, operand: Operand, layout: BytesType, what: s
 
 
 def is_text(of: btf.Type | None) -> TypeGuard[btf.Array]:
-    """Whether it is an array of characters in the kernel."""
-    return isinstance(of, btf.Array) and of.length > 0 and btf.size_of(of.element) == 1
+    """Whether it is an array of characters in the kernel; one of length 0 is as long as its string."""
+    return isinstance(of, btf.Array) and btf.size_of(of.element) == 1
+
+
+def text_copy(expr: tree.Expr, most: int) -> tree.Expr:
+    """A string of the kernel as a copy of at most ``most`` bytes, its NUL among them; other values as they are."""
+    if not isinstance(expr.type, Kernel) or not is_text(expr.type.of):
+        return expr
+    length = min(expr.type.of.length or most, most)
+    return tree.FarCopy(address=expr, string=True, type=Ref(BytesType(length), Origin.LOCAL), span=expr.span)
 
 
 def refuse_unevaluated(context: Context, found: Operand, span: Span, message: str) -> None:

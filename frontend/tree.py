@@ -512,8 +512,8 @@ class ContextField(Node):
 
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
-class EventText(Node):
-    """The address of a string in the event that is the context: at a field, or where a field says."""
+class EventData(Node):
+    """The address of data in the event that is the context: at a field, or where a field says."""
 
     context: Expr
     row: ContextFieldRow
@@ -796,7 +796,7 @@ Expr = (
     | MapPop
     | RingOutput
     | ContextField
-    | EventText
+    | EventData
     | PacketLength
     | PacketView
     | PacketCopy

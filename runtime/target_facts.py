@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from pyebpf import btf
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
-from pyebpf.uapi.contexts import ANY_WIDTH, Context, ContextField, FieldKind
+from pyebpf.uapi.contexts import ANY_WIDTH, LOCATIONS, Context, ContextField, FieldKind
 
 if TYPE_CHECKING:
-    from pyebpf.runtime.tracefs import EventField
+    from pyebpf.runtime.tracefs import EventField, Location
 
 _TRACEPOINT: Final = frozenset({ProgType.TRACEPOINT})
 _READ_FROM: Final = 8
@@ -38,15 +38,18 @@ class RunningFacts:
             return None
 
     def tracepoint(self, category: str, name: str) -> Context | None:
-        """The fields of an event: as tracefs has them, else as the types have those that are called like it."""
+        """The fields of an event: as tracefs has them, or if nobody may look there, as the types have those that are
+        called like it. ``None`` where there is no such event, or its fields are not known."""
         if self.path is not None:
             return self._by_type(category, name)
-        from pyebpf.runtime.errors import BpfError
+        from pyebpf.runtime.errors import BpfError, TargetError
         from pyebpf.runtime.tracefs import event_format
 
         try:
             found = event_format(category, name)
-        except BpfError:  # not permitted to look, or there is no such event
+        except TargetError:
+            return None
+        except BpfError:  # not permitted to look
             return self._by_type(category, name)
         fields = [_event_field(field) for field in found.fields if field.offset >= _READ_FROM]
         size = max((field.offset + field.size for field in found.fields), default=0)
@@ -78,8 +81,7 @@ class RunningFacts:
 
 
 def _event_field(field: EventField) -> ContextField:
-    from pyebpf.runtime.tracefs import Location
-
+    kinds = _kinds()
     return ContextField(
         field.name,
         field.offset,
@@ -88,8 +90,19 @@ def _event_field(field: EventField) -> ContextField:
         length=field.length or None,
         read_widths=ANY_WIDTH,
         signed=field.signed,
-        kind=FieldKind.SCALAR if field.location is Location.INLINE else FieldKind.DATA_LOCATION,
+        kind=kinds[field.location],
+        text=field.type == "char",
     )
+
+
+def _kinds() -> dict[Location, FieldKind]:
+    from pyebpf.runtime.tracefs import Location
+
+    return {
+        Location.INLINE: FieldKind.SCALAR,
+        Location.DATA_LOC: FieldKind.DATA_LOCATION,
+        Location.REL_LOC: FieldKind.RELATIVE_LOCATION,
+    }
 
 
 def _field(member: btf.Member) -> ContextField | None:
@@ -98,8 +111,10 @@ def _field(member: btf.Member) -> ContextField | None:
     if isinstance(inner, btf.Array):
         length = inner.length
         inner = btf.skip_modifiers(inner.element)
-    location = member.name.startswith("__data_loc_")
-    name = member.name.removeprefix("__data_loc_")
+    kind = next(
+        (kind for start, kind in _LOCATIONS.items() if member.name.startswith(start)), FieldKind.SCALAR
+    )
+    name = member.name.removeprefix("__data_loc_").removeprefix("__rel_loc_")
     signed = isinstance(inner, btf.Int | btf.Enum | btf.Enum64) and inner.signed
     if not isinstance(inner, btf.Int | btf.Enum | btf.Enum64 | btf.Ptr) or member.bit_size or length == 0:
         return None
@@ -111,8 +126,12 @@ def _field(member: btf.Member) -> ContextField | None:
         length=length,
         read_widths=ANY_WIDTH,
         signed=signed,
-        kind=FieldKind.DATA_LOCATION if location else FieldKind.SCALAR,
+        kind=kind,
+        text=kind in LOCATIONS,  # the types do not say of what the data is; of nearly all it is a string
     )
+
+
+_LOCATIONS: Final = {"__data_loc_": FieldKind.DATA_LOCATION, "__rel_loc_": FieldKind.RELATIVE_LOCATION}
 
 
 @functools.cache

@@ -104,7 +104,15 @@ def _field(
 ) -> ContextField:
     kind = FieldKind.DATA_LOCATION if text else FieldKind.SCALAR
     return ContextField(
-        name, offset, size, _TRACEPOINT, kind=kind, length=length, read_widths=ANY_WIDTH, signed=signed
+        name,
+        offset,
+        size,
+        _TRACEPOINT,
+        kind=kind,
+        length=length,
+        read_widths=ANY_WIDTH,
+        signed=signed,
+        text=text,
     )
 
 

@@ -27,9 +27,11 @@ class FieldKind(enum.Enum):
     PACKET_END = "packet_end"  # one past its last byte
     SOCK_COMMON = "sock_common"  # the packet's socket, or null
     FLOW_KEYS = "flow_keys"  # struct bpf_flow_keys, never null
-    DATA_LOCATION = (
-        "data_location"  # of an event: where in it a string is (low 16 bits), and how long (high 16)
-    )
+    DATA_LOCATION = "data_location"  # of an event: where in it data is (low 16 bits), and how long (high 16)
+    RELATIVE_LOCATION = "relative_location"  # the same, counted from the field's end
+
+
+LOCATIONS = frozenset({FieldKind.DATA_LOCATION, FieldKind.RELATIVE_LOCATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class ContextField:
     a single value; ``size`` is then that of one element. ``read_widths`` and ``write_widths`` are the widths
     in bytes that an access may have, at any offset in the field that is a multiple of it. ``since`` is the
     first kernel release with the field, ``network_order`` tells that the value is big-endian as the packet
-    has it, ``attach_types`` restrict it to programs loaded for one of these; ``signed``: its values may be negative.
+    has it, ``attach_types`` restrict it to programs loaded for one of these; ``signed``: its values may be negative;
+    ``text``: of a location, that a string is there.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ContextField:
     network_order: bool = False
     attach_types: frozenset[AttachType] = frozenset()
     signed: bool = False
+    text: bool = False
 
     @property
     def total_size(self) -> int:

@@ -21,7 +21,7 @@ PREPARED = frozenset({"accumulate", "stop_early", "gather", "search", "touch"})
 OF_TRACING = {
     tree.AddressAs,
     tree.CoreFact,
-    tree.EventText,
+    tree.EventData,
     tree.FarCopy,
     tree.KernelElement,
     tree.KernelMember,

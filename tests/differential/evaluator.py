@@ -477,7 +477,7 @@ class Evaluator:
                 | tree.CoreFact()
                 | tree.KernelSetting()
                 | tree.SyscallArgument()
-                | tree.EventText()
+                | tree.EventData()
             ):
                 raise OutOfScope("memory of the kernel or of a user")
             case tree.IsNone(operand=operand, negated=negated):
