@@ -128,6 +128,8 @@ def expression(f: State, node: tree.Expr) -> Operand:
             return build_kernel.core_fact(f, node)
         case tree.KernelSetting():
             return build_kernel.setting(f, node)
+        case tree.SyscallRegisters():
+            return build_kernel.syscall_registers(f, node)
         case tree.SyscallArgument():
             return build_kernel.syscall_argument(f, node)
         case tree.MapHandle() | tree.FunctionHandle():

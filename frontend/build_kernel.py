@@ -168,27 +168,33 @@ def setting(f: State, node: tree.KernelSetting) -> Value:
     return f.b.load(address, 0, node.layout.size, signed=node.layout.signed, name=node.name)
 
 
-def syscall_argument(f: State, node: tree.SyscallArgument) -> Value:
-    """An argument of a system call, from the registers of its caller: either those of the probed function itself, or those
-    that its first argument points at (``ARCH_HAS_SYSCALL_WRAPPER``). Which, the loader says."""
+def syscall_registers(f: State, node: tree.SyscallRegisters) -> Value:
+    """Either the registers of the probed function itself, or those that its first argument points at
+    (``ARCH_HAS_SYSCALL_WRAPPER``). Which, the loader says."""
     registers = REGISTERS[f.target.arch]
     context = f.value(node.context)
-    wrapped, plain, done = f.b.new_block("wrapped"), f.b.new_block("plain"), f.b.new_block("argument")
+    wrapped, plain, done = f.b.new_block("wrapped"), f.b.new_block("plain"), f.b.new_block("registers")
     flag = f.data.kconfig(Extern(_WRAPPER, ".kconfig", btf.BOOL), f.b, 1)
     held = f.b.load(flag, 0, 1, name=_WRAPPER)
     f.b.branch(f.b.cmp(Pred.NE, held, f.b.const(0)), wrapped, plain)
     f.go(wrapped)
-    regs = f.b.load(context, registers.field(registers.arguments[0]).offset, 8, name="regs")
-    register = registers.field(registers.syscall_arguments[node.index])
-    where = _register_of(f, regs, register.name, register.offset, node.registers)
-    from_caller = _probed(f, where, 8, signed=False, checked=False)
-    end = f.b.block
+    callers = f.b.load(context, registers.field(registers.arguments[0]).offset, 8, name="regs")
     f.b.jump(done)
     f.go(plain)
-    direct = f.b.load(context, register.offset, 8, name=register.name)
+    own = f.b.address_in(context, 0)
     f.b.jump(done)
     f.go(done)
-    return f.b.phi(I64, {end: from_caller, plain: direct})
+    return f.b.phi(I64, {wrapped: callers, plain: own})
+
+
+def syscall_argument(f: State, node: tree.SyscallArgument) -> Value:
+    """An argument of a system call, from the registers of its caller."""
+    assert isinstance(node.registers.type, Kernel)
+    registers = REGISTERS[f.target.arch]
+    register = registers.field(registers.syscall_arguments[node.index])
+    base = f.value(node.registers)
+    where = _register_of(f, base, register.name, register.offset, node.registers.type.of)
+    return _probed(f, where, 8, signed=False, checked=False)
 
 
 def _register_of(f: State, regs: Value, name: str, offset: int, types: btf.Type | None) -> Value:

@@ -41,11 +41,13 @@ _CONTEXT, _RESULT = "ctx", "retval"
 @dataclass(slots=True)
 class Entry:
     """What a program begins with. ``types`` are those of its parameters, ``values`` what they are set to from ``context``;
-    without one the parameters are the program's own, the context or none."""
+    without one the parameters are the program's own, the context or none. ``before``: what all values but the context itself
+    need."""
 
     context: tree.Local | None
     types: list[VariableType] = field(default_factory=list)
     values: list[tree.Expr] = field(default_factory=list)
+    before: tree.SetLocal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def entry_of(header: Context, decl: ProgramDecl) -> Entry:
     of = _context(header, decl)
     local = tree.Local(_CONTEXT, ContextPtr(ContextDecl(of)), header.instance.function.span)
     reader = _Reader(header, decl, of, local, len(parameters))
-    entry = Entry(local)
+    entry = Entry(local, before=reader.registers)
     for parameter in parameters:
         kind, value = reader.read(parameter)
         entry.types.append(kind)
@@ -184,6 +186,7 @@ class _Reader:
         self.local = local
         self.taken = 0
         self.count = count
+        self.registers = self._syscall_registers() if decl.kind.arguments is Arguments.SYSCALL else None
         self.signature: Signature | None = None
         if count and decl.kind.arguments is not Arguments.NONE:
             self.signature = signature_of(header, decl)
@@ -273,13 +276,20 @@ class _Reader:
         assert row is not None
         return self._typed(parameter, self._field(row, 0, U64, parameter.span), declared, Trust.PROBED)
 
-    def _syscall(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
+    def _syscall_registers(self) -> tree.SetLocal:
+        """Where the arguments of the call are, once for all of them."""
         spec = self.header.session.kernel_types()
-        registers = None if spec is None else spec.find("pt_regs", btf.Kind.STRUCT)
-        base = tree.GetLocal(local=self.local, type=self.local.type, span=parameter.span)
-        value = tree.SyscallArgument(
-            context=base, index=number, registers=registers, type=U64, span=parameter.span
-        )
+        kind = Kernel(None if spec is None else spec.find("pt_regs", btf.Kind.STRUCT))
+        span = self.header.instance.function.span
+        context = tree.GetLocal(local=self.local, type=self.local.type, span=span)
+        where = tree.SyscallRegisters(context=context, type=kind, span=span)
+        return tree.SetLocal(local=tree.Local("regs", kind, span), value=where, span=span)
+
+    def _syscall(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
+        assert self.registers is not None
+        local = self.registers.local
+        base = tree.GetLocal(local=local, type=local.type, span=parameter.span)
+        value = tree.SyscallArgument(registers=base, index=number, type=U64, span=parameter.span)
         return self._typed(parameter, value, None, Trust.PROBED)
 
     def _slot(self, parameter: _Parameter) -> tuple[VariableType, tree.Expr]:
@@ -391,11 +401,16 @@ def _count(number: int, word: str) -> str:
 def prologue(entry: Entry, header: Context, locals_: Sequence[tree.Local]) -> list[tree.Stmt]:
     """Sets the parameters that the function uses."""
     used = set(_names(header.scope.node))
-    return [
+    set_up: list[tree.Stmt] = [
         tree.SetLocal(local=local, value=value, span=value.span)
         for local, value in zip(locals_, entry.values, strict=True)
         if local.name in used
     ]
+    if entry.before is not None and any(
+        local.name in used and not isinstance(local.type, ContextPtr) for local in locals_
+    ):
+        set_up.insert(0, entry.before)
+    return set_up
 
 
 def _names(node: Any) -> Iterator[str]:

@@ -679,13 +679,21 @@ class KernelSetting(Node):
 
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
-class SyscallArgument(Node):
-    """Argument ``index`` of the system call whose entry function is probed. ``registers``: ``struct pt_regs`` among the
-    target's types, from which it is read where the kernel passes the caller's registers by address."""
+class SyscallRegisters(Node):
+    """The address of the registers with the arguments of the system call whose entry function is probed. The type is that of
+    ``struct pt_regs`` if it is among the target's."""
 
     context: Expr
+    type: Kernel
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class SyscallArgument(Node):
+    """Argument ``index`` of a system call; ``registers``: where they are, as ``SyscallRegisters`` says."""
+
+    registers: Expr
     index: int
-    registers: btf.Type | None
     type: Int
 
 
@@ -810,6 +818,7 @@ Expr = (
     | UserMember
     | CoreFact
     | KernelSetting
+    | SyscallRegisters
     | SyscallArgument
     | MapHandle
     | FunctionHandle

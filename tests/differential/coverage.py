@@ -27,6 +27,7 @@ OF_TRACING = {
     tree.KernelMember,
     tree.KernelRead,
     tree.KernelSetting,
+    tree.SyscallRegisters,
     tree.SyscallArgument,
     tree.UserMember,
     tree.UserRead,

@@ -476,6 +476,7 @@ class Evaluator:
                 | tree.UserMember()
                 | tree.CoreFact()
                 | tree.KernelSetting()
+                | tree.SyscallRegisters()
                 | tree.SyscallArgument()
                 | tree.EventData()
             ):
