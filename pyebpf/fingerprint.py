@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import functools
 import operator
 import os
 import re
@@ -94,8 +95,9 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
     return walk.found
 
 
+@functools.cache
 def _package() -> str:
-    """The compiler itself: sizes and times of its files, so that a changed checkout compiles anew."""
+    """The compiler itself: sizes and times of its files, so that a changed checkout compiles anew. A process has one."""
     home = os.path.dirname(__file__)
     found = [home]
     for folder in _COMPILER:

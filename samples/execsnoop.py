@@ -9,8 +9,8 @@ from pyebpf import i32, u32, u64
 from pyebpf.kernel import task_struct
 
 bpf.license("GPL")
-ARGUMENTS = 8
-LENGTH = 48
+ARGUMENTS = 20
+LENGTH = 128
 
 
 @bpf.struct

@@ -1,6 +1,8 @@
-"""Tracepoints: which files programs open, and what came of it (`open(2)` and `openat(2)`)."""
+"""Tracepoints: which files programs open, and what came of it (`open(2)`, `openat(2)` and `openat2(2)`)."""
 
 from __future__ import annotations
+
+import contextlib
 
 from tool import seconds, until
 
@@ -24,14 +26,12 @@ opened = bpf.RingBuf[Opened](1 << 20)
 paths = bpf.HashMap[u64, u64](max_entries=10_240)  # by thread, from the beginning of the call to its end
 
 
-@bpf.tracepoint("syscalls", "sys_enter_openat")
-def enter(ctx: bpf.Tracepoint) -> None:
+def begin(path: u64) -> None:
     """Remember where the path is."""
-    paths.update(bpf.get_current_pid_tgid(), ctx.filename)
+    paths.update(bpf.get_current_pid_tgid(), path)
 
 
-@bpf.tracepoint("syscalls", "sys_exit_openat")
-def leave(ctx: bpf.Tracepoint) -> None:
+def end(result: i32) -> None:
     """Report the call; the path has been read by the kernel, so it is in memory now."""
     thread = bpf.get_current_pid_tgid()
     path = paths.get(thread)
@@ -41,14 +41,55 @@ def leave(ctx: bpf.Tracepoint) -> None:
     with opened.reserve(Opened) as event:
         if event is not None:
             event.pid = u32(thread >> 32)
-            event.result = ctx.ret
+            event.result = result
             event.comm = bpf.get_current_comm()
             event.path = bpf.str_from_user(path, 128)
 
 
+@bpf.tracepoint("syscalls", "sys_enter_open")
+def enter_open(ctx: bpf.Tracepoint) -> None:
+    """The path is the first argument."""
+    begin(ctx.filename)
+
+
+@bpf.tracepoint("syscalls", "sys_enter_openat")
+def enter_openat(ctx: bpf.Tracepoint) -> None:
+    """The path is the second argument."""
+    begin(ctx.filename)
+
+
+@bpf.tracepoint("syscalls", "sys_enter_openat2")
+def enter_openat2(ctx: bpf.Tracepoint) -> None:
+    """The path is the second argument."""
+    begin(ctx.filename)
+
+
+@bpf.tracepoint("syscalls", "sys_exit_open")
+def leave_open(ctx: bpf.Tracepoint) -> None:
+    """A descriptor or an error."""
+    end(i32(ctx.ret))
+
+
+@bpf.tracepoint("syscalls", "sys_exit_openat")
+def leave_openat(ctx: bpf.Tracepoint) -> None:
+    """A descriptor or an error."""
+    end(i32(ctx.ret))
+
+
+@bpf.tracepoint("syscalls", "sys_exit_openat2")
+def leave_openat2(ctx: bpf.Tracepoint) -> None:
+    """A descriptor or an error."""
+    end(i32(ctx.ret))
+
+
+CALLS = (enter_open, leave_open, enter_openat, leave_openat, enter_openat2, leave_openat2)
+
+
 def main() -> None:
     """Print a line for each file."""
-    with enter.attach(), leave.attach():
+    with contextlib.ExitStack() as attached:
+        for program in CALLS:
+            attached.enter_context(program.attach())
         limit = seconds(__doc__ or "")
         print(f"{'PID':7} {'COMM':16} {'FD':>4} {'ERR':>3} PATH", flush=True)
         for event in until(limit, opened):

@@ -21,7 +21,7 @@ LEFT_OUT = {"lab", "frames", "tool"} | {n for n, t in TRACED.items() if t.needs 
 SAMPLES = sorted(p.stem for p in (ROOT / "samples").glob("*.py") if p.stem not in LEFT_OUT)
 PROGRAMS = {
     "execsnoop": 2,
-    "opensnoop": 2,
+    "opensnoop": 6,
     "runqlat": 3,
     "syscall_latency": 2,
     "tc_mark": 2,
