@@ -1,14 +1,15 @@
 """Kprobes and uprobes as events in tracefs: the way of kernels before 4.17, which have no PMUs for them.
 
-An event belongs to the whole machine and stays until somebody removes it: its name has the process's id, and a number,
-so that nobody else's is ever touched.
+An event belongs to the whole machine and stays until somebody removes it. Kernels since 5.4 add a probe to an event that
+has the same name already, whoever made it, so a name must never come twice: it is random. The process's id in it is for
+people; ids repeat, in other namespaces and after a process was killed.
 """
 
 from __future__ import annotations
 
 import errno
-import itertools
 import os
+import secrets
 import time
 from typing import Final
 
@@ -24,7 +25,7 @@ KPROBE_EVENTS: Final = "kprobe_events"
 UPROBE_EVENTS: Final = "uprobe_events"
 _TRACEPOINT: Final = 2
 _GROUP: Final = "pyebpf"
-_NAMES: Final = itertools.count()
+_RANDOM: Final = 8  # bytes of a name
 _ATTEMPTS: Final = 20
 _PAUSE: Final = 0.05  # seconds
 
@@ -49,16 +50,8 @@ def attach_probe_event(
 ) -> Link:
     """Make an event at ``place`` (``vfs_read+0x10``, ``/usr/bin/bash:0x1000``) and put ``program`` on it; the event goes
     when the link does. Raises ``BpfError``."""
-    group, name = f"{_GROUP}_{os.getpid()}", ""
-    for _ in range(_ATTEMPTS):
-        name = f"p{next(_NAMES)}"
-        try:
-            _write(file, f"{'r' if returns else 'p'}:{group}/{name} {place}", subject)
-            break
-        except BpfError as found:
-            # A process that had our number was killed and left this name behind.
-            if found.errno != errno.EEXIST:
-                raise
+    group, name = f"{_GROUP}_{os.getpid()}", f"p{secrets.token_hex(_RANDOM)}"
+    _write(file, f"{'r' if returns else 'p'}:{group}/{name} {place}", subject)
     owner = os.getpid()
 
     def remove() -> None:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import gc
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -242,6 +243,25 @@ def test_a_failed_attachment_leaves_no_event() -> None:
             attach_probe_event(
                 counter.program, UPROBE_EVENTS, f"{find_binary('libc')}:0x30000", "to it", returns=False
             )
+
+
+def test_names_of_events_in_tracefs_are_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
+        tracefs = PerfMethod.TRACEFS
+        with (
+            attach_uprobe(counter.program, "libc", "getppid", method=tracefs),
+            attach_uprobe(counter.program, "libc", "labs", method=tracefs),
+        ):
+            names = {line.split()[0].rpartition("/")[2] for line in events()}
+            assert len(names) == 2
+            assert all(re.fullmatch("p[0-9a-f]{16}", name) for name in names)
+        monkeypatch.setattr("secrets.token_hex", lambda size: "5" * 2 * size)
+        with attach_uprobe(counter.program, "libc", "getppid", method=tracefs):
+            with pytest.raises(BpfError) as caught:
+                attach_uprobe(counter.program, "libc", "getppid", method=tracefs)
+            assert caught.value.errno == errno.EEXIST
+            call_getppid(2)
+        assert counter.count == 2
 
 
 @pytest.mark.parametrize("method", METHODS)
