@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import errno
 import functools
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -29,9 +30,18 @@ def root(phase: Phase = Phase.TRACEFS) -> Path:
 
     ``phase``: what it is needed for. Raises ``BpfError`` with the reason.
     """
+    closed: OSError | None = None
     for path in ROOTS:
-        if (path / "trace_pipe").exists():
+        try:
+            os.stat(path / "trace_pipe")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as found:
+            closed = found
+        else:
             return path
+    if closed is not None:
+        raise refused(closed, "", phase)
     code = mount("tracefs", str(ROOTS[0]), "tracefs")
     if code in (0, errno.EBUSY) and (ROOTS[0] / "trace_pipe").exists():
         return ROOTS[0]
@@ -39,10 +49,10 @@ def root(phase: Phase = Phase.TRACEFS) -> Path:
     raise error(code or errno.ENOENT, phase, detail, need=Need.SYS_ADMIN)
 
 
-def refused(found: OSError, subject: str) -> BpfError:
+def refused(found: OSError, subject: str, phase: Phase = Phase.TRACEFS) -> BpfError:
     """The typed exception for a file of tracefs that could not be used."""
     code = found.errno or errno.EIO
-    refusal = error(code, Phase.TRACEFS, subject, need=Need.SYS_ADMIN)
+    refusal = error(code, phase, subject, need=Need.SYS_ADMIN)
     if code == errno.EACCES:
         refusal.detail = "the files in tracefs belong to root"
     return refusal
@@ -112,8 +122,9 @@ def categories() -> list[str]:
 def events(category: str) -> list[str]:
     """The events of a category. Raises ``TargetError`` if there is no such category."""
     path = root() / _EVENTS / category
-    if not category or "/" in category or not path.is_dir():
-        raise _no_category(category, f"to tracepoints of {category!r}")
+    subject = f"to tracepoints of {category!r}"
+    if not category or "/" in category or not _is_directory(path, subject):
+        raise _no_category(category, subject)
     return _directories(path)
 
 
@@ -202,7 +213,7 @@ def _length(type_: str, brackets: str, size: int) -> int:
 def _event_file(category: str, name: str, file: str) -> str:
     subject = f"to tracepoint {category}:{name}"
     directory = root() / _EVENTS / category
-    if not category or not name or "/" in category + name or not directory.is_dir():
+    if not category or not name or "/" in category + name or not _is_directory(directory, subject):
         raise _no_category(category, subject, name)
     try:
         return (directory / name / file).read_text()
@@ -230,6 +241,13 @@ def _no_event(category: str, name: str, subject: str) -> TargetError:
         detail=f"this kernel has no tracepoint {name!r} in {category!r}",
         suggestions=elsewhere or tuple(f"{category}:{n}" for n in near(name, events(category))),
     )
+
+
+def _is_directory(path: Path, subject: str) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as found:
+        raise refused(found, subject) from None
 
 
 def _directories(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ def has_probe_events(file: str) -> bool:
     """Whether tracefs makes such events: ``KPROBE_EVENTS`` or ``UPROBE_EVENTS``."""
     try:
         return (root() / file).exists()
-    except BpfError:
+    except OSError:  # a BpfError is one
         return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -80,3 +81,67 @@ def test_the_two_capabilities_are_enough() -> None:
     # the rule for uprobes became stricter in 2025
     assert probe == "done" or "lacks CAP_SYS_ADMIN" in probe
     assert "lacks CAP_SYS_ADMIN" in listed
+
+
+ORDINARY = """
+    import os
+    from pyebpf import tracepoint
+    from pyebpf.driver import compile_programs, running_facts
+    from pyebpf.runtime import tracefs
+    from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events
+    from pyebpf.runtime.errors import BpfError, Phase
+
+    @tracepoint("sched/sched_process_exit")
+    def first(ctx):
+        return 0
+
+    @tracepoint("sched/sched_process_exec")
+    def second(ctx):
+        return ctx.pid & 1
+
+    def size(program):
+        return len(compile_programs([program.__bpf__], facts=running_facts()).elf())
+
+    size(first)  # whatever is imported is, while all files may be read
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    print(size(second) > 100)
+    for ask in (
+        tracefs.root,
+        lambda: tracefs.root(Phase.TRACE),
+        tracefs.categories,
+        lambda: tracefs.events("sched"),
+        lambda: tracefs.event_id("sched", "sched_switch"),
+        lambda: tracefs.event_format("sched", "sched_switch"),
+        tracefs.all_events,
+    ):
+        try:
+            ask()
+            print("done")
+        except BpfError as refused:
+            print(refused)
+    has_probe_events(KPROBE_EVENTS)
+"""
+
+
+def test_an_ordinary_user_is_told_whose_tracefs_is_and_can_compile() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "script.py"
+        script.write_text(textwrap.dedent(ORDINARY))
+        Path(folder).chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={"PYTHONPATH": str(ROOT), "PYEBPF_CACHE": "0"},
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    compiled, *told = done.stdout.splitlines()
+    assert compiled == "True"
+    assert len(told) == 7
+    for text in told:
+        assert text == "done" or "the files in tracefs belong to root" in text
+    assert told[1] == "done" or told[1].startswith("cannot read the trace pipe: EACCES")
