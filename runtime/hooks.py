@@ -114,8 +114,10 @@ def _functions(pattern: str) -> list[Hook]:
     standing = frozenset(symbols)
     # What programs are loaded for by name is listed as a hook of its own kind.
     known = [n for n in _typed_functions() if not n.startswith((ITERATOR, LSM_HOOK))]
+    traceable = traceable_functions()
     return [
-        _function(name, name in standing) for name in _matching(pattern, dict.fromkeys((*symbols, *known)))
+        _function(name, name in standing, traceable is None or name in traceable)
+        for name in _matching(pattern, dict.fromkeys((*symbols, *known)))
     ]
 
 
@@ -133,12 +135,11 @@ def _targets(prefix: str) -> dict[str, int]:
         return {}
 
 
-def _function(name: str, standing: bool) -> Hook:
+def _function(name: str, standing: bool, traceable: bool) -> Hook:
     number = _typed_functions().get(name)
     proto = _proto(number) if number is not None else None
-    traceable = traceable_functions()
     gone = "" if standing else "it does not stand by itself: it is inlined, or in a module that is not loaded"
-    notrace = "it is marked notrace" if traceable is not None and name not in traceable else ""
+    notrace = "" if traceable else "it is marked notrace"
     probe = _untouchable(name, notrace)
     trampoline = gone or _untyped(proto) or notrace
     own = {

@@ -18,6 +18,7 @@ from pyebpf.runtime import kallsyms, tracefs
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 
 _BLACKLIST: Final = Path("/sys/kernel/debug/kprobes/blacklist")
+_MODULES: Final = Path("/proc/modules")
 _TEXT: Final = frozenset("tTwW")
 _UNUSABLE: Final = ("__ftrace_invalid_address__", "__pfx_", "__cfi_")
 """Names that are no functions: places that ftrace has given up, and padding in front of functions."""
@@ -98,10 +99,23 @@ class KernelSymbols:
         return KernelSymbol(name, address, kind in _TEXT, module)
 
 
-@functools.cache
+def _modules() -> str:
+    """Which modules are loaded, and where; without what changes while they are used. Empty where there are none."""
+    try:
+        lines = _MODULES.read_text().splitlines()
+    except OSError:
+        return ""
+    # name, size, users, their names, state, address
+    return "\n".join(f"{words[0]} {' '.join(words[4:])}" for words in map(str.split, lines))
+
+
 def kernel_symbols() -> KernelSymbols:
-    """The symbols of the running kernel, read once; ``kernel_symbols.cache_clear()`` forgets them, for modules and BPF
-    programs that were loaded since. Raises ``BpfError`` if there are none."""
+    """The symbols of the running kernel, read again only if modules came or went. Raises ``BpfError`` if there are none."""
+    return _symbols(_modules())
+
+
+@functools.lru_cache(maxsize=1)
+def _symbols(modules: str) -> KernelSymbols:
     table = kallsyms.symbols()
     if table is None:
         raise BpfError(errno.ENOENT, Phase.SYMBOLS, detail=kallsyms.NO_TABLE)
@@ -113,10 +127,14 @@ def hidden_symbols() -> PermissionDenied:
     return PermissionDenied(errno.EPERM, Phase.SYMBOLS, detail=kallsyms.why_hidden())
 
 
-@functools.cache
 def traceable_functions() -> frozenset[str] | None:
     """The functions that ftrace can trace: where fentry and kprobe.multi attach, and most kprobes. ``None`` where the
     kernel does not tell."""
+    return _traceable(_modules())
+
+
+@functools.lru_cache(maxsize=1)
+def _traceable(modules: str) -> frozenset[str] | None:
     try:
         lines = tracefs.read("available_filter_functions").splitlines()
     except BpfError:

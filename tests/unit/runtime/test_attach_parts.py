@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pyebpf.runtime import attrs_tracing as attrs
-from pyebpf.runtime import binaries, syscall, tracefs
-from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime import binaries, kernel_symbols, syscall, tracefs
+from pyebpf.runtime.attach.targets import check_kernel_function, require_program
 from pyebpf.runtime.errors import BpfError, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
@@ -155,6 +155,39 @@ def test_the_list_of_the_kernel() -> None:
     assert found is not None
     assert (found[0].name, found[1]) == ("startup", 16)
     assert symbols.at(0x1000) is None
+
+
+def test_modules_that_come_later_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reads = []
+    tables = {"kallsyms": "ffffffff81000000 T work\n", "available_filter_functions": "work\n"}
+
+    def read(name: str) -> str:
+        reads.append(name)
+        return tables[name]
+
+    modules = tmp_path / "modules"
+    monkeypatch.setattr(kernel_symbols, "_MODULES", modules)
+    monkeypatch.setattr("pyebpf.runtime.kallsyms.symbols", lambda: read("kallsyms").encode())
+    monkeypatch.setattr("pyebpf.runtime.tracefs.read", read)
+    for cached in (kernel_symbols._symbols, kernel_symbols._traceable):
+        cached.cache_clear()
+    try:
+        for used in ("first 4096 0 - Live 0x00000000c0000000", "first 4096 2 other, Live 0x00000000c0000000"):
+            modules.write_text(used + "\n")
+            with pytest.raises(TargetError) as caught:
+                check_kernel_function("late", "to it")
+            assert caught.value.problem is Problem.UNKNOWN
+            assert kernel_symbols.traceable_functions() == {"work"}
+        assert reads == ["kallsyms", "available_filter_functions"]
+        modules.write_text(used + "\nlater 4096 0 - Live 0x00000000c0005000\n")
+        tables["kallsyms"] += "ffffffffc0005000 t late\t[later]\n"
+        tables["available_filter_functions"] += "late [later]\n"
+        check_kernel_function("late", "to it")
+        check_kernel_function("later:late", "to it")
+        assert kernel_symbols.traceable_functions() == {"work", "late"}
+    finally:
+        for cached in (kernel_symbols._symbols, kernel_symbols._traceable):
+            cached.cache_clear()
 
 
 # ---------------------------------------------------------------- files
