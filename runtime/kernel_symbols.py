@@ -20,6 +20,11 @@ from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 _BLACKLIST: Final = Path("/sys/kernel/debug/kprobes/blacklist")
 _MODULES: Final = Path("/proc/modules")
 _TEXT: Final = frozenset("tTwW")
+_ENDS: Final = frozenset({"_etext", "_einittext"})
+"""Where code ends: what lies there is in no function."""
+_ABSOLUTE: Final = "aA"  # numbers that are no places
+_LONGEST: Final = 1 << 20
+"""More bytes than any function has: nothing tells where the last one of a module ends."""
 _UNUSABLE: Final = ("__ftrace_invalid_address__", "__pfx_", "__cfi_")
 """Names that are no functions: places that ftrace has given up, and padding in front of functions."""
 
@@ -63,7 +68,8 @@ class KernelSymbols:
         return sorted(found, key=lambda symbol: not symbol.code)
 
     def at(self, address: int) -> tuple[KernelSymbol, int] | None:
-        """The symbol at or before ``address``, and how many bytes before; ``None`` where there is none.
+        """The function that ``address`` is in, and how many bytes from its start; ``None`` where there is none: in data,
+        behind the end of the code.
 
         Of several at one address a global one without a leading underscore is taken. Raises ``PermissionDenied`` if
         the addresses are hidden.
@@ -71,15 +77,17 @@ class KernelSymbols:
         if self.hidden:
             raise hidden_symbols()
         last = bisect_right(self._addresses, address) - 1
-        if last < 0 or self._addresses[last] == 0:
+        while last >= 0 and self._rows[last][1] in _ABSOLUTE:
+            last -= 1
+        if last < 0 or not self._addresses[last] or address - self._addresses[last] > _LONGEST:
             return None
         first = last
         while first and self._addresses[first - 1] == self._addresses[last]:
             first -= 1
-        best = min(
-            range(first, last + 1),
-            key=lambda at: (self._rows[at][1] not in "TW", self._rows[at][2][:1] == "_"),
-        )
+        code = [at for at in range(first, last + 1) if self._is_code(at)]
+        if not code:
+            return None
+        best = min(code, key=lambda at: (self._rows[at][1] not in "TW", self._rows[at][2][:1] == "_"))
         return self._symbol(best), address - self._addresses[best]
 
     def functions(self) -> list[str]:
@@ -93,6 +101,9 @@ class KernelSymbols:
 
     def _is_function(self, name: str, at: int) -> bool:
         return self._rows[at][1] in _TEXT and not name.startswith(_UNUSABLE)
+
+    def _is_code(self, at: int) -> bool:
+        return self._rows[at][1] in _TEXT and self._rows[at][2] not in _ENDS
 
     def _symbol(self, at: int) -> KernelSymbol:
         address, kind, name, module = self._rows[at]

@@ -157,6 +157,26 @@ def test_the_list_of_the_kernel() -> None:
     assert symbols.at(0x1000) is None
 
 
+def test_only_code_is_in_a_function() -> None:
+    base = 0xFFFFFFFF81000000
+    symbols = KernelSymbols(
+        f"{base:x} T first\n{base + 0x80:x} A number\n{base + 0x100:x} T last\n{base + 0x200:x} T _etext\n"
+        f"{base + 0x1000:x} D variable\n{base + 0x1000:x} d alias\n{base + 0x2000:x} t init\n{base + 0x2000:x} D edge\n"
+        f"{base + 0x3000:x} t of_module\t[module]\n"
+    )
+
+    def name(offset: int) -> str | None:
+        found = symbols.at(base + offset)
+        return None if found is None else f"{found[0].name}+{found[1]:#x}"
+
+    assert [name(at) for at in (-1, 0, 0xFF, 0x100, 0x1FF)] == [
+        None, "first+0x0", "first+0xff", "last+0x0", "last+0xff",
+    ]  # fmt: skip
+    assert [name(at) for at in (0x200, 0xFFF, 0x1000, 0x1FFF)] == [None] * 4
+    assert name(0x2010) == "init+0x10"
+    assert (name(0x3010), name(0x10_0000_0000)) == ("of_module+0x10", None)
+
+
 def test_modules_that_come_later_are_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reads = []
     tables = {"kallsyms": "ffffffff81000000 T work\n", "available_filter_functions": "work\n"}
