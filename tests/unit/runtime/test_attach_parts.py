@@ -197,14 +197,14 @@ def test_modules_that_come_later_are_known(monkeypatch: pytest.MonkeyPatch, tmp_
             with pytest.raises(TargetError) as caught:
                 check_kernel_function("late", "to it")
             assert caught.value.problem is Problem.UNKNOWN
-            assert kernel_symbols.traceable_functions() == {"work"}
+            assert kernel_symbols.traceable_functions() == frozenset({"work"})
         assert reads == ["kallsyms", "available_filter_functions"]
         modules.write_text(used + "\nlater 4096 0 - Live 0x00000000c0005000\n")
         tables["kallsyms"] += "ffffffffc0005000 t late\t[later]\n"
         tables["available_filter_functions"] += "late [later]\n"
         check_kernel_function("late", "to it")
         check_kernel_function("later:late", "to it")
-        assert kernel_symbols.traceable_functions() == {"work", "late"}
+        assert kernel_symbols.traceable_functions() == frozenset({"work", "late"})
     finally:
         for cached in (kernel_symbols._symbols, kernel_symbols._traceable):
             cached.cache_clear()
