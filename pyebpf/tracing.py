@@ -6,19 +6,21 @@ which detaches at the end of a ``with``, by ``detach()``, and when the process e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, TypeVar
 
 from pyebpf.program import Program
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyebpf.runtime.attach.iterator import IterLink, IterOver
     from pyebpf.runtime.attach.link import Link
     from pyebpf.runtime.attach.perf_event import PerfEvent
 
     Path = str | os.PathLike[str]
+
+S = TypeVar("S", bound="str | Sequence[str] | Mapping[str, int]")
 
 
 class TracingProgram(Program):
@@ -29,9 +31,17 @@ class TracingProgram(Program):
         own = self.__bpf__.target
         if given is None and not own:
             raise TypeError(f"{self.name}.attach: say to {what}, here or in the decorator")
-        if given is not None and own and given != own:
-            raise TypeError(f"{self.name} is for {own!r}: it cannot be attached to {given!r}")
+        self._agree(given, own)
         return given if given is not None else own
+
+    def _agree(self, given: int | Path | Iterable[str] | None, own: str) -> None:
+        """Raise ``TypeError`` if ``given`` is another target, or more of them, than ``own``, which the decorator names."""
+        if given is None or not own:
+            return
+        if isinstance(given, os.PathLike):
+            given = os.fspath(given)
+        if given != own and (isinstance(given, str | int) or list(given) != [own]):
+            raise TypeError(f"{self.name} is for {self.__bpf__.target!r}: it cannot be attached to {given!r}")
 
     def _keep(self, link: Link) -> Link:
         from pyebpf.session import keep_link
@@ -56,6 +66,7 @@ class KprobeProgram(TracingProgram):
         from pyebpf.runtime.attach.kprobe import attach_kprobe
 
         if isinstance(function, int):
+            self._agree(function, self.__bpf__.target)
             where: str | int = function
         else:
             where, plus, more = self._target(function, "which function").partition("+")
@@ -84,8 +95,10 @@ class KprobeMultiProgram(TracingProgram):
         each. Raises ``NotSupported`` for kernels without it."""
         from pyebpf.runtime.attach.multi import attach_kprobe_multi
 
-        wanted = functions if functions is not None else self._target(None, "which functions")
-        return self._keep(attach_kprobe_multi(self.load(), wanted, returns=self._returns))
+        if functions is None:
+            functions = self._target(None, "which functions")
+        self._agree(functions, self.__bpf__.target)
+        return self._keep(attach_kprobe_multi(self.load(), functions, returns=self._returns))
 
 
 class UprobeProgram(TracingProgram):
@@ -113,16 +126,14 @@ class UprobeProgram(TracingProgram):
         )
         return self._keep(link)
 
-    def _place(self, binary: Path | None, symbol: str | None) -> tuple[Path, str | None]:
-        own = self.__bpf__.target
-        if binary is not None:
-            if own:
-                raise TypeError(f"{self.name} is for {own!r}: it cannot be attached elsewhere")
-            return binary, symbol
-        if not own:
+    def _place(self, binary: Path | None, symbols: S | None) -> tuple[Path, S | str | None]:
+        """File and functions: what is given, which must not contradict the decorator's. Raises ``TypeError``."""
+        path, _, name = self.__bpf__.target.rpartition(":")
+        if binary is None and not path:
             raise TypeError(f"{self.name}.attach: say to which file and function, here or in the decorator")
-        path, _, name = own.rpartition(":")
-        return path, name
+        self._agree(binary, path)
+        self._agree(symbols, name)
+        return binary if binary is not None else path, symbols if symbols is not None else name or None
 
 
 class UprobeMultiProgram(UprobeProgram):
@@ -138,13 +149,9 @@ class UprobeMultiProgram(UprobeProgram):
         """Attach to all functions of a file that a pattern matches, or to those named; in a mapping with a cookie each."""
         from pyebpf.runtime.attach.multi import attach_uprobe_multi
 
-        if binary is not None and symbols is not None and not self.__bpf__.target:
-            path, wanted = binary, symbols
-        else:
-            path, name = self._place(binary, symbols if isinstance(symbols, str) else None)
-            if name is None:
-                raise TypeError(f"{self.name}.attach: say to which functions")
-            wanted = name
+        path, wanted = self._place(binary, symbols)
+        if wanted is None:
+            raise TypeError(f"{self.name}.attach: say to which functions")
         return self._keep(attach_uprobe_multi(self.load(), path, wanted, pid=pid, returns=self._returns))
 
 
@@ -155,6 +162,8 @@ class TracepointProgram(TracingProgram):
         """Attach to an event: ``attach("sched", "sched_switch")``. Raises ``TargetError`` with near names."""
         from pyebpf.runtime.attach.tracepoint import attach_tracepoint
 
+        if category is None and name is not None:
+            category = self._target(None, f"which category of tracepoints {name!r} is in").partition("/")[0]
         given = None if category is None else f"{category}/{name}" if name else category.replace(":", "/")
         where, _, event = self._target(given, "which tracepoint").partition("/")
         return self._keep(attach_tracepoint(self.load(), where, event, cookie=cookie))

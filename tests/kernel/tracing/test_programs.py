@@ -183,5 +183,7 @@ def test_iterators_are_files() -> None:
 def test_contradicting_targets() -> None:
     with pytest.raises(TypeError, match="is for 'sched/sched_process_exec'"):
         executed.attach("sched", "sched_switch")
+    with pytest.raises(TypeError, match="is for 'sched/sched_process_exec'"):
+        executed.attach(name="sched_switch")
     with pytest.raises(ValueError, match="a tracepoint, as category and name"):
         bpf.tracepoint("sched_switch")
