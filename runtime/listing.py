@@ -15,9 +15,9 @@ from typing import Final, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo
-from pyebpf.runtime.errors import BpfError, ObjectError, Phase
+from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import ask, statistics
+from pyebpf.runtime.info import ask, btf_bytes, btf_name, statistics
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf, bpf_fd, call, error
@@ -132,9 +132,7 @@ def _each(following: BpfCmd, opening: BpfCmd, subject: str) -> Iterator[Fd]:
             raise error(-result, Phase.OBJECT_INFO, f"about all {subject}", need=Need.SYS_ADMIN)
         number = attr.next_id
         try:
-            fd = bpf_fd(
-                opening, GetId(number), Phase.OBJECT_INFO, f"about all {subject}", need=Need.SYS_ADMIN
-            )
+            fd = _by_id(opening, number, f"about all {subject}")
         except BpfError as refused:
             if refused.errno == errno.ENOENT:
                 continue
@@ -223,7 +221,7 @@ def _target(fd: Fd, kind: LinkType | int, info: TracingInfo) -> str:
         case LinkType.PERF_EVENT:
             return _perf_target(fd, name)
         case LinkType.TRACING:
-            return _kernel_name(info.target_btf_id)
+            return _traced(info)
         case LinkType.XDP | LinkType.TCX | LinkType.NETKIT:
             return f"interface {number}"
         case LinkType.SOCKMAP:
@@ -244,12 +242,41 @@ def _perf_target(fd: Fd, name: ctypes.Array[ctypes.c_char]) -> str:
     return f"{_PERF_TYPES[kind]} {name.value.decode(errors='replace')}{offset}"
 
 
-def _kernel_name(number: int) -> str:
-    """The name of a function of the kernel itself; of what belongs to a module nothing is known here."""
+def _traced(info: TracingInfo) -> str:
+    """The function that a tracing program is at: of the kernel, ``module:name``, or of another program. Empty where the
+    kernel has no type information, or what it would tell of is gone."""
     from pyebpf.diagnostics import PyebpfError
-    from pyebpf.runtime.kernel_btf import vmlinux
 
     try:
-        return getattr(vmlinux().type(number), "name", "") if number else ""
-    except (PyebpfError, ObjectError):
+        with _by_id(BpfCmd.PROG_GET_FD_BY_ID, info.prog_id) as fd:
+            own = ask(fd, ProgInfo())
+        # The link has a number of other programs where it has one of type information for the kernel and its modules.
+        if own.type == ProgType.EXT or (own.attach_btf_id and not own.attach_btf_obj_id):
+            return _function_of_program(info.target_obj_id, info.target_btf_id)
+        return _function_of_kernel(info.target_obj_id, info.target_btf_id)
+    except PyebpfError:
         return ""
+
+
+def _function_of_program(program_id: int, number: int) -> str:
+    from pyebpf.btf import Spec, name_of
+
+    with _by_id(BpfCmd.PROG_GET_FD_BY_ID, program_id) as fd:
+        types = Spec(btf_bytes(ask(fd, ProgInfo()).btf_id))
+    return f"program {program_id} {name_of(types.type(number))}"
+
+
+def _function_of_kernel(types_id: int, number: int) -> str:
+    from pyebpf.btf import name_of
+    from pyebpf.runtime.kernel_btf import VMLINUX, vmlinux
+    from pyebpf.runtime.kernel_modules import module_types
+
+    with _by_id(BpfCmd.BTF_GET_FD_BY_ID, types_id) as fd:
+        module = btf_name(fd)
+    if module == VMLINUX.name:
+        return name_of(vmlinux().type(number))
+    return f"{module}:{name_of(module_types(module).type(number))}"
+
+
+def _by_id(opening: BpfCmd, number: int, subject: str = "about a link") -> Fd:
+    return bpf_fd(opening, GetId(number), Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN)

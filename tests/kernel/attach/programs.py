@@ -154,8 +154,9 @@ def load_traced(
     prog_type: ProgType = ProgType.TRACING,
     counts: Map | None = None,
     flags: int = 0,
+    other: LoadedProgram | None = None,
 ) -> LoadedProgram:
-    """Load a program for a place in the kernel, by its BTF id. ``counts`` is what ``ld_imm64`` refers to."""
+    """Load a program for a place in the kernel, or in ``other``, by its BTF id. ``counts`` is what ``ld_imm64`` refers to."""
     fixed = [
         Insn(LD_IMM64, i.dst, MAP_FD, imm=counts.fd) if i.opcode == LD_IMM64 and counts is not None else i
         for i in code
@@ -170,6 +171,7 @@ def load_traced(
         license=ctypes.addressof(license_),
         expected_attach_type=attach_type,
         attach_btf_id=attach_btf_id,
+        attach_btf_obj_fd=other.fd if other is not None else 0,
         prog_flags=flags,
         prog_name=b"prog",
     )

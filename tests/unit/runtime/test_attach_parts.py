@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from pyebpf import btf
+from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
-from pyebpf.runtime import binaries, kernel_symbols, syscall, tracefs
+from pyebpf.runtime import binaries, kernel_modules, kernel_symbols, listing, syscall, tracefs
 from pyebpf.runtime.attach.targets import check_kernel_function, require_program
+from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.errors import BpfError, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.tracefs import EventField, Location
 from pyebpf.runtime.usdt_notes import REGISTERS, parse_arguments
-from pyebpf.uapi.constants import AttachType, ProgType
+from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
 HEAD = "prog_fd 0 target_fd 4 attach_type 8 flags 12"
 OFFSETS: dict[type[ctypes.Structure], str] = {
@@ -210,6 +214,39 @@ def test_modules_that_come_later_are_known(monkeypatch: pytest.MonkeyPatch, tmp_
             cached.cache_clear()
 
 
+# ---------------------------------------------------------------- where links are attached
+
+
+@pytest.mark.parametrize(
+    ("own", "target"),
+    [
+        (ProgInfo(type=ProgType.TRACING, attach_btf_id=2, attach_btf_obj_id=7), "drivers:second"),
+        (ProgInfo(type=ProgType.TRACING, attach_btf_id=1, attach_btf_obj_id=0), "program 7 second"),
+        (ProgInfo(type=ProgType.EXT), "program 7 second"),
+        (ProgInfo(type=ProgType.TRACING), "drivers:second"),  # before Linux 6.0 programs tell neither number
+    ],
+)
+def test_numbers_of_targets_are_of_programs_or_of_the_kernels_types(
+    own: ProgInfo, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = encode([btf.Func(name, btf.FuncProto(None)) for name in ("first", "second")]).data
+    spec = btf.Spec(types)
+    info = attrs.TracingInfo(prog_id=3, target_obj_id=7, target_btf_id=spec.ids("second")[0])
+    infos = {(BpfCmd.PROG_GET_FD_BY_ID, 3): own, (BpfCmd.PROG_GET_FD_BY_ID, 7): ProgInfo(btf_id=5)}
+    asked: list[tuple[BpfCmd, int]] = []
+
+    def by_id(opening: BpfCmd, number: int) -> Fd:
+        asked.append((opening, number))
+        return Fd(os.open(os.devnull, os.O_RDONLY))
+
+    monkeypatch.setattr(listing, "_by_id", by_id)
+    monkeypatch.setattr(listing, "ask", lambda fd, info: infos[asked[-1]])
+    monkeypatch.setattr(listing, "btf_bytes", {5: types}.__getitem__)
+    monkeypatch.setattr(listing, "btf_name", lambda fd: "drivers")
+    monkeypatch.setattr(kernel_modules, "module_types", {"drivers": spec}.__getitem__)
+    assert listing._traced(info) == target
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -279,8 +316,6 @@ def test_an_error_about_a_target_says_what_may_have_been_meant() -> None:
 
 
 def test_programs_are_checked_by_type_and_by_what_they_were_loaded_for() -> None:
-    import os
-
     read, write = os.pipe()
     os.close(write)
     with LoadedProgram(Fd(read), "p", ProgType.KPROBE, AttachType.TRACE_KPROBE_MULTI) as program:

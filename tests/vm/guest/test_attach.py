@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import pyebpf as bpf
 from pyebpf import btf
 from pyebpf.backend.insn import Insn, Jmp, Source, jump
 from pyebpf.diagnostics import PyebpfError
@@ -24,9 +25,11 @@ from pyebpf.runtime.attach.tracing import active_lsms, attach_tracing
 from pyebpf.runtime.availability import Way
 from pyebpf.runtime.errors import NotSupported, Problem, TargetError
 from pyebpf.runtime.hooks import HookKind, hooks_for
+from pyebpf.runtime.info import btf_bytes, kernel_release
 from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.kernel_names import btf_functions
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
+from pyebpf.runtime.listing import loaded_links
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.probe import load_minimal
 from pyebpf.runtime.symbols import symbolize_kernel
@@ -39,6 +42,13 @@ from tests.kernel.runtime.places import pin_directory
 RAX = 80
 FUNCTION = "__x64_sys_getpgid"
 METHODS = [None, PerfMethod.LINK, PerfMethod.IOCTL, PerfMethod.TRACEFS]
+
+
+@bpf.xdp
+def passing(ctx: bpf.Xdp) -> int:
+    """A program with a name, for others to be attached to."""
+    return bpf.XDP_PASS
+
 
 needs_kprobes = pytest.mark.skipif(probe_pmu("kprobe") is None, reason="this kernel has no kprobes")
 
@@ -347,6 +357,22 @@ def test_a_pinned_fentry() -> None:
         open_pinned(pins / "link").detach()  # type: ignore[union-attr]  # it is a link
         call_getpgid(1)
         assert counter.count == 1
+
+
+@needs_fentry
+def test_links_at_functions_of_the_kernel_and_of_a_program_are_listed() -> None:
+    watched = passing.load()
+    number = btf.Spec(btf_bytes(watched.info().btf_id)).ids("passing", btf.Kind.FUNC)[0]
+    of_program = f"program {watched.info().id} passing"
+    places = [(btf_id(FUNCTION), None, FUNCTION), (number, watched, of_program)]
+    # Before Linux 6.0 the kernel does not tell what the number of a target is of.
+    for target, other, told in places[: 2 if kernel_release() >= (6, 0, 0) else 1]:
+        with (
+            load_traced([mov(0, 0), exit_], AttachType.TRACE_FENTRY, target, other=other) as program,
+            attach_tracing(program) as link,
+        ):
+            (found,) = [each for each in loaded_links() if each.id == link.info().id]
+            assert found.target == told
 
 
 def denies(error: int) -> list[Insn]:
