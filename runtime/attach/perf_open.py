@@ -20,7 +20,7 @@ from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
 TRACING_NEED: Final = Need.BPF | Need.PERFMON
-_NO_FD: Final = 0xFFFF_FFFF
+NO_FD: Final = 0xFFFF_FFFF
 
 
 class PerfMethod(enum.Enum):
@@ -91,12 +91,14 @@ def _link(
                 BpfCmd.LINK_CREATE, attr, Phase.ATTACH, f"{program.name!r} {subject}", need=TRACING_NEED
             )
         except BpfError as found:
-            if found.errno == errno.EINVAL and has_perf_links():
-                found.detail = f"a {program.type.name} program does not fit this event"
-            if found.errno != errno.EINVAL or has_perf_links() or method is PerfMethod.LINK:
+            if found.errno != errno.EINVAL:
                 raise
-    if cookie:
-        detail = "a cookie needs a bpf_link of a perf event, which came with Linux 5.15"
+            if has_perf_links():
+                found.detail = f"a {program.type.name} program does not fit this event"
+                raise
+    if cookie or method is PerfMethod.LINK:
+        what = "a cookie needs a bpf_link" if cookie else "this kernel has no bpf_link"
+        detail = f"{what} of a perf event, which came with Linux 5.15"
         raise NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
     return None
 
@@ -107,7 +109,7 @@ def has_perf_links() -> bool:
     from pyebpf.runtime.probe import load_minimal
 
     with load_minimal(ProgType.TRACEPOINT) as program:
-        attr = LinkCreatePerf(program.fileno(), _NO_FD, AttachType.PERF_EVENT)
+        attr = LinkCreatePerf(program.fileno(), NO_FD, AttachType.PERF_EVENT)
         return call(BpfCmd.LINK_CREATE, attr) == -errno.EBADF
 
 

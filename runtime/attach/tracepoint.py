@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 from typing import Final
 
 from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import HeldLink, Link
-from pyebpf.runtime.attach.perf_open import TRACING_NEED, PerfMethod, attach_to_event
+from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event
 from pyebpf.runtime.attach.targets import check_raw_tracepoint, require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
-from pyebpf.runtime.syscall import bpf_fd
+from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.runtime.tracefs import all_events, event_id
 from pyebpf.uapi.constants import BpfCmd, ProgType
 
@@ -73,6 +74,18 @@ def attach_raw_tracepoint(program: LoadedProgram, name: str, *, cookie: int = 0)
     return HeldLink(handle, program, subject)
 
 
+@functools.cache
+def has_raw_cookies() -> bool:
+    """Whether this kernel takes cookies of raw tracepoints (6.10), so that it looks for the program."""
+    return call(BpfCmd.RAW_TRACEPOINT_OPEN, RawTracepointOpen(0, NO_FD, cookie=1)) != -errno.EINVAL
+
+
+def no_raw_cookie(subject: str) -> NotSupported:
+    """The error for a cookie that the kernel does not take."""
+    detail = "a cookie of a raw tracepoint came with Linux 6.10"
+    return NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
+
+
 def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: str, cookie: int) -> BpfError:
     if refused.errno == errno.ENOENT:
         check_raw_tracepoint(name, subject)
@@ -80,9 +93,8 @@ def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: st
         known = [event for category, event in all_events() if category != "syscalls"]
         detail = f"this kernel has no raw tracepoint {name!r}"
         return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
-    if refused.errno in (errno.EINVAL, errno.E2BIG) and cookie:
-        detail = "a cookie of a raw tracepoint came with Linux 6.10"
-        return NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
+    if refused.errno == errno.EINVAL and cookie and not has_raw_cookies():
+        return no_raw_cookie(subject)
     if refused.errno == errno.EINVAL and program.type is ProgType.RAW_TRACEPOINT_WRITABLE:
         refused.detail = f"the tracepoint {name!r} is not writable, or less of it than the program writes"
     elif refused.errno == errno.EINVAL:

@@ -9,6 +9,7 @@ from typing import Final
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
 from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime.attach.tracepoint import has_raw_cookies, no_raw_cookie
 from pyebpf.runtime.attrs_tracing import LinkCreateTraced, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
@@ -30,9 +31,9 @@ _HOOKS: Final = {
 def attach_tracing(program: LoadedProgram, *, cookie: int = 0) -> HeldLink:
     """Run ``program`` at the place in the kernel that it was loaded for.
 
-    ``cookie``: what ``bpf_get_attach_cookie`` gives, from Linux 5.19. Raises ``NotSupported`` if the kernel cannot, or
-    would never run the program since BPF is no active LSM; ``BpfError`` (EBUSY if the function has another fmod_ret
-    program, or too many); ``TypeError`` for a program of another type.
+    ``cookie``: what ``bpf_get_attach_cookie`` gives, from Linux 5.19, at tracepoints from 6.10. Raises ``NotSupported``
+    if the kernel cannot, or would never run the program since BPF is no active LSM; ``BpfError`` (EBUSY if the function
+    has another fmod_ret program, or too many); ``TypeError`` for a program of another type.
     """
     attach_type = program.attach_type
     require_program(
@@ -46,6 +47,9 @@ def attach_tracing(program: LoadedProgram, *, cookie: int = 0) -> HeldLink:
     subject = _HOOKS[attach_type]
     if attach_type is AttachType.LSM_MAC:
         _check_lsm(subject)
+    if attach_type is AttachType.TRACE_RAW_TP and cookie and not has_raw_cookies():
+        # Kernels since 5.19 would take the link and drop the cookie.
+        raise no_raw_cookie(subject)
     return HeldLink(_open(program, attach_type, cookie, subject), program, subject)
 
 

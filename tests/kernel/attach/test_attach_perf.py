@@ -21,11 +21,13 @@ import pytest
 from pyebpf.runtime.attach.kprobe import attach_kprobe
 from pyebpf.runtime.attach.link import BpfLink, LinkGroup, OtherLink
 from pyebpf.runtime.attach.perf_event import HardwareEvent, OtherEvent, SoftwareEvent, attach_perf_event
-from pyebpf.runtime.attach.perf_open import PerfLink, PerfMethod, has_perf_links
+from pyebpf.runtime.attach.perf_open import PerfLink, PerfMethod, attach_to_event, has_perf_links
 from pyebpf.runtime.attach.tracepoint import attach_tracepoint
 from pyebpf.runtime.attach.uprobe import attach_uprobe
+from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Problem, TargetError
 from pyebpf.runtime.kernel_btf import vmlinux
+from pyebpf.runtime.perf_open import perf_event_open
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.tracefs import root
 from pyebpf.uapi.constants import LinkType, ProgType
@@ -280,6 +282,15 @@ def test_an_ioctl_has_no_cookie() -> None:
     with loaded(ProgType.KPROBE, counting()) as counter, nothing_left(), refused:
         attach_uprobe(counter.program, "libc", "getppid", method=PerfMethod.IOCTL, cookie=1)
     assert has_perf_links()
+
+
+def test_a_kernel_without_links_of_events_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyebpf.runtime.attach.perf_open.has_perf_links", lambda: False)
+    refused = pytest.raises(NotSupported, match=r"no bpf_link of a perf event, which came with Linux 5\.15")
+    with loaded(ProgType.TRACEPOINT, counting()) as counter, nothing_left(), refused:
+        # the program does not fit, for which the kernel has the same EINVAL as for links that it does not know
+        event = perf_event_open(PerfEventAttr(type=1, config=0), pid=0, cpu=-1, subject="to it")
+        attach_to_event(counter.program, event, "to it", method=PerfMethod.LINK)
 
 
 # ---------------------------------------------------------------- tracepoints

@@ -29,7 +29,7 @@ from pyebpf.runtime.attach.iterator import (
     attach_iter,
 )
 from pyebpf.runtime.attach.multi import attach_kprobe_multi, attach_uprobe_multi
-from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
+from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint, has_raw_cookies
 from pyebpf.runtime.attach.tracing import attach_tracing
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, TargetError
 from pyebpf.runtime.kernel_btf import vmlinux
@@ -92,7 +92,15 @@ def test_raw_tracepoints_are_checked() -> None:
             attach_raw_tracepoint(counter.program, "")
     refused = pytest.raises(BpfError, match="more arguments than the tracepoint 'sys_enter' has")
     with loaded(ProgType.RAW_TRACEPOINT, counting(value=argument(9))) as counter, nothing_left(), refused:
-        attach_raw_tracepoint(counter.program, "sys_enter")
+        attach_raw_tracepoint(counter.program, "sys_enter", cookie=1 if has_raw_cookies() else 0)
+
+
+def test_a_kernel_without_cookies_of_raw_tracepoints_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyebpf.runtime.attach.tracing.has_raw_cookies", lambda: False)
+    target = btf_id("btf_trace_sched_switch", btf.Kind.TYPEDEF)
+    refused = pytest.raises(NotSupported, match=r"came with Linux 6\.10")
+    with traced(counting(), AttachType.TRACE_RAW_TP, target) as counter, nothing_left(), refused:
+        attach_tracing(counter.program, cookie=1)
 
 
 def test_a_writable_raw_tracepoint() -> None:
