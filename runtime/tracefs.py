@@ -223,23 +223,29 @@ def _event_file(category: str, name: str, file: str) -> str:
         raise refused(found, subject) from None
 
 
+def _elsewhere(name: str) -> tuple[str, ...]:
+    """The events called ``name`` in all categories; only suggestions, so that it does not matter if nothing tells."""
+    try:
+        return tuple(f"{other}:{same}" for other, same in all_events() if same == name)[:_MOST]
+    except BpfError:
+        return ()
+
+
 def _no_category(category: str, subject: str, name: str = "") -> TargetError:
-    elsewhere = tuple(f"{other}:{same}" for other, same in all_events() if same == name)[:_MOST]
     return TargetError(
         Problem.UNKNOWN,
         subject,
         detail=f"this kernel has no tracepoints of category {category!r}",
-        suggestions=elsewhere or near(category, categories()),
+        suggestions=_elsewhere(name) or near(category, categories()),
     )
 
 
 def _no_event(category: str, name: str, subject: str) -> TargetError:
-    elsewhere = tuple(f"{other}:{same}" for other, same in all_events() if same == name)[:_MOST]
     return TargetError(
         Problem.UNKNOWN,
         subject,
         detail=f"this kernel has no tracepoint {name!r} in {category!r}",
-        suggestions=elsewhere or tuple(f"{category}:{n}" for n in near(name, events(category))),
+        suggestions=_elsewhere(name) or tuple(f"{category}:{n}" for n in near(name, events(category))),
     )
 
 

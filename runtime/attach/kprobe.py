@@ -12,10 +12,11 @@ from typing import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
-from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, attach_probe_event, has_probe_events
+from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events, open_probe_event
 from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import ProgType
@@ -91,15 +92,29 @@ def attach_kprobe(
     if pmu is None and not has_probe_events(KPROBE_EVENTS):
         detail = "this kernel has no kprobes (it was built without CONFIG_KPROBES or CONFIG_KPROBE_EVENTS)"
         raise NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
+    cleanup = None
     try:
         if pmu is None or method is PerfMethod.TRACEFS:
-            place = f"{name}+{offset:#x}" if offset else name
-            return attach_probe_event(program, KPROBE_EVENTS, place, subject, returns=returns, cookie=cookie)
-        text = ctypes.create_string_buffer(function.encode()) if isinstance(function, str) else None
-        attr = PerfEventAttr(type=pmu.type, config=int(returns) << pmu.return_bit)
-        attr.config1 = ctypes.addressof(text) if text is not None else 0
-        attr.config2 = offset if isinstance(function, str) else function + offset
-        event = perf_event_open(attr, pid=ANY_PROCESS, cpu=0, subject=subject)
+            event, cleanup = open_probe_event(
+                KPROBE_EVENTS, event_place(function, offset), subject, returns=returns
+            )
+        else:
+            event = _open(pmu, function, offset, subject, returns)
     except BpfError as refused:
         raise explain_kprobe(refused, function, offset, subject) from None
-    return attach_to_event(program, event, subject, cookie=cookie, method=method)
+    return attach_to_event(program, event, subject, cookie=cookie, method=method, cleanup=cleanup)
+
+
+def event_place(function: str | int, offset: int) -> str:
+    """A place as tracefs takes it; offsets are from names only."""
+    if isinstance(function, int):
+        return f"{function + offset:#x}"
+    return f"{function}+{offset:#x}" if offset else function
+
+
+def _open(pmu: ProbePmu, function: str | int, offset: int, subject: str, returns: bool) -> Fd:
+    text = ctypes.create_string_buffer(function.encode()) if isinstance(function, str) else None
+    attr = PerfEventAttr(type=pmu.type, config=int(returns) << pmu.return_bit)
+    attr.config1 = ctypes.addressof(text) if text is not None else 0
+    attr.config2 = offset if isinstance(function, str) else function + offset
+    return perf_event_open(attr, pid=ANY_PROCESS, cpu=0, subject=subject)

@@ -11,15 +11,14 @@ import errno
 import os
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
-from pyebpf.runtime.attach.link import Link
-from pyebpf.runtime.attach.perf_open import attach_to_event
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
-from pyebpf.runtime.program import LoadedProgram
-from pyebpf.runtime.tracefs import refused, root
+from pyebpf.runtime.tracefs import event_id, refused, root
 
 KPROBE_EVENTS: Final = "kprobe_events"
 UPROBE_EVENTS: Final = "uprobe_events"
@@ -38,18 +37,11 @@ def has_probe_events(file: str) -> bool:
         return False
 
 
-def attach_probe_event(
-    program: LoadedProgram,
-    file: str,
-    place: str,
-    subject: str,
-    *,
-    returns: bool,
-    cookie: int = 0,
-    pid: int = ANY_PROCESS,
-) -> Link:
-    """Make an event at ``place`` (``vfs_read+0x10``, ``/usr/bin/bash:0x1000``) and put ``program`` on it; the event goes
-    when the link does. Raises ``BpfError``."""
+def open_probe_event(
+    file: str, place: str, subject: str, *, returns: bool, pid: int = ANY_PROCESS
+) -> tuple[Fd, Callable[[], None]]:
+    """Make an event at ``place`` (``vfs_read+0x10``, ``/usr/bin/bash:0x1000``) and open it; with what removes it once it is
+    closed again. Raises ``BpfError``."""
     group, name = f"{_GROUP}_{os.getpid()}", f"p{secrets.token_hex(_RANDOM)}"
     _write(file, f"{'r' if returns else 'p'}:{group}/{name} {place}", subject)
     owner = os.getpid()
@@ -59,13 +51,12 @@ def attach_probe_event(
             _remove(file, f"-:{group}/{name}", subject)
 
     try:
-        number = int((root() / "events" / group / name / "id").read_text())
-        attr = PerfEventAttr(type=_TRACEPOINT, config=number, sample_period=1, wakeup_events=1)
+        attr = PerfEventAttr(type=_TRACEPOINT, config=event_id(group, name), sample_period=1, wakeup_events=1)
         event = perf_event_open(attr, pid=pid, cpu=0 if pid == ANY_PROCESS else ANY_CPU, subject=subject)
     except BaseException:
         remove()
         raise
-    return attach_to_event(program, event, subject, cookie=cookie, cleanup=remove)
+    return event, remove
 
 
 def _remove(file: str, line: str, subject: str) -> None:

@@ -103,7 +103,11 @@ def explain_kprobe(refused: BpfError, function: str | int, offset: int, subject:
         detail = f"at {function:#x} is no instruction of the kernel where a probe may be"
         return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
     name = function.rpartition(":")[2]
-    places = {s.address for s in kernel_symbols().find(function) if s.code}
+    try:
+        found = kernel_symbols().find(function)
+    except BpfError:
+        found = []
+    places = {s.address for s in found if s.code}
     if len(places) > 1:
         addresses = ", ".join(f"{place:#x}" for place in sorted(places)[:_MOST])
         detail = f"{len(places)} functions of the kernel are called {name!r}, at {addresses}; give the address instead"

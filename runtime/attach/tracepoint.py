@@ -86,13 +86,19 @@ def no_raw_cookie(subject: str) -> NotSupported:
     return NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
 
 
+def _named_events() -> list[str]:
+    """The events that most likely have a raw tracepoint of the same name, for kernels without type information."""
+    try:
+        return [event for category, event in all_events() if category != "syscalls"]
+    except BpfError:
+        return []
+
+
 def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: str, cookie: int) -> BpfError:
     if refused.errno == errno.ENOENT:
         check_raw_tracepoint(name, subject)
-        # Without type information the events tell: most have the name of their tracepoint.
-        known = [event for category, event in all_events() if category != "syscalls"]
         detail = f"this kernel has no raw tracepoint {name!r}"
-        return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
+        return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, _named_events()))
     if refused.errno == errno.EINVAL and cookie and not has_raw_cookies():
         return no_raw_cookie(subject)
     if refused.errno == errno.EINVAL and program.type is ProgType.RAW_TRACEPOINT_WRITABLE:

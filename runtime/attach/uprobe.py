@@ -11,7 +11,7 @@ from pyebpf.records import dataclass
 from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
-from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, attach_probe_event, has_probe_events
+from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, has_probe_events, open_probe_event
 from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.binaries import find_binary, mappings
@@ -154,21 +154,20 @@ def attach_at(
     if pmu is None and not has_probe_events(UPROBE_EVENTS):
         detail = "this kernel has no uprobes (it was built without CONFIG_UPROBE_EVENTS)"
         raise NotSupported(errno.EOPNOTSUPP, Phase.ATTACH, subject, detail=detail)
-    process = ANY_PROCESS if pid is None else pid
+    process, cleanup = ANY_PROCESS if pid is None else pid, None
     try:
         if pmu is None or method is PerfMethod.TRACEFS:
             counter = f"({ref_ctr_offset:#x})" if ref_ctr_offset else ""
             where = f"{os.path.abspath(place.path)}:{place.offset:#x}{counter}"
-            return attach_probe_event(
-                program, UPROBE_EVENTS, where, subject, returns=returns, cookie=cookie, pid=process
-            )
-        path = ctypes.create_string_buffer(os.fsencode(os.path.abspath(place.path)))
-        attr = PerfEventAttr(type=pmu.type, config1=ctypes.addressof(path), config2=place.offset)
-        attr.config = int(returns) << pmu.return_bit | ref_ctr_offset << pmu.ref_ctr_shift
-        event = perf_event_open(attr, pid=process, cpu=0 if pid is None else ANY_CPU, subject=subject)
+            event, cleanup = open_probe_event(UPROBE_EVENTS, where, subject, returns=returns, pid=process)
+        else:
+            path = ctypes.create_string_buffer(os.fsencode(os.path.abspath(place.path)))
+            attr = PerfEventAttr(type=pmu.type, config1=ctypes.addressof(path), config2=place.offset)
+            attr.config = int(returns) << pmu.return_bit | ref_ctr_offset << pmu.ref_ctr_shift
+            event = perf_event_open(attr, pid=process, cpu=0 if pid is None else ANY_CPU, subject=subject)
     except BpfError as refused:
         raise _explained(refused, place, subject) from None
-    return attach_to_event(program, event, subject, cookie=cookie, method=method)
+    return attach_to_event(program, event, subject, cookie=cookie, method=method, cleanup=cleanup)
 
 
 def _explained(refused: BpfError, place: CodePlace, subject: str) -> BpfError:

@@ -22,10 +22,12 @@ from pyebpf.runtime.attach.kprobe import attach_kprobe
 from pyebpf.runtime.attach.link import BpfLink, LinkGroup, OtherLink
 from pyebpf.runtime.attach.perf_event import HardwareEvent, OtherEvent, SoftwareEvent, attach_perf_event
 from pyebpf.runtime.attach.perf_open import PerfLink, PerfMethod, attach_to_event, has_perf_links
+from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, open_probe_event
 from pyebpf.runtime.attach.tracepoint import attach_tracepoint
 from pyebpf.runtime.attach.uprobe import attach_uprobe
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
-from pyebpf.runtime.errors import BpfError, NotSupported, Problem, TargetError
+from pyebpf.runtime.binaries import find_binary
+from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.perf_open import perf_event_open
 from pyebpf.runtime.pinned import open_pinned
@@ -238,13 +240,22 @@ def test_what_dies_takes_its_tracefs_events_along() -> None:
 def test_a_failed_attachment_leaves_no_event() -> None:
     """A program that needs a cookie's link fails at the last step, when the event is made already."""
     with loaded(ProgType.TRACEPOINT, counting()) as counter, nothing_left():
-        from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, attach_probe_event
-        from pyebpf.runtime.binaries import find_binary
-
+        place = f"{find_binary('libc')}:0x30000"
+        event, remove = open_probe_event(UPROBE_EVENTS, place, "to it", returns=False)
         with pytest.raises(BpfError, match="a TRACEPOINT program does not fit this event"):
-            attach_probe_event(
-                counter.program, UPROBE_EVENTS, f"{find_binary('libc')}:0x30000", "to it", returns=False
-            )
+            attach_to_event(counter.program, event, "to it", cleanup=remove)
+
+
+def test_where_there_are_only_events_of_tracefs_the_method_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyebpf.runtime.attach.uprobe.probe_pmu", lambda name: None)
+    with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
+        with pytest.raises(NotSupported, match="a cookie needs a bpf_link") as caught:
+            attach_uprobe(counter.program, "libc", "getppid", method=PerfMethod.IOCTL, cookie=1)
+        assert caught.value.phase is Phase.ATTACH
+        with attach_uprobe(counter.program, "libc", "getppid", method=PerfMethod.IOCTL):
+            assert len(events()) == 1
+            call_getppid(2)
+        assert counter.count == 2
 
 
 def test_names_of_events_in_tracefs_are_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:

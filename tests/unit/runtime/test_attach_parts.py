@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from pathlib import Path
@@ -15,9 +16,10 @@ from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
 from pyebpf.runtime import binaries, kernel_modules, kernel_symbols, listing, syscall, tracefs
-from pyebpf.runtime.attach.targets import check_kernel_function, require_program
+from pyebpf.runtime.attach.kprobe import event_place
+from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
 from pyebpf.runtime.attrs import ProgInfo
-from pyebpf.runtime.errors import BpfError, Problem, TargetError
+from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
 from pyebpf.runtime.program import LoadedProgram
@@ -212,6 +214,32 @@ def test_modules_that_come_later_are_known(monkeypatch: pytest.MonkeyPatch, tmp_
     finally:
         for cached in (kernel_symbols._symbols, kernel_symbols._traceable):
             cached.cache_clear()
+
+
+def test_probes_are_explained_where_the_kernel_has_no_table_of_symbols(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyebpf.runtime.kallsyms.symbols", lambda: None)
+    kernel_symbols._symbols.cache_clear()
+    try:
+        refused = explain_kprobe(BpfError(errno.EILSEQ, Phase.ATTACH), "work", 3, "to it")
+    finally:
+        kernel_symbols._symbols.cache_clear()
+    assert isinstance(refused, TargetError)
+    assert refused.problem is Problem.BAD_OFFSET
+
+
+@pytest.mark.parametrize(
+    ("function", "offset", "place"),
+    [
+        ("work", 0, "work"),
+        ("module:work", 16, "module:work+0x10"),
+        (0xFFFF, 0, "0xffff"),
+        (0xFFFF, 1, "0x10000"),
+    ],
+)
+def test_places_of_probes_in_tracefs(function: str | int, offset: int, place: str) -> None:
+    assert event_place(function, offset) == place
 
 
 # ---------------------------------------------------------------- where links are attached

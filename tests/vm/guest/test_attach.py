@@ -108,9 +108,11 @@ def test_a_kprobe_has_its_cookie(method: PerfMethod | None) -> None:
 def test_a_kprobe_at_an_address_and_an_offset() -> None:
     address = kernel_symbols().find(FUNCTION)[0].address
     with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
-        with attach_kprobe(counter.program, address):
-            call_getpgid(3)
-        assert counter.count == 3
+        for method in (None, PerfMethod.TRACEFS):
+            before = counter.count
+            with attach_kprobe(counter.program, address - 16, offset=16, method=method):
+                call_getpgid(3)
+            assert counter.count == before + 3
         # some instruction starts within the first bytes after the one that functions begin with
         attached = 0
         for offset in range(5, 24):
@@ -121,7 +123,7 @@ def test_a_kprobe_at_an_address_and_an_offset() -> None:
             except TargetError as refused:
                 assert refused.problem is Problem.BAD_OFFSET, refused
         assert attached >= 2
-        assert counter.count >= 4
+        assert counter.count >= 7
         with pytest.raises(TargetError, match="0x7ffff is outside") as caught:
             attach_kprobe(counter.program, FUNCTION, offset=0x7FFFF)
         assert caught.value.problem is Problem.BAD_OFFSET
