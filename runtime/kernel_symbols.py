@@ -94,6 +94,11 @@ class KernelSymbols:
         """The names of all functions, without padding."""
         return [name for name, places in self._by_name.items() if self._is_function(name, places[0])]
 
+    def functions_of(self, module: str) -> list[str]:
+        """The names of the functions of a module, without padding."""
+        own = [(at, row[2]) for at, row in enumerate(self._rows) if row[3] == module]
+        return [name for at, name in own if self._is_function(name, at)]
+
     def variants(self, name: str) -> list[str]:
         """Functions that the compiler made out of ``name``: ``name.isra.0``, ``name.constprop.1``, …"""
         prefix = f"{name}."

@@ -23,7 +23,12 @@ from pyebpf.runtime.binaries import find_binary
 from pyebpf.runtime.elf_symbols import open_binary
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
+from pyebpf.runtime.kernel_symbols import (
+    forbidden_functions,
+    hidden_symbols,
+    kernel_symbols,
+    traceable_functions,
+)
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
@@ -55,7 +60,8 @@ def attach_kprobe_multi(program: LoadedProgram, functions: Targets, *, returns: 
     """Run ``program`` whenever the kernel enters one of ``functions``, or, with ``returns``, leaves it.
 
     A program for sessions (``kprobe.session``) runs at both, the second time only if it returned 0 the first time.
-    ``functions``: names, patterns, or both; in a mapping with the cookie of each, which ``bpf_get_attach_cookie`` gives.
+    ``functions``: names, patterns, or both, ``module:…`` for those of a module; in a mapping with the cookie of each, which
+    ``bpf_get_attach_cookie`` gives.
 
     Raises ``TargetError`` if nothing matches, with near names; ``NotSupported`` for kernels without it, naming the
     first that has it; ``BpfError``; ``TypeError`` for a program of another type.
@@ -66,16 +72,21 @@ def attach_kprobe_multi(program: LoadedProgram, functions: Targets, *, returns: 
     chosen = _expand_kernel(functions)
     subject = f"to {_counted(chosen)} of the kernel"
     _check_session(program, returns)
-    names = (ctypes.c_char_p * len(chosen))(*(name.encode() for name in chosen))
-    cookies = (ctypes.c_uint64 * len(chosen))(*chosen.values())
+    # The kernel knows no names with a module.
+    places = addresses(chosen) if any(":" in name for name in chosen) else {}
+    values = list((places or chosen).values())
+    names = (ctypes.c_char_p * len(values))(*(name.encode() for name in chosen if not places))
+    starts = (ctypes.c_uint64 * len(values))(*places)
+    cookies = (ctypes.c_uint64 * len(values))(*values)
     attr = LinkCreateKprobes(
         program.fd,
         0,
         program.attach_type,
         multi_flags=_RETURN if returns else 0,
-        cnt=len(chosen),
-        syms=ctypes.addressof(names),
-        cookies=ctypes.addressof(cookies) if any(chosen.values()) else 0,
+        cnt=len(values),
+        syms=0 if places else ctypes.addressof(names),
+        addrs=ctypes.addressof(starts) if places else 0,
+        cookies=ctypes.addressof(cookies) if any(values) else 0,
     )
     return HeldLink(_create(program, attr, kind, subject), program, subject)
 
@@ -208,12 +219,12 @@ def _expand_kernel(targets: Targets) -> dict[str, int]:
     chosen: dict[str, int] = {}
     for target, cookie in _cookies(targets).items():
         if not _PATTERN.search(target):
-            check_kernel_function(target, f"to kernel function {target!r}")
+            check_kernel_function(target, f"to kernel function {target!r}", probe=False)
             chosen.setdefault(target, cookie)
             continue
         matching = matching_functions(target)
         if not matching:
-            raise _no_match(target, "the kernel", kernel_symbols().functions())
+            raise _no_match(target, "the kernel", _known_functions())
         for name in matching:
             chosen.setdefault(name, cookie)
     if not chosen:
@@ -222,12 +233,37 @@ def _expand_kernel(targets: Targets) -> dict[str, int]:
 
 
 def matching_functions(pattern: str) -> list[str]:
-    """The functions of the kernel that match ``pattern`` and can be traced, as far as the kernel tells which."""
+    """The functions of the kernel that match ``pattern`` (``module:…`` those of the module, named so) and can be traced, as
+    far as the kernel tells which."""
     traceable = traceable_functions()
+    module, colon, names = pattern.rpartition(":")
+    if colon:
+        own = fnmatch.filter(kernel_symbols().functions_of(module), names)
+        return sorted(f"{module}:{name}" for name in own if traceable is None or name in traceable)
     if traceable is None:
         forbidden = forbidden_functions()
         return [n for n in fnmatch.filter(kernel_symbols().functions(), pattern) if n not in forbidden]
     return sorted(fnmatch.filter(traceable, pattern))
+
+
+def addresses(chosen: Mapping[str, int]) -> dict[int, int]:
+    """The addresses of functions that are known to be there, each with its cookie. Raises ``PermissionDenied`` if the
+    kernel hides them."""
+    symbols = kernel_symbols()
+    if symbols.hidden:
+        raise hidden_symbols()
+    found: dict[int, int] = {}
+    for name, cookie in chosen.items():
+        for symbol in symbols.find(name)[:1]:
+            found.setdefault(symbol.address, cookie)
+    return found
+
+
+def _known_functions() -> list[str]:
+    try:
+        return kernel_symbols().functions()
+    except BpfError:
+        return []
 
 
 def _expand_symbols(path: str, targets: Targets, pid: int | None) -> tuple[list[CodePlace], list[int]]:

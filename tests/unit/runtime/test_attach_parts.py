@@ -16,10 +16,11 @@ from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
 from pyebpf.runtime import binaries, kernel_modules, kernel_symbols, listing, syscall, tracefs
+from pyebpf.runtime.attach import multi, targets
 from pyebpf.runtime.attach.kprobe import event_place
 from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
 from pyebpf.runtime.attrs import ProgInfo
-from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
+from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
 from pyebpf.runtime.program import LoadedProgram
@@ -227,6 +228,42 @@ def test_probes_are_explained_where_the_kernel_has_no_table_of_symbols(
         kernel_symbols._symbols.cache_clear()
     assert isinstance(refused, TargetError)
     assert refused.problem is Problem.BAD_OFFSET
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("work", {"work": 0}),
+        ("*o*k", {"work": 0}),
+        ("module:work", {"module:work": 0}),
+        ({"module:*": 3, "work": 4}, {"module:work": 3, "work": 4}),
+        (["module:w*", "module:work"], {"module:work": 0}),
+    ],
+)
+def test_names_of_many_functions(
+    wanted: multi.Targets, chosen: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (multi, targets):
+        monkeypatch.setattr(place, "kernel_symbols", lambda: KernelSymbols(SYMBOLS))
+        # ftrace, which is behind links to many functions, does not know what is forbidden to kprobes
+        monkeypatch.setattr(place, "forbidden_functions", lambda: frozenset({"work"}))
+    monkeypatch.setattr(multi, "traceable_functions", lambda: frozenset({"work", "startup"}))
+    assert multi._expand_kernel(wanted) == chosen
+    with pytest.raises(TargetError, match="no function of the kernel matches"):
+        multi._expand_kernel("other:w*")
+
+
+def test_addresses_of_many_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multi, "kernel_symbols", lambda: KernelSymbols(SYMBOLS))
+    wanted = {"work": 1, "module:work": 2, "startup": 3, "local": 4}
+    assert multi.addresses(wanted) == {
+        0xFFFFFFFF81000300: 1,
+        0xFFFFFFFFC0000000: 2,
+        0xFFFFFFFF81000000: 3,
+    }
+    monkeypatch.setattr(multi, "kernel_symbols", lambda: KernelSymbols("0 T work\n"))
+    with pytest.raises(PermissionDenied):
+        multi.addresses({"work": 0})
 
 
 @pytest.mark.parametrize(

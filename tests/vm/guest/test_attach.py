@@ -28,7 +28,12 @@ from pyebpf.runtime.hooks import HookKind, hooks_for
 from pyebpf.runtime.info import btf_bytes, kernel_release
 from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.kernel_names import btf_functions
-from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
+from pyebpf.runtime.kernel_symbols import (
+    KernelSymbol,
+    forbidden_functions,
+    kernel_symbols,
+    traceable_functions,
+)
 from pyebpf.runtime.listing import loaded_links
 from pyebpf.runtime.pinned import open_pinned
 from pyebpf.runtime.probe import load_minimal
@@ -180,16 +185,19 @@ def test_functions_without_a_place_for_probes_are_told() -> None:
             assert caught.value.problem is Problem.NOTRACE
 
 
-@needs_kprobes
-def test_functions_of_modules() -> None:
-    symbols, traceable = kernel_symbols(), traceable_functions()
-    assert traceable is not None
+def function_of_a_module() -> KernelSymbol:
+    symbols, traceable = kernel_symbols(), traceable_functions() or ()
     modules = [
         s for f in sorted(traceable) for s in symbols.find(f)[:1] if s.module and len(symbols.find(f)) == 1
     ]
     if not modules:
         pytest.skip("no module is loaded")
-    found = modules[0]
+    return modules[0]
+
+
+@needs_kprobes
+def test_functions_of_modules() -> None:
+    found = function_of_a_module()
     with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
         attach_kprobe(counter.program, f"{found.module}:{found.name}").close()
         attach_kprobe(counter.program, found.name).close()
@@ -270,6 +278,19 @@ def test_kprobe_multi() -> None:
         assert counter.count == 3
         with pytest.raises(TargetError, match="no function of the kernel matches"):
             attach_kprobe_multi(counter.program, "no_such_*")
+
+
+@pytest.mark.kernels(since=(6, 12))
+def test_kprobe_multi_on_functions_of_a_module() -> None:
+    found = function_of_a_module()
+    code = counting(cookie=True)
+    with loaded(ProgType.KPROBE, code, AttachType.TRACE_KPROBE_MULTI) as counter, nothing_left():
+        with or_skip():
+            link = attach_kprobe_multi(counter.program, {f"{found.module}:{found.name}": 3, FUNCTION: 4})
+        with link:
+            call_getpgid(2)
+            assert (counter.count, counter.cookie) == (2, 4)
+        attach_kprobe_multi(counter.program, f"{found.module}:{found.name[:-1]}*").close()
 
 
 @pytest.mark.kernels(since=(6, 12))
