@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import math
 import os
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from pyebpf.runtime.attach.link import Link, LinkGroup
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
-from pyebpf.runtime.cpus import parse_cpu_list
+from pyebpf.runtime.cpus import online_cpus
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
@@ -23,7 +24,7 @@ from pyebpf.uapi.constants import ProgType
 _HARDWARE: Final = 0
 _SOFTWARE: Final = 1
 _RAW: Final = 4
-_ONLINE: Final = Path("/sys/devices/system/cpu/online")
+_PERIODS: Final = 1 << 63
 _MAX_RATE: Final = Path("/proc/sys/kernel/perf_event_max_sample_rate")
 
 
@@ -90,7 +91,7 @@ def attach_perf_event(
         method: a bpf_link, or an ioctl where the kernel has no links for events (before 5.15), unless chosen.
 
     Raises:
-        ValueError: not exactly one of ``frequency`` and ``period``, or one that is not positive.
+        ValueError: not exactly one of ``frequency`` and ``period``, or one that is not positive; a negative ``cpu``.
         NotSupported: this machine does not count such events.
         BpfError: the kernel refused something else: ENODEV for a CPU that is offline, ESRCH for no such process.
         TypeError: the program is of another type.
@@ -100,8 +101,12 @@ def attach_perf_event(
         raise ValueError(
             "say how often: by `frequency` (samples a second) or by `period` (events a sample), not both"
         )
-    if (frequency or period or 0) <= 0:
-        raise ValueError(f"frequency and period are positive numbers, not {frequency or period or 0}")
+    if not 0 < (frequency or period or 0) < _PERIODS:
+        raise ValueError(
+            f"frequency and period are positive numbers below 2**63, not {frequency or period or 0}"
+        )
+    if cpu is not None and cpu < 0:
+        raise ValueError(f"the number of a CPU is not negative: {cpu}")
     if method is PerfMethod.TRACEFS:
         raise ValueError("TRACEFS is a method for kprobes and uprobes")
     subject = f"to perf event {_name(event)}"
@@ -116,9 +121,15 @@ def attach_perf_event(
         for part in parts:
             part.close()
         raise
+    if not parts and pid is not None:
+        raise _no_process(pid)
     if not parts:
-        raise BpfError(errno.ESRCH if pid is not None else errno.ENODEV, Phase.ATTACH, subject)
+        raise BpfError(errno.ENODEV, Phase.ATTACH, subject, detail="no CPU that is online counts such events")
     return parts[0] if len(parts) == 1 else LinkGroup(program, subject, parts)
+
+
+def _no_process(pid: int) -> BpfError:
+    return BpfError(errno.ESRCH, Phase.ATTACH, f"to process {pid}", detail="there is no such process")
 
 
 def _name(event: PerfEvent) -> str:
@@ -131,13 +142,11 @@ def _places(cpu: int | None, pid: int | None) -> list[tuple[int, int]]:
     if pid is not None:
         try:
             return [(int(task), processor) for task in os.listdir(f"/proc/{pid or os.getpid()}/task")]
-        except FileNotFoundError:
-            raise BpfError(
-                errno.ESRCH, Phase.ATTACH, f"to process {pid}", detail="there is no such process"
-            ) from None
+        except (FileNotFoundError, ProcessLookupError):
+            raise _no_process(pid) from None
     if cpu is not None:
         return [(ANY_PROCESS, cpu)]
-    return [(ANY_PROCESS, number) for number in parse_cpu_list(_ONLINE.read_text())]
+    return [(ANY_PROCESS, number) for number in online_cpus()]
 
 
 def _open(
@@ -162,28 +171,35 @@ def _open(
     except BpfError as refused:
         if many and refused.errno in (errno.ENODEV, errno.ESRCH):
             return None
-        raise _explained(refused, event, frequency) from None
+        raise _explained(refused, event, frequency or 0, cpu) from None
 
 
 def _kind(event: SoftwareEvent | HardwareEvent) -> int:
     return _SOFTWARE if isinstance(event, SoftwareEvent) else _HARDWARE
 
 
-def _explained(refused: BpfError, event: PerfEvent, frequency: int | None) -> BpfError:
+def _explained(refused: BpfError, event: PerfEvent, frequency: int, cpu: int) -> BpfError:
     if refused.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENXIO):
         detail = "this machine does not count such events"
         if not isinstance(event, SoftwareEvent):
             detail += " (a virtual machine often has no counters of the processor; SoftwareEvent.CPU_CLOCK is everywhere)"
         return NotSupported(refused.errno, Phase.ATTACH, refused.subject, detail=detail)
-    if refused.errno == errno.EINVAL and frequency is not None:
-        try:
-            most = int(_MAX_RATE.read_text())
-        except (OSError, ValueError):
-            return refused
-        if frequency > most:
-            refused.detail = (
-                f"{frequency} samples a second are more than sysctl kernel.perf_event_max_sample_rate, {most}"
-            )
-    elif refused.errno in (errno.ENODEV, errno.EINVAL):
-        refused.detail = refused.detail or "there is no such CPU, or it is offline"
+    if refused.errno == errno.EINVAL and frequency > (most := _most_samples()):
+        refused.detail = (
+            f"{frequency} samples a second are more than sysctl kernel.perf_event_max_sample_rate, {most}"
+        )
+    elif refused.errno == errno.ENODEV or (
+        refused.errno == errno.EINVAL and cpu not in (ANY_CPU, *online_cpus())
+    ):
+        refused.detail = f"there is no CPU {cpu}, or it is offline"
+    elif refused.errno == errno.EINVAL:
+        refused.detail = "the unit that counts knows no such event, or does not take samples of it"
     return refused
+
+
+def _most_samples() -> float:
+    """How many samples a second the kernel admits, as far as it tells."""
+    try:
+        return int(_MAX_RATE.read_text())
+    except (OSError, ValueError):
+        return math.inf

@@ -28,6 +28,7 @@ from pyebpf.runtime.attach.uprobe import attach_uprobe
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.binaries import find_binary
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
+from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_btf import vmlinux
 from pyebpf.runtime.perf_open import perf_event_open
 from pyebpf.runtime.pinned import open_pinned
@@ -426,8 +427,13 @@ def refusals() -> list[tuple[Callable[[Counter], object], type[Exception], str]]
         (lambda c: attach_perf_event(c.program, clock), ValueError, "how often"),
         (lambda c: attach_perf_event(c.program, clock, period=1, frequency=1), ValueError, "not both"),
         (lambda c: attach_perf_event(c.program, clock, period=0), ValueError, "positive"),
+        (lambda c: attach_perf_event(c.program, clock, period=2**64 + 1), ValueError, "positive"),
+        (lambda c: attach_perf_event(c.program, clock, period=1, cpu=-1), ValueError, "not negative"),
         (lambda c: attach_perf_event(c.program, clock, frequency=10**9), BpfError, "max_sample_rate"),
-        (lambda c: attach_perf_event(c.program, clock, period=10**6, cpu=5000), BpfError, "no such CPU"),
+        (lambda c: attach_perf_event(c.program, clock, period=10**6, cpu=5000), BpfError, "no CPU 5000"),
+        (lambda c: attach_perf_event(c.program, clock, frequency=9, cpu=5000), BpfError, "no CPU 5000"),
+        # breakpoints need an address
+        (lambda c: attach_perf_event(c.program, OtherEvent(0, 5), period=1), BpfError, "no such event"),
         (lambda c: attach_perf_event(c.program, clock, period=10**6, pid=2**22), BpfError, "no such process"),
         (
             lambda c: attach_perf_event(c.program, OtherEvent(0, 9999), period=1),
@@ -437,11 +443,28 @@ def refusals() -> list[tuple[Callable[[Counter], object], type[Exception], str]]
     ]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(len(refusals())))
 def test_samples_are_refused_with_the_reason(number: int) -> None:
     attach, kind, words = refusals()[number]
     with loaded(ProgType.PERF_EVENT, counting()) as counter, nothing_left(), pytest.raises(kind, match=words):
         attach(counter)
+
+
+@pytest.mark.parametrize(
+    ("pid", "code", "words"),
+    [(0, errno.ESRCH, "no such process"), (None, errno.ENODEV, "no CPU that is online")],
+)
+def test_samples_of_what_ends_meanwhile_are_refused_with_the_reason(
+    pid: int | None, code: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*args: object, **options: object) -> Fd:
+        raise BpfError(code, Phase.ATTACH)
+
+    monkeypatch.setattr("pyebpf.runtime.attach.perf_event.perf_event_open", gone)
+    with loaded(ProgType.PERF_EVENT, counting()) as counter:
+        with pytest.raises(BpfError, match=words) as caught:
+            attach_perf_event(counter.program, SoftwareEvent.CPU_CLOCK, period=10**6, pid=pid)
+        assert caught.value.errno == code
 
 
 def test_events_of_the_processor_where_it_has_any() -> None:
