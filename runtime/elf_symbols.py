@@ -30,6 +30,7 @@ _HIDDEN: Final = 0x8000
 _UNDEFINED: Final = 0
 _OWN_VERSION: Final = 1
 _LONGEST_LINE: Final = 200
+_MOST_OPENED: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,20 +195,24 @@ class Binary:
         )
 
 
-_opened: dict[tuple[str, int, int, int], Binary] = {}
+_opened: dict[tuple[int, int, int], Binary] = {}
+"""The files read last, whatever their paths were: each process has its own path to a library in /proc."""
 
 
 def open_binary(path: str | os.PathLike[str]) -> Binary:
-    """The ELF file at ``path``, read again only if it has changed. Raises ``BpfError``."""
+    """The ELF file at ``path``, read again only if it has changed, or others were opened meanwhile. Raises ``BpfError``."""
     text = os.fspath(path)
     try:
         status = os.stat(text)
     except OSError as found:
         raise BpfError(found.errno or errno.EIO, Phase.SYMBOLS, repr(text)) from None
-    key = (text, status.st_dev, status.st_ino, status.st_mtime_ns)
-    if key not in _opened:
-        _opened[key] = Binary(text)
-    return _opened[key]
+    key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+    binary = _opened.pop(key, None) or Binary(text)
+    binary.path = text  # the one before may be gone
+    _opened[key] = binary
+    if len(_opened) > _MOST_OPENED:
+        _opened.pop(next(iter(_opened)), None)
+    return binary
 
 
 def _symbols(file: ELFFile) -> tuple[ElfSymbol, ...]:

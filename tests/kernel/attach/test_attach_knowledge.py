@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pyebpf import btf
 from pyebpf.near_names import near
+from pyebpf.runtime import elf_symbols
 from pyebpf.runtime import kernel_symbols as kernel
 from pyebpf.runtime.attach.iterator import attach_iter
 from pyebpf.runtime.attach.targets import named_target, traced_function
@@ -148,6 +151,28 @@ def test_symbols_of_a_binary(tmp_path: Path) -> None:
         broken.write_bytes(contents)
         with pytest.raises(BpfError, match=r"malformed|no ELF file"):
             open_binary(broken)
+
+
+def test_a_file_is_read_once_whatever_its_path_and_forgotten_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elf_symbols, "_opened", {})
+    first = tmp_path / "first"
+    shutil.copy(find_binary("libc"), first)
+    other = tmp_path / "other"
+    other.hardlink_to(first)
+    opened = open_binary(first)
+    assert open_binary(other) is opened
+    first.unlink()
+    with pytest.raises(TargetError, match=f"of '{other}'"):
+        open_binary(other).find("no_such_function")
+    for _ in range(elf_symbols._MOST_OPENED):
+        changed = other.stat().st_mtime_ns + 1
+        os.utime(other, ns=(changed, changed))
+        monkeypatch.setattr(elf_symbols, "Binary", lambda path: SimpleNamespace(path=path))
+        assert open_binary(other) is not opened
+    assert len(elf_symbols._opened) == elf_symbols._MOST_OPENED
+    assert opened not in elf_symbols._opened.values()
 
 
 def test_functions_of_one_name_are_told_apart(tmp_path: Path) -> None:
