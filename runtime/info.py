@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from enum import IntEnum
 from typing import Final, TypeVar
 
 from pyebpf.records import dataclass
@@ -17,6 +18,7 @@ from pyebpf.runtime.syscall import bpf, bpf_fd
 from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
 
 _NAME_BYTES: Final = 64  # MODULE_NAME_LEN, or more
+_Enum = TypeVar("_Enum", bound=IntEnum)
 _Info = TypeVar("_Info", ProgInfo, MapInfo, BtfInfo, LinkInfo)
 
 
@@ -45,12 +47,21 @@ class ProgramFacts:
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """A link. ``target``: the interface's index (XDP, tcx) or the map's id (sockmap), else 0."""
+    """A link. ``type`` is a number where this version does not know it. ``target``: the interface's index (XDP, tcx) or the
+    map's id (sockmap), else 0."""
 
     id: int
-    type: LinkType
+    type: LinkType | int
     program_id: int
     target: int
+
+
+def known(number: int, kind: type[_Enum]) -> _Enum | int:
+    """The member of ``kind``, or the number itself if that is of a newer kernel."""
+    try:
+        return kind(number)
+    except ValueError:
+        return number
 
 
 def ask(fd: Fd, info: _Info) -> _Info:
@@ -112,7 +123,7 @@ def map_facts(fd: Fd) -> MapFacts:
 def link_facts(fd: Fd) -> LinkFacts:
     """Ask about a link."""
     info = ask(fd, LinkInfo())
-    kind = LinkType(info.type)
+    kind = known(info.type, LinkType)
     placed = kind in (LinkType.XDP, LinkType.TCX, LinkType.NETKIT, LinkType.SOCKMAP)
     return LinkFacts(info.id, kind, info.prog_id, info.target if placed else 0)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import Final, TypeVar
 
 from pyebpf.records import dataclass
@@ -17,7 +16,7 @@ from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import ask, btf_bytes, btf_name, statistics
+from pyebpf.runtime.info import ask, btf_bytes, btf_name, known, statistics
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf, bpf_fd, call, error
@@ -36,7 +35,6 @@ __all__ = [
 ]
 
 _NAME_BYTES: Final = 4096
-_Enum = TypeVar("_Enum", bound=IntEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +139,6 @@ def _each(following: BpfCmd, opening: BpfCmd, subject: str) -> Iterator[Fd]:
             yield fd
 
 
-def _known(number: int, kind: type[_Enum]) -> _Enum | int:
-    try:
-        return kind(number)
-    except ValueError:
-        return number
-
-
 def _statistics(info: ProgInfo) -> RunStatistics:
     return RunStatistics(info.run_cnt, info.run_time_ns, info.recursion_misses, info.verified_insns)
 
@@ -159,7 +150,7 @@ def _program(fd: Fd) -> ProgramEntry:
         ask(fd, ProgInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids)))
     return ProgramEntry(
         id=info.id,
-        type=_known(info.type, ProgType),
+        type=known(info.type, ProgType),
         name=info.name.decode(errors="replace"),
         tag=bytes(info.tag).hex(),
         uid=info.created_by_uid,
@@ -177,7 +168,7 @@ def _map(fd: Fd) -> MapEntry:
     info = ask(fd, MapInfo())
     return MapEntry(
         id=info.id,
-        type=_known(info.type, MapType),
+        type=known(info.type, MapType),
         name=info.name.decode(errors="replace"),
         key_size=info.key_size,
         value_size=info.value_size,
@@ -202,7 +193,7 @@ def _link_info(fd: Fd, info: _LinkInfo) -> _LinkInfo:
 
 def _link(fd: Fd) -> LinkEntry:
     info = _link_info(fd, TracingInfo())
-    kind = _known(info.type, LinkType)
+    kind = known(info.type, LinkType)
     return LinkEntry(info.id, kind, info.prog_id, _target(fd, kind, info))
 
 

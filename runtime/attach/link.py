@@ -147,12 +147,12 @@ class HeldLink(BpfLink):
         pins: tuple[str | os.PathLike[str], ...] = (),
     ) -> None:
         super().__init__(handle, program, target)
-        self._pins = list(pins)
+        self._pins = [os.path.abspath(path) for path in pins]  # the process may go elsewhere meanwhile
 
     def pin(self, path: str | os.PathLike[str]) -> None:
         """Give the link a name in bpffs."""
         super().pin(path)
-        self._pins.append(path)
+        self._pins.append(os.path.abspath(path))
 
     def detach(self) -> None:
         """Remove the pins that this object knows of and close; other descriptors and pins would still hold the link."""

@@ -208,6 +208,24 @@ def test_a_pinned_uprobe_stays_until_it_is_detached() -> None:
         assert counter.count == 2
 
 
+def test_a_pin_is_removed_from_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with loaded(ProgType.KPROBE, counting()) as counter, pin_directory() as directory, nothing_left():
+        for name in ("pinned", "opened"):
+            monkeypatch.chdir(directory)
+            link = attach_uprobe(counter.program, "libc", "getppid")
+            link.pin(name)
+            if name == "opened":
+                link.close()
+                found = open_pinned(name)
+                assert isinstance(found, BpfLink)
+                link = found
+            monkeypatch.chdir(tmp_path)
+            link.detach()
+            assert not (directory / name).exists()
+
+
 def test_what_dies_takes_its_tracefs_events_along() -> None:
     with loaded(ProgType.KPROBE, counting()) as counter, nothing_left():
         attach_uprobe(counter.program, "libc", "getppid", method=PerfMethod.TRACEFS)  # not kept

@@ -15,11 +15,11 @@ from hypothesis import strategies as some
 from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
-from pyebpf.runtime import binaries, kernel_modules, kernel_symbols, listing, syscall, tracefs
+from pyebpf.runtime import binaries, info, kernel_modules, kernel_symbols, listing, syscall, tracefs
 from pyebpf.runtime.attach import multi, targets
 from pyebpf.runtime.attach.kprobe import event_place
 from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
-from pyebpf.runtime.attrs import ProgInfo
+from pyebpf.runtime.attrs import LinkInfo, ProgInfo
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
@@ -296,7 +296,7 @@ def test_numbers_of_targets_are_of_programs_or_of_the_kernels_types(
 ) -> None:
     types = encode([btf.Func(name, btf.FuncProto(None)) for name in ("first", "second")]).data
     spec = btf.Spec(types)
-    info = attrs.TracingInfo(prog_id=3, target_obj_id=7, target_btf_id=spec.ids("second")[0])
+    link = attrs.TracingInfo(prog_id=3, target_obj_id=7, target_btf_id=spec.ids("second")[0])
     infos = {(BpfCmd.PROG_GET_FD_BY_ID, 3): own, (BpfCmd.PROG_GET_FD_BY_ID, 7): ProgInfo(btf_id=5)}
     asked: list[tuple[BpfCmd, int]] = []
 
@@ -309,7 +309,13 @@ def test_numbers_of_targets_are_of_programs_or_of_the_kernels_types(
     monkeypatch.setattr(listing, "btf_bytes", {5: types}.__getitem__)
     monkeypatch.setattr(listing, "btf_name", lambda fd: "drivers")
     monkeypatch.setattr(kernel_modules, "module_types", {"drivers": spec}.__getitem__)
-    assert listing._traced(info) == target
+    assert listing._traced(link) == target
+
+
+def test_a_link_of_a_newer_kernel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info, "ask", lambda fd, wanted: LinkInfo(id=5, type=1000, prog_id=6, target=7))
+    with Fd(os.open(os.devnull, os.O_RDONLY)) as fd:
+        assert info.link_facts(fd) == info.LinkFacts(5, 1000, 6, 0)
 
 
 # ---------------------------------------------------------------- files
