@@ -97,14 +97,15 @@ def _build(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from pyebpf.backend.llvm_process import LlvmRefused
-    from pyebpf.driver import Codegen, Compiled, choose_codegen, running_facts
+    from pyebpf.driver import Codegen, Compiled, choose_codegen, running_facts, running_target
 
-    if args.load and (args.kernel or args.isa):
-        raise UsageError("--load asks the running kernel; --kernel and --isa are about another one")
+    running = running_target()
+    if args.load and (args.kernel or args.isa or args.arch not in (None, running.arch.value)):
+        raise UsageError("--load asks the running kernel; --kernel, --isa and --arch are about another one")
     codegen = Codegen(args.codegen)
     if args.load:
         choose_codegen(codegen)
-    target = _target(args)
+    target = running if args.load else _target(args)
     facts = running_facts(args.btf)
     failed = 0
     for file in args.files:

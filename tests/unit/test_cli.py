@@ -10,7 +10,8 @@ import pytest
 from pyebpf.backend.elf import read_object
 from pyebpf.cli import main
 from pyebpf.codes import Code
-from pyebpf.driver import stage_names
+from pyebpf.driver import running_target, stage_names
+from pyebpf.target import Arch
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WRONG = """\
@@ -86,8 +87,13 @@ def test_check_tells_editors_one_object_per_line(wrong: Path, capsys: pytest.Cap
 
 
 def test_loading_is_about_the_running_kernel(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--load", "--kernel", "6.1", str(wrong)]) == 2
-    assert "--load asks the running kernel" in capsys.readouterr().err
+    own = running_target().arch
+    (other,) = set(Arch) - {own}
+    for options in (["--kernel", "6.1"], ["--isa", "3"], ["--arch", other.value]):
+        assert main(["check", "--load", *options, str(wrong)]) == 2
+        assert "--load asks the running kernel" in capsys.readouterr().err
+    assert main(["check", "--load", "--arch", own.value, str(wrong)]) == 1
+    assert "undefined_name" in capsys.readouterr().err
 
 
 def test_build_can_pick_programs(wrong: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
