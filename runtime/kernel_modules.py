@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from pyebpf.btf import name_of
 from pyebpf.btf.decode import Spec
 from pyebpf.runtime.attrs import GetId
 from pyebpf.runtime.errors import ObjectError, Phase
@@ -15,7 +16,7 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import btf_name
 from pyebpf.runtime.kernel_btf import FOLDER, VMLINUX, vmlinux
 from pyebpf.runtime.privilege import Need
-from pyebpf.runtime.syscall import call, error
+from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import BpfCmd
 
 _KNOWN: Final[dict[str, tuple[int, Spec]]] = {}
@@ -52,6 +53,19 @@ def modules() -> Iterator[tuple[str, Spec]]:
             yield name, module_types(name)
         except ObjectError:
             continue
+
+
+def type_name(types_id: int, number: int) -> str:
+    """The name of a function or type by the numbers that the kernel gives, ``module:name`` in a module.
+
+    Raises ``BpfError`` or ``ObjectError`` if there is none, or no longer, or CAP_SYS_ADMIN is missing.
+    """
+    attr = GetId(types_id)
+    with bpf_fd(BpfCmd.BTF_GET_FD_BY_ID, attr, Phase.OBJECT_INFO, need=Need.SYS_ADMIN) as fd:
+        module = btf_name(fd)
+    if module == VMLINUX.name:
+        return name_of(vmlinux().type(number))
+    return f"{module}:{name_of(module_types(module).type(number))}"
 
 
 def module_btf(name: str) -> Fd:

@@ -16,7 +16,7 @@ from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import ask, btf_bytes, btf_name, known, statistics
+from pyebpf.runtime.info import ask, btf_bytes, known, statistics
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf, bpf_fd, call, error
@@ -237,6 +237,7 @@ def _traced(info: TracingInfo) -> str:
     """The function that a tracing program is at: of the kernel, ``module:name``, or of another program. Empty where the
     kernel has no type information, or what it would tell of is gone."""
     from pyebpf.diagnostics import PyebpfError
+    from pyebpf.runtime.kernel_modules import type_name
 
     try:
         with _by_id(BpfCmd.PROG_GET_FD_BY_ID, info.prog_id) as fd:
@@ -244,7 +245,7 @@ def _traced(info: TracingInfo) -> str:
         # The link has a number of other programs where it has one of type information for the kernel and its modules.
         if own.type == ProgType.EXT or (own.attach_btf_id and not own.attach_btf_obj_id):
             return _function_of_program(info.target_obj_id, info.target_btf_id)
-        return _function_of_kernel(info.target_obj_id, info.target_btf_id)
+        return type_name(info.target_obj_id, info.target_btf_id)
     except PyebpfError:
         return ""
 
@@ -255,18 +256,6 @@ def _function_of_program(program_id: int, number: int) -> str:
     with _by_id(BpfCmd.PROG_GET_FD_BY_ID, program_id) as fd:
         types = Spec(btf_bytes(ask(fd, ProgInfo()).btf_id))
     return f"program {program_id} {name_of(types.type(number))}"
-
-
-def _function_of_kernel(types_id: int, number: int) -> str:
-    from pyebpf.btf import name_of
-    from pyebpf.runtime.kernel_btf import VMLINUX, vmlinux
-    from pyebpf.runtime.kernel_modules import module_types
-
-    with _by_id(BpfCmd.BTF_GET_FD_BY_ID, types_id) as fd:
-        module = btf_name(fd)
-    if module == VMLINUX.name:
-        return name_of(vmlinux().type(number))
-    return f"{module}:{name_of(module_types(module).type(number))}"
 
 
 def _by_id(opening: BpfCmd, number: int, subject: str = "about a link") -> Fd:

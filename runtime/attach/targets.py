@@ -8,9 +8,12 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from pyebpf.diagnostics import PyebpfError
 from pyebpf.near_names import near
-from pyebpf.runtime.errors import BpfError, ObjectError, Problem, TargetError
-from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
+from pyebpf.runtime.attrs import ProgInfo
+from pyebpf.runtime.errors import ENOTSUPP, BpfError, ObjectError, Problem, TargetError
+from pyebpf.runtime.info import ask
+from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType, ProgType
@@ -139,43 +142,26 @@ def check_raw_tracepoint(name: str, subject: str) -> None:
         )
 
 
-_NAMED: Final = {RAW_TRACEPOINT: "raw tracepoint", ITERATOR: "iterator", LSM_HOOK: "LSM hook"}
+_NO_TRAMPOLINE: Final = (errno.EBUSY, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, ENOTSUPP)
 
 
-def named_target(prefix: str, name: str) -> int:
-    """The BTF id of what a program is loaded for by name: a raw tracepoint (tp_btf), an iterator or an LSM hook, by the
-    prefixes of ``pyebpf.runtime.kernel_names``.
+def explain_trampoline(refused: BpfError, program: LoadedProgram, subject: str) -> BpfError:
+    """What is wrong with a function that takes no fentry, fexit or fmod_ret program, which kernels say in various ways;
+    ``refused`` itself where nobody knows."""
+    from pyebpf.runtime.kernel_modules import type_name
 
-    Raises ``TargetError`` with near names if there is none, ``ObjectError`` if the kernel has no BTF.
-    """
-    known = targets(prefix)
-    found = known.get(name)
-    if found is None:
-        raise TargetError(
-            Problem.UNKNOWN,
-            f"to {_NAMED[prefix]} {name!r}",
-            detail=f"this kernel has no {_NAMED[prefix]} {name!r}",
-            suggestions=near(name, known),
-        )
-    return found
-
-
-def traced_function(name: str) -> int:
-    """The BTF id of a function of the kernel for fentry, fexit and fmod_ret.
-
-    Raises ``TargetError`` if there is none, or it cannot be traced; ``ObjectError`` if the kernel has no BTF.
-    """
-    subject = f"to kernel function {name!r}"
-    known = btf_functions()
-    check_kernel_function(name, subject, probe=False)
-    if name not in known:
-        detail = f"the kernel's type information does not have {name!r}, so only a kprobe can be there"
-        raise TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
     traceable = traceable_functions()
-    if traceable is not None and name not in traceable:
-        detail = f"{name!r} is not in available_filter_functions: it is marked notrace"
-        raise TargetError(Problem.NOTRACE, subject, detail=detail, errno=errno.EINVAL)
-    return known[name]
+    if traceable is None or refused.errno not in _NO_TRAMPOLINE:
+        return refused
+    try:
+        loaded = ask(program.handle, ProgInfo())
+        name = type_name(loaded.attach_btf_obj_id, loaded.attach_btf_id).rpartition(":")[2]
+    except PyebpfError:  # before Linux 6.0 nothing tells what the program was loaded for
+        return refused
+    if name in traceable:
+        return refused
+    detail = f"{name!r} is not in available_filter_functions: it is marked notrace, so there is no place for a trampoline"
+    return TargetError(Problem.NOTRACE, subject, detail=detail, errno=refused.errno)
 
 
 def raw_tracepoints() -> dict[str, int] | None:

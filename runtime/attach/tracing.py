@@ -8,7 +8,7 @@ from typing import Final
 
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
-from pyebpf.runtime.attach.targets import require_program
+from pyebpf.runtime.attach.targets import explain_trampoline, require_program
 from pyebpf.runtime.attach.tracepoint import has_raw_cookies, no_raw_cookie
 from pyebpf.runtime.attrs_tracing import LinkCreateTraced, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
@@ -27,13 +27,16 @@ _HOOKS: Final = {
     AttachType.LSM_MAC: "to an LSM hook",
 }
 
+_TRAMPOLINES: Final = (AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT, AttachType.MODIFY_RETURN)
+
 
 def attach_tracing(program: LoadedProgram, *, cookie: int = 0) -> HeldLink:
     """Run ``program`` at the place in the kernel that it was loaded for.
 
     ``cookie``: what ``bpf_get_attach_cookie`` gives, from Linux 5.19, at tracepoints from 6.10. Raises ``NotSupported``
     if the kernel cannot, or would never run the program since BPF is no active LSM; ``BpfError`` (EBUSY if the function
-    has another fmod_ret program, or too many); ``TypeError`` for a program of another type.
+    has another fmod_ret program, or too many), ``TargetError`` for a function that cannot be traced; ``TypeError`` for a
+    program of another type.
     """
     attach_type = program.attach_type
     require_program(
@@ -50,7 +53,13 @@ def attach_tracing(program: LoadedProgram, *, cookie: int = 0) -> HeldLink:
     if attach_type is AttachType.TRACE_RAW_TP and cookie and not has_raw_cookies():
         # Kernels since 5.19 would take the link and drop the cookie.
         raise no_raw_cookie(subject)
-    return HeldLink(_open(program, attach_type, cookie, subject), program, subject)
+    try:
+        handle = _open(program, attach_type, cookie, subject)
+    except BpfError as refused:
+        if attach_type in _TRAMPOLINES:
+            raise explain_trampoline(refused, program, subject) from None
+        raise
+    return HeldLink(handle, program, subject)
 
 
 def _open(program: LoadedProgram, attach_type: AttachType, cookie: int, subject: str) -> Fd:

@@ -16,11 +16,17 @@ from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
 from pyebpf.runtime import binaries, info, kernel_modules, kernel_symbols, listing, syscall, tracefs
-from pyebpf.runtime.attach import multi, targets
+from pyebpf.runtime.attach import multi
+from pyebpf.runtime.attach import targets as attach_targets
 from pyebpf.runtime.attach.kprobe import event_place
-from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
+from pyebpf.runtime.attach.targets import (
+    check_kernel_function,
+    explain_kprobe,
+    explain_trampoline,
+    require_program,
+)
 from pyebpf.runtime.attrs import LinkInfo, ProgInfo
-from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase, Problem, TargetError
+from pyebpf.runtime.errors import ENOTSUPP, BpfError, PermissionDenied, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
 from pyebpf.runtime.program import LoadedProgram
@@ -243,7 +249,7 @@ def test_probes_are_explained_where_the_kernel_has_no_table_of_symbols(
 def test_names_of_many_functions(
     wanted: multi.Targets, chosen: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (multi, targets):
+    for place in (multi, attach_targets):
         monkeypatch.setattr(place, "kernel_symbols", lambda: KernelSymbols(SYMBOLS))
         # ftrace, which is behind links to many functions, does not know what is forbidden to kprobes
         monkeypatch.setattr(place, "forbidden_functions", lambda: frozenset({"work"}))
@@ -279,6 +285,34 @@ def test_places_of_probes_in_tracefs(function: str | int, offset: int, place: st
     assert event_place(function, offset) == place
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "told"),
+    [
+        ("drivers:work", errno.EBUSY, None),
+        ("drivers:hidden", errno.EBUSY, "'hidden' is not in available_filter_functions"),
+        ("hidden", ENOTSUPP, "'hidden' is not in available_filter_functions"),
+        ("hidden", errno.E2BIG, None),
+    ],
+)
+def test_trampolines_are_explained(
+    name: str, code: int, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach_targets, "traceable_functions", lambda: frozenset({"work"}))
+    monkeypatch.setattr(
+        attach_targets, "ask", lambda fd, info: ProgInfo(attach_btf_obj_id=7, attach_btf_id=9)
+    )
+    monkeypatch.setattr(kernel_modules, "type_name", lambda types, number: {(7, 9): name}[types, number])
+    refused = BpfError(code, Phase.ATTACH)
+    with LoadedProgram(Fd(os.open(os.devnull, os.O_RDONLY)), "p", ProgType.TRACING) as program:
+        explained = explain_trampoline(refused, program, "to it")
+    assert explained.errno == code
+    if told is None:
+        assert explained is refused
+    else:
+        assert isinstance(explained, TargetError)
+        assert told in str(explained)
+
+
 # ---------------------------------------------------------------- where links are attached
 
 
@@ -307,7 +341,8 @@ def test_numbers_of_targets_are_of_programs_or_of_the_kernels_types(
     monkeypatch.setattr(listing, "_by_id", by_id)
     monkeypatch.setattr(listing, "ask", lambda fd, info: infos[asked[-1]])
     monkeypatch.setattr(listing, "btf_bytes", {5: types}.__getitem__)
-    monkeypatch.setattr(listing, "btf_name", lambda fd: "drivers")
+    monkeypatch.setattr(kernel_modules, "bpf_fd", lambda *args, need: by_id(*args[:2]))
+    monkeypatch.setattr(kernel_modules, "btf_name", lambda fd: "drivers")
     monkeypatch.setattr(kernel_modules, "module_types", {"drivers": spec}.__getitem__)
     assert listing._traced(link) == target
 
