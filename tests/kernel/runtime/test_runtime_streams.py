@@ -509,7 +509,7 @@ def test_stacks_are_addresses() -> None:
         stacks = loaded.maps["stacks"]
         assert isinstance(stacks, StackTrace)
         number = loaded.programs["prog"].run(ctx=bytes(16)).verdict
-        assert number >= 0
+        assert number < 64  # errors are large: verdicts have no sign
         found = stacks[number]
         symbols = [
             (int(line.split()[0], 16), line.split()[2])
