@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """No collection inside the block: a compilation makes many objects and leaves hardly a cycle among them, but the
-    collector would go through all of them again and again, a fifteenth of the whole time.
+    """No collection inside the block: a compilation, or the decoding of many events, makes many objects and leaves hardly
+    a cycle among them, but the collector would go through all of them again and again, a fifteenth of the time of a
+    compilation.
 
     Where the collector was off it stays off. Also a decorator.
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
+    was_on = gc.isenabled()
     try:
+        gc.disable()  # in here: the exception of a signal handler may come right after it
         yield
     finally:
-        gc.enable()
+        if was_on:
+            gc.enable()

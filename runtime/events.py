@@ -8,7 +8,6 @@ cancelled: what was not handed out is the next consumer's.
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 import math
 import sys
@@ -17,6 +16,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pyebpf.collecting import paused
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
@@ -35,8 +35,7 @@ _MOST: Final = 4096
 """How many objects are made in advance."""
 
 _PAUSE_FROM: Final = 500
-"""From so many records on, the garbage collector waits until all are objects. (``collecting.paused`` does the same, but
-an exception of a signal handler may leave the collector off there.)"""
+"""From so many records on, the garbage collector waits until all are objects."""
 
 PAUSE: Final = 50e-6
 """Seconds to wait where there is something to read, but the oldest record is still being written."""
@@ -250,15 +249,9 @@ class EventStream(Map):
         """Decode up to ``most`` events of ``batch``, which is what the source has taken."""
         used, rest = self._cut(batch, codec.size, most)
         events: list[Any] = []
-        with_collector = batch.count > _PAUSE_FROM and gc.isenabled()
-        try:
-            if with_collector:
-                gc.disable()
+        with paused() if batch.count > _PAUSE_FROM else contextlib.nullcontext():
             for run in used:
                 events += codec.objects(batch, run)
-        finally:
-            if with_collector:
-                gc.enable()
         made = _Decoded(iter(events), codec, batch, used)
         left = Batch(batch.data, batch.header, rest) if rest else None
         # Nothing may come between these two, see ``RecordSource.taken``.
@@ -308,14 +301,8 @@ class EventStream(Map):
     def _list(self, codec: EventCodec, limit: int | None) -> list[Any]:
         most = sys.maxsize if limit is None else limit
         found: list[Any] = []
-        with_collector = gc.isenabled()
-        try:
-            gc.disable()  # all of the objects are kept, and the collector would look at them again and again
-            with self._source.lock:
-                self._fill(found, codec, most)
-        finally:
-            if with_collector:
-                gc.enable()
+        with paused(), self._source.lock:
+            self._fill(found, codec, most)
         self._tell_lost()
         return found
 
