@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from pyebpf.runtime.fd import Fd
     from pyebpf.runtime.record_batches import Batch
+
+
+MIXED: Final = "streams of the kernel and of the built-in machine cannot be waited for together"
 
 
 class NoBatch(Exception):
@@ -79,8 +82,8 @@ class BufferUse:
 
 
 class RecordSource(Protocol):
-    """The consumer's side of a ring buffer or of perf buffers. One thread at a time uses it, but for ``wait``,
-    ``fileno`` and ``interrupt``."""
+    """The consumer's side of a ring buffer or of perf buffers. One thread at a time uses it, but for ``fileno``,
+    ``wait`` and ``listen``."""
 
     taken: Batch | None
     """What was taken last and is not decoded yet. It is set and the space given back with nothing in between that could
@@ -105,8 +108,9 @@ class RecordSource(Protocol):
         for a map of the built-in machine."""
 
     def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
-        """Wait until there may be a record here or in ``others`` of the same class, or one of them is closed, at most so
-        many seconds (``None``: for ever); whether there may be one."""
+        """Wait until there may be a record here or in ``others``, or one of them is closed, at most so many seconds
+        (``None``: for ever); whether there may be one. Raises ``TypeError`` where one is of the kernel and one of the
+        built-in machine."""
 
     def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
         """Have ``wake`` called in ``loop`` when there may be a record, perhaps several times, until the function that

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import sys
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +21,7 @@ from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
 from pyebpf.runtime.errors import LostEvents
 from pyebpf.runtime.map_codec import Codec, LayoutCodec
 from pyebpf.runtime.maps import Map
+from pyebpf.runtime.patience import Patience
 from pyebpf.runtime.record_batches import Batch, EventCodec, Run, event_codec
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ _MOST: Final = 4096
 
 _PAUSE_FROM: Final = 500
 """From so many records on, the garbage collector waits until all are objects."""
-
-PAUSE: Final = 50e-6
-"""Seconds to wait where there is something to read, but the oldest record is still being written."""
 
 
 @dataclass(slots=True)
@@ -84,21 +80,13 @@ class EventStream(Map):
         ends.
         """
         codec = self._codec_of(layout)
-        deadline = deadline_of(timeout)
-        woken = False
+        patience = Patience(timeout)
         while True:
             events = self.some(codec)
             if events is not None:
                 yield from events
-                deadline, woken = deadline_of(timeout), False
-                continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return
-            if woken:
-                time.sleep(PAUSE)
-            woken = self._source.wait(None if left == math.inf else left)
-            if self._ended:
+                patience.renew()
+            elif not patience.wait(self._source.wait) or self._ended:
                 return
 
     def __iter__(self) -> Iterator[Any]:
@@ -339,16 +327,9 @@ class EventStream(Map):
         return found
 
     def _when_there_is_one(self, timeout: float | None, take: Callable[[], list[Any]]) -> list[Any]:
-        deadline = deadline_of(timeout)
-        woken = False
+        patience = Patience(timeout)
         while not (found := take()):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            if woken:
-                time.sleep(PAUSE)
-            woken = self._source.wait(None if left == math.inf else left)
-            if self._ended:
+            if not patience.wait(self._source.wait) or self._ended:
                 break
         return found
 
@@ -363,8 +344,3 @@ class RingBuf(EventStream):
     @property
     def _source(self) -> RecordSource:
         return self._records
-
-
-def deadline_of(timeout: float | None) -> float:
-    """The monotonic time when a timeout is over."""
-    return math.inf if timeout is None else time.monotonic() + timeout

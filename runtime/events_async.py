@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.runtime.backing import RecordSource
+from pyebpf.runtime.patience import PAUSE
 from pyebpf.runtime.record_batches import EventCodec
 
 if TYPE_CHECKING:
     from pyebpf.runtime.events import EventStream
 
-_PAUSE: Final = 50e-6
 _NOTHING: Final = object()
 
 
@@ -35,7 +35,7 @@ class AsyncEvents(AsyncIterator[Any]):
                 await asyncio.sleep(0)  # others run now and then, even if events never cease
                 continue
             if woken:
-                await asyncio.sleep(_PAUSE)  # the oldest record is still being written
+                await asyncio.sleep(PAUSE)  # the oldest record is still being written
             await self._wait()
             woken = True
             if self._stream.ended:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import time
+import functools
 from collections.abc import Iterator
 from typing import Any
 
-from pyebpf.runtime.events import PAUSE, EventStream, deadline_of
+from pyebpf.runtime.events import EventStream
+from pyebpf.runtime.patience import Patience
 
 
 def poll(*streams: EventStream, timeout: float | None = None) -> Iterator[tuple[EventStream, Any]]:
     """Give the events of several streams as they come, each with its stream, in turns of some thousands.
 
     ``timeout``: seconds; the iteration ends when that long no event came on any of them (0: what is there, ``None``:
-    never), or when one of them is closed while it waits. Raises ``ValueError`` without a stream.
+    never), or when one of them is closed while it waits. Raises ``ValueError`` without a stream,
+    ``TypeError`` where it would have to wait for streams of the kernel and of the built-in machine.
     """
     if not streams:
         raise ValueError("poll needs at least one ring buffer or perf buffer")
@@ -22,8 +23,8 @@ def poll(*streams: EventStream, timeout: float | None = None) -> Iterator[tuple[
 
 
 def _poll(streams: tuple[EventStream, ...], timeout: float | None) -> Iterator[tuple[EventStream, Any]]:
-    deadline = deadline_of(timeout)
-    woken = False
+    patience = Patience(timeout)
+    wait = functools.partial(streams[0].waits_for, others=streams[1:])
     while True:
         found = False
         for stream in streams:
@@ -33,13 +34,6 @@ def _poll(streams: tuple[EventStream, ...], timeout: float | None) -> Iterator[t
                 for event in events:
                     yield stream, event
         if found:
-            deadline, woken = deadline_of(timeout), False
-            continue
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return
-        if woken:
-            time.sleep(PAUSE)
-        woken = streams[0].waits_for(None if left == math.inf else left, streams[1:])
-        if any(stream.ended for stream in streams):
+            patience.renew()
+        elif not patience.wait(wait) or any(stream.ended for stream in streams):
             return

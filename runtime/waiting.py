@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pyebpf.runtime.backing import MIXED
 from pyebpf.runtime.fd import Fd
 
 if TYPE_CHECKING:
@@ -69,8 +70,12 @@ class Readable:
 
     def wait(self, seconds: float | None, others: Sequence[object] = ()) -> bool:
         """Wait until there may be a record here or in ``others``, or one of them is closed, at most so many seconds
-        (``None``: for ever); whether there may be one."""
-        sources = [self, *(other for other in others if isinstance(other, Readable))]
+        (``None``: for ever); whether there may be one. Raises ``TypeError`` for sources without a descriptor."""
+        sources: list[Readable] = [self]
+        for other in others:
+            if not isinstance(other, Readable):
+                raise TypeError(MIXED)
+            sources.append(other)
         return wait_readable([one.fileno() for one in sources], [one.bell for one in sources], seconds)
 
     def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pyebpf.runtime.backing import BufferUse, RecordSource
+from pyebpf.runtime.backing import MIXED, BufferUse, RecordSource
 from pyebpf.runtime.errors import NotInKernel
 from pyebpf.runtime.record_batches import Batch, Run, append_run
 from pyebpf.runtime.vm.maps_perf import PerfMap
@@ -56,8 +56,12 @@ class MachineRecords:
         )
 
     def wait(self, seconds: float | None, others: Sequence[RecordSource] = ()) -> bool:
-        """Wait for a program in another thread, at most so many seconds."""
-        sources = [self, *(other for other in others if isinstance(other, MachineRecords))]
+        """Wait for a program in another thread, at most so many seconds. Raises ``TypeError`` for the kernel's buffers."""
+        sources: list[MachineRecords] = [self]
+        for other in others:
+            if not isinstance(other, MachineRecords):
+                raise TypeError(MIXED)
+            sources.append(other)
         event = threading.Event()
         for source in sources:
             source.map.listeners.add(event.set)

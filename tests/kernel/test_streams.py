@@ -17,6 +17,7 @@ import pyebpf as bpf
 from pyebpf import u8, u16, u32, u64
 from pyebpf.runtime.errors import LostEvents
 from pyebpf.runtime.events import EventStream
+from pyebpf.runtime.events_together import poll
 from tests.kernel.runtime.places import open_fds
 
 bpf.license("GPL")
@@ -269,6 +270,16 @@ def test_the_machine_has_the_same_interface() -> None:
         assert asyncio.run(main()) == 64
         assert ring.use().waiting == 0
     only_ring.close()
+
+
+def test_streams_of_the_kernel_and_of_the_machine_are_not_waited_for_together() -> None:
+    of_kernel = ring.live
+    with bpf.machine():
+        of_machine = ring.live
+        for order in ((of_kernel, of_machine), (of_machine, of_kernel)):
+            assert list(poll(*order, timeout=0)) == []
+            with pytest.raises(TypeError, match=r"the kernel and .* machine cannot be waited for"):
+                next(poll(*order, timeout=5))
 
 
 def test_stack_traces_of_user_space() -> None:
