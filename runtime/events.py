@@ -59,7 +59,7 @@ class EventStream(Map):
 
     Consumers in several threads and tasks share the events: each gets some. Of several processes with the same map
     only one may consume: the position is in memory that they share. Closing the stream drops what was not taken
-    (``read_all`` before gives it); iterations that wait end.
+    (``read_all`` before gives it); iterations end.
     """
 
     def __init__(self, backing: Backing, key: Codec, value: Codec) -> None:
@@ -79,14 +79,16 @@ class EventStream(Map):
         ``timeout``: seconds; the iteration ends when that long no event came. 0 gives what is there, ``None`` never
         ends.
         """
-        codec = self._codec_of(layout)
+        return self._polled(self._begun(layout), timeout)
+
+    def _polled(self, codec: EventCodec, timeout: float | None) -> Iterator[Any]:
         patience = Patience(timeout)
-        while True:
+        while not self._ended:
             events = self.some(codec)
             if events is not None:
                 yield from events
                 patience.renew()
-            elif not patience.wait(self._source.wait) or self._ended:
+            elif not patience.wait(self._source.wait):
                 return
 
     def __iter__(self) -> Iterator[Any]:
@@ -102,14 +104,14 @@ class EventStream(Map):
         thousand events. A task may be cancelled at any time without losing an event."""
         from pyebpf.runtime.events_async import AsyncEvents
 
-        return AsyncEvents(self, self._source, self._codec_of(layout))
+        return AsyncEvents(self, self._source, self._begun(layout))
 
     def consume(self, callback: Callable[[Any], object], layout: Layout | None = None) -> int:
         """Call ``callback`` with every event that is there; how many there were. Never waits.
 
         An exception of the callback goes through; its event has been taken, those after it have not.
         """
-        codec = self._codec_of(layout)
+        codec = self._begun(layout)
         count = 0
         while (events := self.some(codec)) is not None:
             for event in events:
@@ -122,19 +124,19 @@ class EventStream(Map):
     ) -> list[Any]:
         """All events that are there, at most ``limit``; where there are none, wait for the first one, ``timeout``
         seconds at most (``None``: for ever). Empty if none came."""
-        codec = self._codec_of(layout)
+        codec = self._begun(layout)
         return self._when_there_is_one(timeout, lambda: self._list(codec, limit)) or []
 
     def read_all(self, layout: Layout | None = None) -> list[Any]:
         """All events that are there. Never waits."""
-        return self._list(self._codec_of(layout), None)
+        return self._list(self._begun(layout), None)
 
     def numpy(self, layout: Layout | None = None, *, timeout: float | None = 0) -> np.ndarray[Any, Any]:
         """All events that are there as a numpy array of the layout's ``dtype``, without looking at each: fields are
         columns (``a["time"]``). The array may be read-only, and records lie further apart than they are long. Without
         a layout it has a row of bytes for each record. Waits as ``batch`` does. Needs the package numpy.
         """
-        codec = self._codec_of(layout)
+        codec = self._begun(layout)
         batches = self._when_there_is_one(timeout, lambda: self._batches(codec.size))
         return codec.array(batches or [])
 
@@ -177,7 +179,7 @@ class EventStream(Map):
 
     def close(self) -> None:
         """Give buffers and map up; what was not taken is dropped. Waits for a consumer in another thread to finish
-        what it is copying, and ends iterations that wait."""
+        what it is copying, and ends iterations: those that wait now, others when they ask for the next event."""
         with self._source.lock:
             self._ended = True
             if self._decoded is not None:
@@ -200,14 +202,19 @@ class EventStream(Map):
         """Where the records come from."""
         raise NotImplementedError
 
-    def _codec_of(self, layout: Layout | None) -> EventCodec:
+    def _begun(self, layout: Layout | None) -> EventCodec:
+        """The codec for a consumer that begins. Raises ``ValueError`` after ``close``."""
+        if self._ended:
+            raise ValueError(f"the stream {self.name!r} is closed")
         return self._codec if layout is None else event_codec(layout)
 
     def some(self, codec: EventCodec | None = None) -> Iterator[Any] | None:
-        """The iterator over the next events that all consumers share; ``None`` if there are none. It may turn out to
-        be empty, if another consumer was faster."""
+        """The iterator over the next events that all consumers share; ``None`` if there are none, as after ``close``.
+        It may turn out to be empty, if another consumer was faster."""
         codec = codec or self._codec
         with self._source.lock:
+            if self._ended:
+                return None
             decoded = self._decoded
             if decoded is not None and decoded.codec is codec and decoded.events.__length_hint__():  # type: ignore[attr-defined]  # a list's iterator has it
                 return decoded.events

@@ -34,12 +34,12 @@ class AsyncEvents(AsyncIterator[Any]):
                 self._events = found
                 await asyncio.sleep(0)  # others run now and then, even if events never cease
                 continue
+            if self._stream.ended:
+                raise StopAsyncIteration
             if woken:
                 await asyncio.sleep(PAUSE)  # the oldest record is still being written
             await self._wait()
             woken = True
-            if self._stream.ended:
-                raise StopAsyncIteration
         return event
 
     async def _wait(self) -> None:
@@ -50,7 +50,12 @@ class AsyncEvents(AsyncIterator[Any]):
             if not future.done():
                 future.set_result(None)
 
-        stop = self._source.listen(loop, wake)
+        try:
+            stop = self._source.listen(loop, wake)
+        except ValueError:
+            if self._stream.ended:  # a moment ago, in another thread
+                return
+            raise
         try:
             with self._stream.woken_by_close(lambda: loop.call_soon_threadsafe(wake)):
                 await future

@@ -76,7 +76,13 @@ class Readable:
             if not isinstance(other, Readable):
                 raise TypeError(MIXED)
             sources.append(other)
-        return wait_readable([one.fileno() for one in sources], [one.bell for one in sources], seconds)
+        try:
+            numbers = [one.fileno() for one in sources]
+        except ValueError:
+            if any(one.bell.rung for one in sources):  # closed a moment ago, in another thread
+                return False
+            raise
+        return wait_readable(numbers, [one.bell for one in sources], seconds)
 
     def listen(self, loop: AbstractEventLoop, wake: Callable[[], None]) -> Callable[[], None]:
         """Have ``wake`` called in ``loop`` while there may be a record, until the function that this returns is
