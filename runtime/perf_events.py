@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Final
 
 from pyebpf.runtime.events import EventStream
-from pyebpf.runtime.map_codec import HasFileno
+from pyebpf.runtime.map_codec import Codec, HasFileno
 
 if TYPE_CHECKING:
-    from pyebpf.runtime.backing import RecordSource
+    from pyebpf.runtime.backing import Backing, RecordSource
 
 PAGES: Final = 64
 """Memory pages of a CPU's buffer, unless said otherwise."""
@@ -28,33 +29,38 @@ class PerfEventArray(EventStream):
     ``del array[cpu]`` takes it out.
     """
 
-    _opened: RecordSource | None = None
+    def __init__(self, backing: Backing, key: Codec, value: Codec) -> None:
+        super().__init__(backing, key, value)
+        self._opening = threading.Lock()
+        self._opened: RecordSource | None = None
 
     @property
     def _source(self) -> RecordSource:
-        return self.open()
+        return self._opened or self.open()
 
     def open(self, pages: int = PAGES, wakeup: int = 1) -> RecordSource:
         """Make a buffer of ``pages`` memory pages (a power of two) for every CPU that runs; again is harmless.
 
         A consumer that waits is woken after ``wakeup`` records on a CPU. Raises ``BpfError``, ``ValueError``.
         """
-        if self._opened is None:
-            if pages < 1 or pages & (pages - 1):
-                raise ValueError(f"a perf buffer has a power of two of pages, not {pages}")
-            if wakeup < 1:
-                raise ValueError(f"consumers are woken after 1 record or more, not {wakeup}")
-            if self._ended:
-                raise ValueError(f"the perf event array {self.name!r} is closed")
-            self._opened = self.backing.perf_records(pages, wakeup)
-        return self._opened
+        if pages < 1 or pages & (pages - 1):
+            raise ValueError(f"a perf buffer has a power of two of pages, not {pages}")
+        if wakeup < 1:
+            raise ValueError(f"consumers are woken after 1 record or more, not {wakeup}")
+        with self._opening:
+            if self._opened is None:
+                if self._ended:
+                    raise ValueError(f"the perf event array {self.name!r} is closed")
+                self._opened = self.backing.perf_records(pages, wakeup)
+            return self._opened
 
     def close(self) -> None:
         """Give buffers and map up; what was not taken is dropped."""
+        with self._opening:
+            self._ended = True
         if self._opened is not None:
             super().close()
         else:
-            self._ended = True
             self.backing.close()
 
     def __setitem__(self, cpu: int, event: HasFileno | int) -> None:
