@@ -85,16 +85,16 @@ class RecordSource(Protocol):
     """The consumer's side of a ring buffer or of perf buffers. One thread at a time uses it, but for ``fileno``,
     ``wait`` and ``listen``."""
 
-    taken: Batch | None
-    """What was taken last and is not decoded yet. It is set and the space given back with nothing in between that could
-    raise, so an exception out of a signal handler loses no record."""
+    taken: list[Batch]
+    """What was taken and waits, in order. The list is replaced, never changed. It is set and the space given back with
+    nothing in between that could raise, so an exception out of a signal handler loses no record."""
 
     lock: Lock
     """Held for every use but ``fileno``, ``wait`` and ``listen``."""
 
     def grab(self, most: int) -> None:
-        """Copy committed records, of about ``most`` bytes at most, into ``taken``, and free their space; where there
-        are none, ``taken`` stays ``None``. Only while it is. Raises ``ValueError`` after ``close``."""
+        """Copy committed records, of about ``most`` bytes at most, as one batch more of ``taken``, and free
+        their space; where there are none, ``taken`` stays the same list. Raises ``ValueError`` after ``close``."""
 
     @property
     def lost(self) -> int | None:

@@ -8,24 +8,26 @@ cancelled: what was not handed out is the next consumer's.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
 import sys
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Sized
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pyebpf.collecting import paused
 from pyebpf.layout import Layout
-from pyebpf.records import dataclass
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
 from pyebpf.runtime.errors import LostEvents
 from pyebpf.runtime.map_codec import Codec, LayoutCodec
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.patience import Patience
-from pyebpf.runtime.record_batches import Batch, EventCodec, Run, event_codec
+from pyebpf.runtime.record_batches import Batch, EventCodec, event_codec, split
 
 if TYPE_CHECKING:
     import numpy as np
+
+_Made = TypeVar("_Made", bound=Sized)
 
 _CHUNK: Final = 1 << 18
 """Bytes that are copied out in one go: they stay in the processor's cache until they are decoded."""
@@ -39,12 +41,19 @@ _PAUSE_FROM: Final = 500
 
 @dataclass(slots=True)
 class _Decoded:
-    """Events that were decoded by ``codec`` from ``runs`` of ``batch`` and wait to be handed out."""
+    """Events that were decoded by ``codec`` from ``batches`` and wait to be handed out. ``back``: those that went back to
+    the source instead."""
 
     events: Iterator[Any]
     codec: EventCodec
-    batch: Batch
-    runs: list[Run]
+    batches: list[Batch]
+    back: list[Any] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> int:
+        """How many were not handed out yet."""
+        hint: int = self.events.__length_hint__()  # type: ignore[attr-defined]  # a list's iterator has it
+        return hint + len(self.back)
 
 
 class EventStream(Map):
@@ -83,8 +92,9 @@ class EventStream(Map):
 
     def _polled(self, codec: EventCodec, timeout: float | None) -> Iterator[Any]:
         patience = Patience(timeout)
+        until = None if timeout is None or timeout > 0 else self.horizon()
         while not self._ended:
-            events = self.some(codec)
+            events = self.some(codec, until)
             if events is not None:
                 yield from events
                 patience.renew()
@@ -112,8 +122,9 @@ class EventStream(Map):
         An exception of the callback goes through; its event has been taken, those after it have not.
         """
         codec = self._begun(layout)
+        until = self.horizon()
         count = 0
-        while (events := self.some(codec)) is not None:
+        while (events := self.some(codec, until)) is not None:
             for event in events:
                 callback(event)
                 count += 1
@@ -125,7 +136,9 @@ class EventStream(Map):
         """All events that are there, at most ``limit``; where there are none, wait for the first one, ``timeout``
         seconds at most (``None``: for ever). Empty if none came."""
         codec = self._begun(layout)
-        return self._when_there_is_one(timeout, lambda: self._list(codec, limit)) or []
+        if limit is not None and limit < 1:
+            raise ValueError(f"a batch has 1 event or more, not {limit}")
+        return self._when_there_is_one(timeout, lambda: self._list(codec, limit))
 
     def read_all(self, layout: Layout | None = None) -> list[Any]:
         """All events that are there. Never waits."""
@@ -137,8 +150,7 @@ class EventStream(Map):
         a layout it has a row of bytes for each record. Waits as ``batch`` does. Needs the package numpy.
         """
         codec = self._begun(layout)
-        batches = self._when_there_is_one(timeout, lambda: self._batches(codec.size))
-        return codec.array(batches or [])
+        return self._when_there_is_one(timeout, lambda: self._array(codec))
 
     # ------------------------------------------------------------ about the stream
 
@@ -208,137 +220,132 @@ class EventStream(Map):
             raise ValueError(f"the stream {self.name!r} is closed")
         return self._codec if layout is None else event_codec(layout)
 
-    def some(self, codec: EventCodec | None = None) -> Iterator[Any] | None:
-        """The iterator over the next events that all consumers share; ``None`` if there are none, as after ``close``.
-        It may turn out to be empty, if another consumer was faster."""
+    def some(self, codec: EventCodec | None = None, until: int | None = None) -> Iterator[Any] | None:
+        """The iterator over the next events that all consumers share; ``None`` if there are none, as after ``close``,
+        and where the buffer has been consumed up to ``until``. It may turn out to be empty, if another consumer was
+        faster."""
         codec = codec or self._codec
+        self._take(1, _CHUNK, until)
         with self._source.lock:
-            if self._ended:
-                return None
             decoded = self._decoded
-            if decoded is not None and decoded.codec is codec and decoded.events.__length_hint__():  # type: ignore[attr-defined]  # a list's iterator has it
+            if decoded is not None and decoded.codec is codec and decoded.waiting and not decoded.back:
                 return decoded.events
             self._undecode()
-            batch = self._grabbed(_CHUNK)
-            found = None if batch is None else self._decode(batch, codec, _MOST)
-        self._tell_lost()
-        return found
+            return self._decode(codec) if self._source.taken else None
 
-    def _tell_lost(self) -> None:
-        lost = self._source.lost
-        if lost is not None and lost > self._told:
-            more, self._told = lost - self._told, lost
-            if self.on_lost is not None:
-                self.on_lost(more)
-            else:
-                text = f"{more} events of {self.name!r} were lost: they came faster than they were taken"
-                warnings.warn(text, LostEvents, stacklevel=3)
+    def horizon(self) -> int:
+        """How far the buffer is consumed, at most, once all is taken that is there now. A consumer of what is there stops
+        at it, so it ends even where programs are faster."""
+        with self._source.lock:
+            return self._horizon()
 
-    def _grabbed(self, most: int) -> Batch | None:
+    def _horizon(self) -> int:
+        if self._ended:
+            return 0
+        use = self._source.use()
+        return use.consumed + use.size
+
+    def _take(self, most: int, chunk: int, until: int | None = None) -> None:
+        """Have the source take what is there, by ``chunk`` bytes, until ``most`` records wait to be handed out or it is
+        consumed up to ``until``. What was lost is told now: that may raise, and nothing has been handed out yet."""
         source = self._source
-        if source.taken is None:
-            source.grab(most)
-        return source.taken
+        with source.lock:
+            if self._ended:
+                return
+            until = self._horizon() if until is None else until
+            waiting = sum(batch.count for batch in source.taken)
+            waiting += self._decoded.waiting if self._decoded is not None else 0
+            while waiting < most and source.use().consumed < until:
+                before = source.taken
+                source.grab(chunk)
+                if source.taken is before:
+                    break
+                waiting += source.taken[-1].count
+            lost = source.lost or 0
+            more, self._told = lost - self._told, lost
+        if more > 0:
+            self._tell_lost(more)
 
-    def _decode(self, batch: Batch, codec: EventCodec, most: int) -> Iterator[Any]:
-        """Decode up to ``most`` events of ``batch``, which is what the source has taken."""
-        used, rest = self._cut(batch, codec.size, most)
-        events: list[Any] = []
-        with paused() if batch.count > _PAUSE_FROM else contextlib.nullcontext():
-            for run in used:
-                events += codec.objects(batch, run)
-        made = _Decoded(iter(events), codec, batch, used)
-        left = Batch(batch.data, batch.header, rest) if rest else None
+    def _tell_lost(self, more: int) -> None:
+        """Without the lock: who is told may use the stream."""
+        if self.on_lost is not None:
+            self.on_lost(more)
+        else:
+            text = f"{more} events of {self.name!r} were lost: they came faster than they were taken"
+            warnings.warn(text, LostEvents, stacklevel=5)
+
+    def _decode(self, codec: EventCodec) -> Iterator[Any]:
+        """Decode some thousands of the events that the source has taken."""
+        source = self._source
+        used, left = self._cut(codec.size, _MOST, source.taken[:1])
+        left += source.taken[1:]
+        made = _Decoded(iter(_objects(codec, used)), codec, used)
         # Nothing may come between these two, see ``RecordSource.taken``.
         self._decoded = made
-        self._source.taken = left
+        source.taken = left
         return made.events
 
-    def _cut(self, batch: Batch, size: int, most: int) -> tuple[list[Run], list[Run]]:
-        """The first ``most`` records of ``batch``, but none shorter than ``size``, and the others. Where the first one
-        is shorter: give it up and raise ``ValueError``."""
-        used: list[Run] = []
-        for index, run in enumerate(batch.runs):
-            if run.length < size:
-                if used:
-                    return used, batch.runs[index:]
-                rest = ([run.after(1)] if run.count > 1 else []) + batch.runs[index + 1 :]
-                self._source.taken = Batch(batch.data, batch.header, rest) if rest else None
-                raise ValueError(f"a record of {run.length} bytes in {self.name!r}, where events have {size}")
-            if run.count > most:
-                if most:
-                    used.append(Run(run.start, run.stride, run.length, most))
-                return used, [run.after(most), *batch.runs[index + 1 :]]
-            used.append(run)
-            most -= run.count
-        return used, []
+    def _cut(self, size: int, most: int, taken: list[Batch]) -> tuple[list[Batch], list[Batch]]:
+        """The first ``most`` records of ``taken``, but none from the first one on that is shorter than ``size``, and the
+        others. Where that is the very first one: give it up and raise ``ValueError``."""
+        count = 0
+        for run in (run for batch in taken for run in batch.runs):
+            if run.length < size or count >= most:
+                break
+            count += run.count
+        if taken and not count:
+            length = taken[0].runs[0].length
+            self._source.taken = split(self._source.taken, 1)[1]
+            raise ValueError(f"a record of {length} bytes in {self.name!r}, where events have {size}")
+        return split(taken, min(most, count))
 
     def _undecode(self) -> None:
-        """Give decoded events that nobody has taken back to the source."""
+        """Give decoded events that nobody has taken back to the source. What an exception out of a signal handler
+        interrupts, the next call completes."""
         decoded = self._decoded
         if decoded is None:
             return
-        left = len(list(decoded.events))
-        runs: list[Run] = []
-        for run in reversed(decoded.runs):
-            if not left:
-                break
-            count = min(left, run.count)
-            runs.insert(0, run.after(run.count - count))
-            left -= count
-        taken = self._source.taken
-        if runs:
-            behind = taken.runs if taken is not None else []
-            taken = Batch(decoded.batch.data, decoded.batch.header, runs + behind)
-        self._source.taken = taken
+        source = self._source
+        decoded.back.extend(decoded.events)  # one step, which ends the iterations
+        count = sum(batch.count for batch in decoded.batches)
+        taken = split(decoded.batches, count - len(decoded.back))[1] + source.taken
+        # Nothing may come between these two.
+        source.taken = taken
         self._decoded = None
+
+    def _all(self, make: Callable[[list[Batch]], _Made], size: int, most: int, chunk: int) -> _Made:
+        """What ``make`` makes of at most ``most`` records, of all that are there before the first one that is shorter than
+        ``size``. They are gone once it is made: if it cannot be, or is interrupted, they stay."""
+        self._take(most, chunk)
+        source = self._source
+        with source.lock:
+            self._undecode()
+            used, left = self._cut(size, most, source.taken)
+            made = make(used)
+            source.taken = left
+        return made
 
     def _list(self, codec: EventCodec, limit: int | None) -> list[Any]:
         most = sys.maxsize if limit is None else limit
-        found: list[Any] = []
-        with paused(), self._source.lock:
-            self._fill(found, codec, most)
-        self._tell_lost()
-        return found
+        return self._all(functools.partial(_objects, codec), codec.size, most, _CHUNK)
 
-    def _fill(self, found: list[Any], codec: EventCodec, most: int) -> None:
-        decoded = self._decoded
-        if decoded is not None and decoded.codec is codec:
-            found += itertools.islice(decoded.events, most)
-        left = self._source.use().size
-        while len(found) < most and left > 0:
-            self._undecode()
-            fresh = self._source.taken is None
-            batch = self._grabbed(_CHUNK)
-            if batch is None or (found and batch.runs[0].length < codec.size):
-                break
-            left -= len(batch.data) if fresh else 0
-            found += self._decode(batch, codec, most - len(found))
+    def _array(self, codec: EventCodec) -> np.ndarray[Any, Any]:
+        return self._all(codec.array, codec.size, sys.maxsize, sys.maxsize)
 
-    def _batches(self, size: int) -> list[Batch]:
-        """All that is there, but nothing from the first record on that is shorter than ``size``."""
-        found: list[Batch] = []
-        with self._source.lock:
-            self._undecode()
-            size_left = self._source.use().size
-            while size_left > 0:
-                fresh = self._source.taken is None
-                batch = self._grabbed(size_left)
-                if batch is None or (found and batch.runs[0].length < size):
-                    break
-                size_left -= len(batch.data) if fresh else 0
-                used, rest = self._cut(batch, size, sys.maxsize)
-                found.append(Batch(batch.data, batch.header, used))
-                self._source.taken = Batch(batch.data, batch.header, rest) if rest else None
-        self._tell_lost()
-        return found
-
-    def _when_there_is_one(self, timeout: float | None, take: Callable[[], list[Any]]) -> list[Any]:
+    def _when_there_is_one(self, timeout: float | None, take: Callable[[], _Made]) -> _Made:
         patience = Patience(timeout)
-        while not (found := take()):
-            if not patience.wait(self._source.wait) or self._ended:
-                break
+        while not len(found := take()) and not self._ended and patience.wait(self._source.wait):
+            pass
         return found
+
+
+def _objects(codec: EventCodec, batches: list[Batch]) -> list[Any]:
+    found: list[Any] = []
+    with paused() if sum(batch.count for batch in batches) > _PAUSE_FROM else contextlib.nullcontext():
+        for batch in batches:
+            for run in batch.runs:
+                found += codec.objects(batch, run)
+    return found
 
 
 class RingBuf(EventStream):

@@ -28,10 +28,11 @@ def poll(*streams: EventStream, timeout: float | None = None) -> Iterator[tuple[
 def _poll(streams: tuple[EventStream, ...], timeout: float | None) -> Iterator[tuple[EventStream, Any]]:
     patience = Patience(timeout)
     wait = functools.partial(streams[0].waits_for, others=streams[1:])
+    until = [None if timeout is None or timeout > 0 else stream.horizon() for stream in streams]
     while not any(stream.ended for stream in streams):
         found = False
-        for stream in streams:
-            events = stream.some()
+        for stream, end in zip(streams, until, strict=True):
+            events = stream.some(until=end)
             if events is not None:
                 found = True
                 for event in events:

@@ -8,6 +8,7 @@ Source: include/uapi/linux/perf_event.h (struct perf_event_mmap_page), kernel/ev
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -37,16 +38,18 @@ _HEADER: Final = struct.Struct("=IHH")
 """struct perf_event_header: type, misc, size."""
 SAMPLE_HEADER: Final = 12
 """Bytes before the data of a sample: the header and the length of what follows, padding included."""
+_LARGEST: Final = 1 << 16
+"""Records are shorter; a multiple of 8 bytes, as all of them."""
 
 
-def samples(data: bytes) -> tuple[list[Run], int]:
-    """The samples in ``data``, whole records as the kernel wrote them, and how many the kernel says were lost. Records of
-    other kinds are passed over."""
+def samples(data: bytes, end: int) -> tuple[list[Run], int, int]:
+    """The samples in ``data`` that begin before ``end``, records as the kernel wrote them of which the last one is whole,
+    too; how many the kernel says were lost; and where what was looked at ends. Records of other kinds are passed over."""
     runs: list[Run] = []
     lost = at = 0
     words = memoryview(data).cast("Q")
     finder = RunFinder(words)
-    while at < len(data):
+    while at < end:
         kind, _, size = _HEADER.unpack_from(data, at)
         if size < 8 or size % 8:
             raise BpfError(
@@ -54,12 +57,12 @@ def samples(data: bytes) -> tuple[list[Run], int]:
             )
         count = 1
         if kind == _RECORD_SAMPLE:
-            count = finder.count(at, size, len(data))
+            count = finder.count(at, size, end)
             append_run(runs, at, size, size - SAMPLE_HEADER, count)
         elif kind == _RECORD_LOST:
             lost += words[(at + 16) >> 3]
         at += count * size
-    return runs, lost
+    return runs, lost, at
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class PerfMemory(Readable):
         self._epoll: select.epoll | None = select.epoll()
         super().__init__()
         self.lock = threading.Lock()
-        self.taken: Batch | None = None
+        self.taken: list[Batch] = []
         try:
             elements = backing.elements(4)
             for cpu in online_cpus():
@@ -127,29 +130,37 @@ class PerfMemory(Readable):
         return [buffer.cpu for buffer in self._buffers]
 
     def grab(self, most: int) -> None:
-        """Copy what one CPU's buffer holds into ``taken`` and free the space; CPUs take turns."""
+        """Copy about ``most`` bytes of what one CPU's buffer holds behind ``taken`` and free the space; CPUs take turns."""
         if self._epoll is None:
             raise ValueError(f"the perf buffers of {self._backing.facts.name!r} are closed")
-        fence = load_store_fence()
+        before = self.taken
         for _ in range(len(self._buffers)):
             buffer = self._buffers[self._turn % len(self._buffers)]
             self._turn += 1
-            tail_word = buffer.memory.word(_TAIL, 8)
-            head, tail = buffer.memory.word(_HEAD, 8).value, tail_word.value
-            if head == tail:
-                continue
-            fence()
-            data = buffer.copy(tail, head)
-            runs, lost = samples(data)
-            batch = Batch(data, SAMPLE_HEADER, runs) if runs else None
-            lost += self._lost
-            fence()
-            # Nothing may come between these three, see ``RecordSource.taken``.
-            self.taken = batch
-            tail_word.value = head
-            self._lost = lost
-            if batch is not None:
-                return
+            while self._step(buffer, most):
+                if self.taken is not before:
+                    return
+
+    def _step(self, buffer: _Buffer, most: int) -> bool:
+        """Take what is there; whether that freed any space."""
+        fence = load_store_fence()
+        tail_word = buffer.memory.word(_TAIL, 8)
+        head, tail = buffer.memory.word(_HEAD, 8).value, tail_word.value
+        available = head - tail
+        if not available:
+            return False
+        fence()
+        data = buffer.copy(tail, tail + min(available, (most + _LARGEST) & ~7))
+        runs, lost, end = samples(data, min(available, most))
+        taken = [*self.taken, Batch(data, SAMPLE_HEADER, runs)] if runs else self.taken
+        lost += self._lost
+        tail += end
+        fence()
+        # Nothing may come between these three, see ``RecordSource.taken``.
+        self.taken = taken
+        tail_word.value = tail
+        self._lost = lost
+        return True
 
     @property
     def lost(self) -> int | None:
@@ -177,15 +188,15 @@ class PerfMemory(Readable):
         """Take the events out of the map and give all memory back. A process that was forked off the one that opened
         them leaves the map alone."""
         self.bell.ring()
-        self.taken = None
+        self.taken = []
         if self._epoll is not None:
             self._epoll.close()
             self._epoll = None
-        if self._buffers and not self._backing.closed and os.getpid() == self._pid:
-            elements = self._backing.elements(4)
+        with contextlib.ExitStack() as all_of_them:  # even if one cannot be closed
             for buffer in self._buffers:
-                elements.delete(buffer.cpu.to_bytes(4, sys.byteorder))
-        for buffer in self._buffers:
-            buffer.memory.close()
-            buffer.event.close()
-        self._buffers = []
+                all_of_them.callback(buffer.event.close)
+                all_of_them.callback(buffer.memory.close)
+                if not self._backing.closed and os.getpid() == self._pid:
+                    slot = buffer.cpu.to_bytes(4, sys.byteorder)
+                    all_of_them.callback(self._backing.elements(4).delete, slot)
+            self._buffers = []

@@ -39,7 +39,7 @@ class Run:
         return Run(self.start + count * self.stride, self.stride, self.length, self.count - count)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Records in ``data``, which is a copy. Each has ``header`` bytes before it."""
 
@@ -51,6 +51,28 @@ class Batch:
     def count(self) -> int:
         """How many records."""
         return sum(run.count for run in self.runs)
+
+    def split(self, count: int) -> tuple[Batch, Batch]:
+        """The first ``count`` records, fewer than all, and the others."""
+        index = 0
+        while count >= self.runs[index].count:
+            count -= self.runs[index].count
+            index += 1
+        run = self.runs[index]
+        first = [*self.runs[:index], *([Run(run.start, run.stride, run.length, count)] if count else [])]
+        others = [run.after(count), *self.runs[index + 1 :]]
+        return Batch(self.data, self.header, first), Batch(self.data, self.header, others)
+
+
+def split(batches: Sequence[Batch], count: int) -> tuple[list[Batch], list[Batch]]:
+    """The first ``count`` records of several batches, and the others."""
+    for index, batch in enumerate(batches):
+        here = batch.count
+        if count < here:
+            first, others = batch.split(count)
+            return [*batches[:index], *([first] if count else [])], [others, *batches[index + 1 :]]
+        count -= here
+    return list(batches), []
 
 
 def append_run(runs: list[Run], start: int, stride: int, length: int, count: int) -> None:

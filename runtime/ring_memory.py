@@ -79,11 +79,12 @@ class RingMemory(Readable):
         self._mapped: _Mapped | None = None
         super().__init__()
         self.lock = threading.Lock()
-        self.taken: Batch | None = None
+        self.taken: list[Batch] = []
 
     def grab(self, most: int) -> None:
-        """Copy committed records, of about ``most`` bytes at most, into ``taken`` and free their space."""
-        while self._step(most) and self.taken is None:
+        """Copy committed records, of about ``most`` bytes at most, behind ``taken`` and free their space."""
+        before = self.taken
+        while self._step(most) and self.taken is before:
             pass  # all were discarded, perhaps more follow
 
     def _step(self, most: int) -> bool:
@@ -101,13 +102,13 @@ class RingMemory(Readable):
         if end == start:
             return False
         fence()
-        batch = (
-            Batch(mapped.theirs.read(PAGE + start, end - start), BPF_RINGBUF_HDR_SZ, runs) if runs else None
-        )
+        taken = self.taken
+        if runs:
+            taken = [*taken, Batch(mapped.theirs.read(PAGE + start, end - start), BPF_RINGBUF_HDR_SZ, runs)]
         fence()
         position += end - start
         # Nothing may come between these two, see ``RecordSource.taken``.
-        self.taken = batch
+        self.taken = taken
         consumer.value = position
         return True
 
@@ -129,7 +130,7 @@ class RingMemory(Readable):
     def close(self) -> None:
         """Unmap the memory and let those return that wait; the descriptor stays open."""
         self.bell.ring()
-        self.taken = None
+        self.taken = []
         if self._mapped is not None:
             self._mapped.ours.close()
             self._mapped.theirs.close()

@@ -31,9 +31,22 @@ class _Buffer:
     lost: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """``length`` in bytes with the header, ``lost`` as it tells, ``end`` the position behind it, counted over all CPUs."""
+
+    buffer: _Buffer
+    data: bytes
+    length: int
+    lost: int
+    end: int
+
+
 class PerfMap(MachineMap):
-    """PERF_EVENT_ARRAY: a buffer of ``size`` bytes for each CPU once user space has opened them. Counters of the
+    """PERF_EVENT_ARRAY: a buffer for each CPU once user space has opened them, together of ``size`` bytes. Counters of the
     hardware, which the kernel's slots can also hold, are not here.
+
+    User space takes events by setting ``consumed``, a position, while it holds ``consuming``.
 
     ``listeners`` are called when there is an event, in the thread of the program.
     """
@@ -46,26 +59,29 @@ class PerfMap(MachineMap):
         self.size = 0
         self.produced = 0
         self.consumed = 0
-        self.lost: int | None = 0
         self.listeners: set[Callable[[], object]] = set()
-        self._records: deque[tuple[_Buffer, bytes, int, int]] = deque()
+        self._room = 0
+        self._lost = 0
+        self._records: deque[_Record] = deque()
         self._buffers: dict[int, _Buffer] = {}
         self._changed = threading.Lock()
+        self.consuming = threading.Lock()
 
     def open(self, pages: int) -> None:
         """Make empty buffers of so many memory pages."""
         with self._changed:
-            self.size = pages * _PAGE
+            self._room = pages * _PAGE
             self._buffers = {cpu: _Buffer() for cpu in range(min(self.environment.cpus, self.entries))}
+            self.size = self._room * len(self._buffers)
             self._records.clear()
-            self.produced = self.consumed = 0
-            self.lost = 0
+            self.produced = self.consumed = self._lost = 0
 
     def shut(self) -> None:
         """Take the buffers out of the slots."""
         with self._changed:
             self._buffers = {}
             self._records.clear()
+            self.consumed = self.produced
 
     def output(self, data: bytes, flags: int) -> int:
         """EINVAL for unknown flags, E2BIG for a slot that is not there, ENOENT for an empty one, EOPNOTSUPP for another
@@ -82,14 +98,16 @@ class PerfMap(MachineMap):
                 return -errno.ENOENT
             if cpu != here:
                 return -errno.EOPNOTSUPP
+            self._forget()
             raw = (4 + len(data) + 7) & ~7
             length = _HEADER + raw + (_LOST_RECORD if buffer.lost else 0)
-            if buffer.used + length > self.size - 1:
+            if buffer.used + length > self._room - 1:
                 buffer.lost += 1
                 return -errno.ENOSPC
             buffer.used += length
             self.produced += length
-            self._records.append((buffer, data.ljust(raw - 4, b"\0"), length, buffer.lost))
+            padded = data.ljust(raw - 4, b"\0")
+            self._records.append(_Record(buffer, padded, length, buffer.lost, self.produced))
             buffer.lost = 0
         for listener in list(self.listeners):
             listener()
@@ -98,18 +116,37 @@ class PerfMap(MachineMap):
     @property
     def ready(self) -> bool:
         """Whether there is an event."""
-        return bool(self._records)
+        return self.consumed < self.produced
 
-    def take_record(self) -> bytes | None:
-        """The oldest event, padded as the kernel does, which user space takes; ``None`` if there is none."""
+    @property
+    def lost(self) -> int | None:
+        """As what user space has taken tells."""
         with self._changed:
-            if not self._records:
-                return None
-            buffer, data, length, lost = self._records.popleft()
-            buffer.used -= length
-            self.consumed += length
-            self.lost = (self.lost or 0) + lost
-            return data
+            self._forget()
+            return self._lost
+
+    def finished(self, most: int) -> tuple[list[bytes], int]:
+        """The oldest events, of about ``most`` bytes, padded as the kernel does, and the position behind them."""
+        with self._changed:
+            self._forget()
+            found: list[bytes] = []
+            start = position = self.consumed
+            for record in self._records:
+                if position - start >= most:
+                    break
+                position = record.end
+                found.append(record.data)
+            return found, position
+
+    def _forget(self) -> None:
+        """Drop the events that user space has taken."""
+        records = self._records
+        while records and records[0].end <= self.consumed:
+            record = records[0]
+            # Nothing may come between these three: a call would let a signal handler raise.
+            del records[0]
+            record.buffer.used -= record.length
+            self._lost += record.lost
 
     def close(self) -> None:
         """Forget the events."""

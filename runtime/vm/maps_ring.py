@@ -31,16 +31,20 @@ _PAGE = 4096
 
 @dataclass(slots=True)
 class _Record:
-    """A reservation: ``length`` in bytes with the header; ``data`` is set once it is submitted."""
+    """A reservation: ``length`` in bytes with the header, ``end`` the position behind it; ``data`` is set once it is
+    submitted."""
 
     length: int
     region: Region | None
     data: bytes | None = None
     discarded: bool = False
+    end: int = 0
 
 
 class RingMap(MachineMap):
     """RINGBUF: records that programs reserve or output and user space takes, in the order of reservation.
+
+    As with the kernel, user space takes records by setting ``consumed``, a position, while it holds ``consuming``.
 
     ``listeners`` are called when a record is finished, in the thread of the program.
     """
@@ -59,6 +63,7 @@ class RingMap(MachineMap):
         self._records: deque[_Record] = deque()
         self._reserved: dict[int, _Record] = {}
         self._changed = threading.Lock()
+        self.consuming = threading.Lock()
         self.listeners: set[Callable[[], object]] = set()
 
     def _room(self, size: int) -> int | None:
@@ -69,8 +74,10 @@ class RingMap(MachineMap):
 
     def _append(self, record: _Record) -> None:
         with self._changed:
+            self._forget()
+            record.end = self.produced + record.length
             self._records.append(record)
-            self.produced += record.length
+            self.produced = record.end
         if record.data is not None:
             self._tell()
 
@@ -128,18 +135,28 @@ class RingMap(MachineMap):
     def ready(self) -> bool:
         """Whether the oldest record is finished."""
         with self._changed:
+            self._forget()
             return bool(self._records) and self._records[0].data is not None
 
-    def take_record(self) -> bytes | None:
-        """The oldest submitted record, which user space takes; ``None`` if there is none, or the oldest one is still
-        being written."""
+    def finished(self, most: int) -> tuple[list[bytes], int]:
+        """The oldest records, of about ``most`` bytes, up to one that is still being written, without those that were
+        discarded; and the position behind them."""
         with self._changed:
-            while self._records and self._records[0].data is not None:
-                record = self._records.popleft()
-                self.consumed += record.length
+            self._forget()
+            found: list[bytes] = []
+            start = position = self.consumed
+            for record in self._records:
+                if record.data is None or position - start >= most:
+                    break
+                position = record.end
                 if not record.discarded:
-                    return record.data
-            return None
+                    found.append(record.data)
+            return found, position
+
+    def _forget(self) -> None:
+        """Drop the records that user space has taken."""
+        while self._records and self._records[0].end <= self.consumed:
+            self._records.popleft()
 
     def remove(self, key: bytes) -> int:
         """ENOTSUPP, as the kernel answers for all elements of ring buffers."""

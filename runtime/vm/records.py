@@ -21,8 +21,8 @@ class MachineRecords:
 
     def __init__(self, map_: RingMap | PerfMap) -> None:
         self.map = map_
-        self.taken: Batch | None = None
-        self.lock = threading.Lock()
+        self.taken: list[Batch] = []
+        self.lock = map_.consuming
         self._closed = False
         self._wakers: set[Callable[[], object]] = set()
 
@@ -30,15 +30,19 @@ class MachineRecords:
         """Take finished records, of about ``most`` bytes at most."""
         if self._closed:
             raise ValueError(f"the buffer {self.map.spec.name!r} is closed")
+        map_ = self.map
         pieces: list[bytes] = []
         runs: list[Run] = []
         at = 0
-        while at < most and (record := self.map.take_record()) is not None:
+        records, position = map_.finished(most)
+        for record in records:
             pieces.append(record or b"\0")  # records without bytes lie apart, too
             append_run(runs, at, len(pieces[-1]), len(record), 1)
             at += len(pieces[-1])
-        if runs:
-            self.taken = Batch(b"".join(pieces), 0, runs)
+        taken = [*self.taken, Batch(b"".join(pieces), 0, runs)] if runs else self.taken
+        # Nothing may come between these two, see ``RecordSource.taken``.
+        self.taken = taken
+        map_.consumed = position
 
     @property
     def lost(self) -> int | None:
@@ -93,6 +97,6 @@ class MachineRecords:
         self._closed = True
         if isinstance(self.map, PerfMap):
             self.map.shut()
-        self.taken = None
+        self.taken = []
         for waker in list(self._wakers):
             waker()

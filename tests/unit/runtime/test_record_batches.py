@@ -139,14 +139,14 @@ def test_perf_records_of_all_kinds(pieces: list[tuple[str, int]]) -> None:
             lost += length
         else:
             data += struct.pack("=IHH", 4, 0, 16) + bytes(8)
-    runs, found = samples(data)
-    assert found == lost
+    runs, found, end = samples(data, len(data))
+    assert (found, end) == (lost, len(data))
     assert records_of(Batch(data, SAMPLE_HEADER, runs)) == expected
 
 
 def test_what_is_no_perf_record_is_told() -> None:
     with pytest.raises(BpfError, match="a record of 0 bytes at 0 is no record"):
-        samples(bytes(16))
+        samples(bytes(16), 16)
 
 
 # ---------------------------------------------------------------- values
