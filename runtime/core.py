@@ -127,7 +127,7 @@ class Relocator:
                 or value.number != chosen[1].number
                 or (access and _fits(before, value) != _fits(before, chosen[1]))
             ):
-                first, second = _told(kind, chosen), _told(kind, (way, value))
+                first, second = _told(kind, chosen, access), _told(kind, (way, value), access)
                 raise CoreError(
                     f"{self.name} has several types of this name that differ: {first} and {second}"
                 )
@@ -205,9 +205,13 @@ def _resizable(old: btf.Type | None, new: btf.Type | None) -> bool:
     return isinstance(old, btf.Int) and isinstance(new, btf.Int) and not old.signed and not new.signed
 
 
-def _told(kind: CoreKind, found: tuple[Way, Value]) -> str:
+def _told(kind: CoreKind, found: tuple[Way, Value], access: bool) -> str:
+    """What is compared, in words."""
     way, value = found
-    return f"{value.number} (bit {way.bit_offset})" if kind in FIELD_KINDS else str(value.number)
+    if kind not in FIELD_KINDS:
+        return str(value.number)
+    what = f" of {btf.describe(value.type)}, {value.size} bytes" if access and value.type is not None else ""
+    return f"{value.number} (bit {way.bit_offset}{what})"
 
 
 def _field_name(local: Way) -> str:

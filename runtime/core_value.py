@@ -20,8 +20,8 @@ _LITTLE: Final = sys.byteorder == "little"
 @dataclass(frozen=True, slots=True)
 class Value:
     """``number``; ``None`` if there is nothing to tell. ``certain``: every compiler works it out alike, so an instruction
-    of the object must hold it. ``size`` and ``type``: of a field that can be loaded at this offset, else 0 and ``None``.
-    """
+    of the object must hold it. ``type``: of a field that can be loaded at this offset, else ``None``; ``size``: what such
+    a load takes, of an array one element, else 0."""
 
     number: int | None
     certain: bool = True
@@ -73,10 +73,7 @@ def _field(kind: CoreKind, way: Way | None) -> Value:
         case CoreKind.FIELD_BYTE_OFFSET:
             if not whole:
                 return Value(start, certain=False)
-            element = type_
-            while isinstance(element, btf.Array):
-                element = btf.skip_modifiers(element.element)
-            return Value(start, size=btf.size_of(element), type=element)
+            return _loaded(start, type_)
         case CoreKind.FIELD_BYTE_SIZE:
             return Value(size, certain=whole)
         case CoreKind.FIELD_SIGNED:
@@ -92,14 +89,22 @@ def _field(kind: CoreKind, way: Way | None) -> Value:
 def _element(kind: CoreKind, way: Way) -> Value:
     """Of an array, or of the root itself, only place and size are known."""
     type_ = way.steps[-1].type
-    size = btf.size_of(type_)
     match kind:
         case CoreKind.FIELD_BYTE_OFFSET:
-            return Value(way.bit_offset // 8, size=size, type=type_)
+            return _loaded(way.bit_offset // 8, type_)
         case CoreKind.FIELD_BYTE_SIZE:
-            return Value(size)
+            return Value(btf.size_of(type_))
         case _:
             raise CoreError(f"{kind.name} is asked of an element of an array, which has offset and size only")
+
+
+def _loaded(start: int, type_: btf.Type | None) -> Value:
+    """The offset of a field. Its type stays that of an array: as with libbpf, no load makes up for elements of another
+    size."""
+    element = type_
+    while isinstance(element, btf.Array):
+        element = btf.skip_modifiers(element.element)
+    return Value(start, size=btf.size_of(element), type=type_)
 
 
 def _container(bit_offset: int, bits: int, size: int) -> tuple[int, int]:

@@ -182,13 +182,30 @@ def test_loads_and_stores_take_the_offset_and_the_size() -> None:
     assert apply(store(4), OFFSET, local, "0:0", kernel)[0] == store(16, 8)
     assert apply(store_reg(4), OFFSET, local, "0:0", kernel)[0] == store_reg(16, 8)
     assert apply(load(8, 8), OFFSET, local, "0:1", kernel)[0] == load(32, 8)
-    assert apply(load(20), OFFSET, local, "0:3", kernel)[0] == load(48, 2)
     # A signed number would have to be extended, which a load of another size does not do.
     insn, lacking = apply(load(16), OFFSET, local, "0:2", kernel)
     assert insn == Insn(CALL, imm=POISON)
     assert lacking[0].text.startswith("field `i` of `struct s` has 8 bytes on Linux X instead of 4")
     assert number(OFFSET, local, "0:2", kernel, 16) == 40  # but it can be read by a helper
     assert apply(wide(4), OFFSET, local, "0:0", kernel)[0] == wide(16)
+
+
+def test_loads_of_elements_have_the_size_of_one() -> None:
+    """As libbpf: of an array the size of an element counts, however many dimensions it has; no load makes up for another
+    one."""
+
+    def kernel(element: btf.Type) -> btf.Spec:
+        return spec(struct("s", ("a", btf.Array(btf.Array(element, 3, U32), 5, U32), 64)))
+
+    local = struct("s", ("a", btf.Array(btf.Array(U32, 4, U32), 2, U32), 0))
+    for access, before, after in (("0:0", 0, 8), ("0:0:1", 16, 8 + 12), ("0:0:1:2", 24, 8 + 20)):
+        assert apply(load(before), OFFSET, local, access, kernel(U32))[0] == load(after)
+        poisoned, lacking = apply(load(before), OFFSET, local, access, kernel(U16))
+        if access == "0:0:1:2":
+            assert poisoned == load(8 + 10, 2)  # an integer, which fills the register with zeros
+        else:
+            assert poisoned == Insn(CALL, imm=POISON)
+            assert "has 2 bytes on Linux X instead of 4" in lacking[0].text
 
 
 def test_the_instruction_must_hold_the_local_value() -> None:
@@ -240,7 +257,8 @@ def test_several_types_of_one_name() -> None:
     # Sizes count for loads only.
     wider = struct("s", ("a", U64, 64))
     assert number(OFFSET, local, "0:0", spec(first, wider), 0) == 8
-    with pytest.raises(CoreError, match="several types of this name"):
+    differ = r"8 \(bit 64 of unsigned int, 4 bytes\) and 8 \(bit 64 of unsigned long long, 8 bytes\)"
+    with pytest.raises(CoreError, match=differ):
         apply(load(0), OFFSET, local, "0:0", spec(first, wider))
 
 
