@@ -18,7 +18,7 @@ from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import kernel_release
+from pyebpf.runtime.kernel_config import kernel_version
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
 from pyebpf.runtime.rejection.source import read_source
@@ -85,7 +85,7 @@ def load_program(
         prog_flags=program.flags,
         prog_name=kernel_name(program.name),
         expected_attach_type=program.attach_type or 0,
-        kern_version=_kernel_version() if program.prog_type is ProgType.KPROBE else 0,
+        kern_version=kernel_version() if program.prog_type is ProgType.KPROBE else 0,
         attach_btf_id=place[0],
         attach_btf_obj_fd=place[1],
     )
@@ -126,11 +126,6 @@ def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
             return result, _text(log)
         # Linux 6.4 tells how much it wanted to write.
         size = min(max(attr.log_true_size + 1, size * 4), _LARGEST_LOG)
-
-
-def _kernel_version() -> int:
-    major, minor, patch = kernel_release()
-    return major << 16 | minor << 8 | min(patch, 255)
 
 
 def _failure(
