@@ -10,6 +10,7 @@ from typing import Final
 
 from pyebpf.btf import name_of
 from pyebpf.btf.decode import Spec
+from pyebpf.btf.types import BtfError
 from pyebpf.runtime.attrs import GetId
 from pyebpf.runtime.errors import ObjectError, Phase
 from pyebpf.runtime.fd import Fd
@@ -33,7 +34,8 @@ def module_names() -> list[str]:
 def module_types(name: str) -> Spec:
     """The BTF of the loaded module ``name``; its ids go on where those of ``vmlinux`` end.
 
-    It is read again if the module has been loaded anew. Raises ``ObjectError`` if there is no such module, or it has none.
+    It is read again if the module has been loaded anew. Raises ``ObjectError`` if there is no such module, it has none, or
+    what it has is malformed.
     """
     path = FOLDER / name
     try:
@@ -43,11 +45,14 @@ def module_types(name: str) -> Spec:
             known = _KNOWN[name] = inode, Spec(path.read_bytes(), vmlinux())
     except OSError:
         raise ObjectError(f"no module {name!r} with type information is loaded") from None
+    except BtfError as error:
+        raise ObjectError(f"the types of the module {name!r} cannot be read: {error}") from None
     return known[1]
 
 
 def modules() -> Iterator[tuple[str, Spec]]:
-    """Name and BTF of every loaded module that has some; one that goes away meanwhile is left out."""
+    """Name and BTF of every loaded module that has some; one that goes away meanwhile, or whose
+    BTF is malformed, is left out."""
     for name in module_names():
         try:
             yield name, module_types(name)

@@ -14,7 +14,8 @@ import pytest
 from pyebpf import btf
 from pyebpf.btf.index import dump_index, load_index
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.runtime import kernel_index, own_folder
+from pyebpf.runtime import kernel_index, kernel_modules, own_folder
+from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kernel_index import indexed
 from tests.unit.btf.samples import every_kind
 from tests.unit.core.making import U32, struct
@@ -186,3 +187,16 @@ def test_what_is_no_btf_is_told(folder: Path) -> None:
     with pytest.raises(PyebpfError):
         indexed(b"nothing")
     assert not folder.exists()
+
+
+def test_a_module_with_broken_types_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").write_bytes(b"no BTF")
+    (tmp_path / "good").write_bytes(btf.encode([U32]).data)
+    monkeypatch.setattr(kernel_modules, "FOLDER", tmp_path)
+    monkeypatch.setattr(kernel_modules, "_KNOWN", {})
+    monkeypatch.setattr(kernel_modules, "vmlinux", lambda: btf.Spec(a_kernel()))
+    with pytest.raises(ObjectError, match="the types of the module 'broken' cannot be read"):
+        kernel_modules.module_types("broken")
+    assert [name for name, _ in kernel_modules.modules()] == ["good"]
