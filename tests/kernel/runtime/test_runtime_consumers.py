@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import threading
 import types
@@ -156,7 +157,7 @@ def test_an_interruption_at_any_place_loses_nothing(stream_of) -> None:  # type:
             seen = [next(stream.poll(0)), next(stream.poll(0))]
             found: list[Any] = []
             send(2)
-            busy = interrupted(at, lambda found=found: stream.consume(found.append, PAIR))
+            busy = interrupted(at, functools.partial(stream.consume, found.append, PAIR))
             seen += [pair.low if sys.byteorder == "little" else pair.high for pair in found]
             seen += stream.read_all()
             assert seen == list(range(total + 1, total + 8)), at
