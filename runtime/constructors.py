@@ -58,7 +58,7 @@ class _Writer:
             case BytesType(length=length):
                 return f"{self.item(f'{length}s')}.rstrip(_zero)"
             case ArrayType(element=element, length=length):
-                return f"({', '.join(self.value(element) for _ in range(length))},)"
+                return f"({''.join(f'{self.value(element)}, ' for _ in range(length))})"
             case StructType():
                 return self.struct(layout)
 
@@ -105,7 +105,7 @@ def constructor(layout: Layout) -> Constructor | None:
         "def rows(records):",
         " made = []",
         " append = made.append",
-        f" for {', '.join(writer.items)}, in records:",
+        f" for {', '.join(writer.items) or '_'}{',' if len(writer.items) == 1 else ''} in records:",
         *(f"  {line}" for line in writer.body),
         f"  append({result})",
         " return made",

@@ -59,7 +59,8 @@ class _Decoded:
 class EventStream(Map):
     """What ring buffers and perf buffers have in common. ``fileno`` works with ``select``, ``poll`` and the like.
 
-    An event is an object decoded by the layout of the map's value, which may be changed; bytes if there is no layout.
+    An event is decoded by the layout of the map's value; bytes if there is no layout. Objects of the user's classes may be
+    changed.
     Where the kernel says that events were lost, ``on_lost`` is called with how many since the last time; unless it is
     set, there is a ``LostEvents`` warning.
 

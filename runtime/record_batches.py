@@ -165,7 +165,8 @@ class EventCodec:
     def _slowly(self, batch: Batch, run: Run, layout: Layout) -> list[Any]:
         decode = codec_for(layout, layout.size).decode
         first = run.start + batch.header
-        return [decode(batch.data, at) for at in range(first, first + run.count * run.stride, run.stride)]
+        places = range(first, first + run.count * run.stride, run.stride)
+        return [_changeable(decode(batch.data, at), layout) for at in places]
 
     def array(self, batches: Sequence[Batch]) -> np.ndarray[Any, Any]:
         """The records as a numpy array of the layout's ``dtype``; of ``uint8`` rows where there is no layout, which
@@ -218,6 +219,19 @@ class EventCodec:
         found = np.dtype({**spec, "itemsize": stride})
         self._dtypes[length, stride << 8 | header] = found
         return found
+
+
+def _changeable(value: Any, layout: Layout) -> Any:
+    """``value``, with the objects of the user's classes in it not frozen, as the values of maps are."""
+    match layout:
+        case ArrayType(element=ArrayType() | StructType() as element):
+            for item in value:
+                _changeable(item, element)
+        case StructType(python_class=made, fields=fields) if made is not None:
+            object.__setattr__(value, "__class__", made)
+            for field in fields:
+                _changeable(getattr(value, field.name), field.layout)
+    return value
 
 
 _SINGLE: Final = "(value)"

@@ -183,6 +183,14 @@ class Either:
     b: u32
 
 
+@bpf.struct
+class Large:
+    point: Point
+    points: tuple[Point, ...] = bpf.array(Point, 1)
+    words: tuple[int, ...] = bpf.array(u32, 300)
+    either: Either
+
+
 KERNEL = struct_type("kernel", [("low", U32), ("class", U16)])
 LAYOUTS: list[Layout] = [
     layout_of(Event),
@@ -194,6 +202,9 @@ LAYOUTS: list[Layout] = [
     BytesType(11),
     ArrayType(U16, 3),
     ArrayType(U64, 300),
+    ArrayType(U16, 0),
+    struct_type("open_ended", [("low", U32), ("rest", ArrayType(U16, 0))]),
+    layout_of(Large),
     ArrayType(layout_of(Point), 2),
 ]
 
@@ -220,6 +231,10 @@ def test_events_can_be_changed_and_values_of_maps_cannot() -> None:
     first.time = 5
     first.point.x = 6
     assert (first.time, second.time) == (5, 0)
+    large, _ = EventCodec(layout_of(Large)).objects(*batch_of(layout_of(Large), 2, 8, b"\0"))
+    large.point.x = large.points[0].x = large.either.b = 7
+    large.point = Point(1, 2)
+    assert type(large) is Large
     assert type(first) is Event and isinstance(first.point, Point)
     frozen = codec_for(layout_of(Event), layout_of(Event).size).decode(batch.data, 8)
     assert frozen == second
