@@ -10,7 +10,7 @@ The rules are libbpf's (relo_core.c of 1.8): objects of clang mean the same here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pyebpf import btf
@@ -156,19 +156,6 @@ class Relocator:
         return found
 
 
-def relocate(
-    code: bytearray,
-    relocations: Iterable[tuple[int, CoreRelocation]],
-    kernel: btf.Spec,
-    modules: Sequence[btf.Spec] = (),
-    *,
-    name: str = "this kernel",
-) -> list[Poison]:
-    """Apply the records at ``slot`` of ``code``, a program of this machine's byte order, against the types of a kernel and
-    of its modules. Returns the instructions that ask for what the kernel lacks. Raises ``CoreError``."""
-    return Relocator(kernel, name, lambda: modules).apply(code, relocations)
-
-
 def records(prepared: PreparedProgram, types: btf.Spec) -> Iterator[tuple[int, CoreRelocation]]:
     """The records of a prepared program, whose ``core_types`` are ``types``. Raises ``CoreError``."""
     for reference in prepared.core:
@@ -190,8 +177,7 @@ def _holds(code: bytearray, slot: int, value: Value) -> bool:
     """Whether the instruction has the value of the object's own types; enumerators of 32 bits may be extended either
     way."""
     assert value.number is not None
-    present = current(code, slot)
-    return present == value.number or (present - value.number) % (1 << 32) == 0
+    return (current(code, slot) - value.number) % (1 << 32) == 0
 
 
 def _fits(before: Value, after: Value) -> tuple[int, bool]:

@@ -193,9 +193,9 @@ def _named(name: str, type_: btf.Type | None, depth: int = 0) -> btf.Type | None
     if not isinstance(inner, btf.Struct | btf.Union) or depth > _MAX_STEPS:
         return None
     for member in inner.members:
-        found = member.type if member.name == name else None
-        found = found or (None if member.name else _named(name, member.type, depth + 1))
-        if found is not None:
+        if member.name == name:
+            return member.type
+        if not member.name and (found := _named(name, member.type, depth + 1)) is not None:
             return found
     return None
 

@@ -124,11 +124,6 @@ class PerfMemory(Readable):
             raise BpfError(error.errno or 0, Phase.PERF_BUFFER, subject, detail=detail) from None
         return _Buffer(cpu, event, memory, pages * PAGE)
 
-    @property
-    def cpus(self) -> list[int]:
-        """The CPUs that have a buffer."""
-        return [buffer.cpu for buffer in self._buffers]
-
     def grab(self, most: int) -> None:
         """Copy about ``most`` bytes of what one CPU's buffer holds behind ``taken`` and free the space; CPUs take turns."""
         if self._epoll is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from pyebpf import btf
 from pyebpf.backend.insn import LD_IMM64, Alu, Insn, Source, alu, decode, encode, ldx, st, stx
 from pyebpf.btf.access import CoreKind
 from pyebpf.object import CoreRelocation
-from pyebpf.runtime.core import Poison, relocate
+from pyebpf.runtime.core import Poison, Relocator
 
 U8, U16, U32, U64, INT = btf.U8, btf.U16, btf.U32, btf.U64, btf.INT
 POISON = 195_896_080
@@ -45,6 +47,18 @@ def struct(
 def union(name: str, *members: tuple[str, btf.Type, int], size: int = 64) -> btf.Union:
     """A union."""
     return btf.Union(name, size, tuple(btf.Member(*member) for member in members))
+
+
+def relocate(
+    code: bytearray,
+    relocations: Iterable[tuple[int, CoreRelocation]],
+    kernel: btf.Spec,
+    modules: Sequence[btf.Spec] = (),
+    *,
+    name: str = "this kernel",
+) -> list[Poison]:
+    """Apply records against the types of a kernel and of its modules."""
+    return Relocator(kernel, name, lambda: modules).apply(code, relocations)
 
 
 def mov(value: int) -> Insn:

@@ -8,7 +8,6 @@ from pyebpf import btf
 from pyebpf.backend.insn import CALL, Insn, encode
 from pyebpf.btf.access import CoreKind
 from pyebpf.object import CoreRelocation
-from pyebpf.runtime.core import relocate
 from pyebpf.runtime.errors import CoreError
 from tests.unit.core.making import (
     INT,
@@ -22,6 +21,7 @@ from tests.unit.core.making import (
     module,
     mov,
     number,
+    relocate,
     spec,
     store,
     store_reg,

@@ -10,11 +10,10 @@ from pyebpf import btf
 from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.object import CoreRelocation
-from pyebpf.runtime.core import relocate
 from pyebpf.runtime.core_match import find, local_way
 from pyebpf.runtime.core_value import value_of
 from pyebpf.runtime.errors import CoreError
-from tests.unit.core.making import INT, U8, U16, U32, U64, number
+from tests.unit.core.making import INT, U8, U16, U32, U64, number, relocate
 
 NAMES = ("a", "b", "c", "a___1", "")
 FIELDS = (CoreKind.FIELD_BYTE_OFFSET, CoreKind.FIELD_BYTE_SIZE, CoreKind.FIELD_EXISTS)

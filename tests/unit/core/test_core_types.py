@@ -7,9 +7,8 @@ import pytest
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind
 from pyebpf.object import CoreRelocation
-from pyebpf.runtime.core import relocate
 from pyebpf.runtime.errors import CoreError
-from tests.unit.core.making import INT, U8, U32, U64, apply, mov, number, spec, struct, union, wide
+from tests.unit.core.making import INT, U8, U32, U64, apply, mov, number, relocate, spec, struct, union, wide
 
 EXISTS, MATCHES, SIZE = CoreKind.TYPE_EXISTS, CoreKind.TYPE_MATCHES, CoreKind.TYPE_SIZE
 HAS, VALUE, TARGET = CoreKind.ENUMVAL_EXISTS, CoreKind.ENUMVAL_VALUE, CoreKind.TYPE_ID_TARGET
