@@ -12,12 +12,14 @@ machine takes part.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,19 +152,25 @@ class Bcc:
         self.pin = BPFFS / f"pyebpf_events_{os.getpid()}"
         self.why = ""
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `close` closes it
-        events.pin(str(self.pin))
-        script = str(Path(__file__).with_name("events_bcc.py"))
-        self.process = subprocess.Popen(
-            [python, "-I", script, str(self.pin)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-        if self._line() != "ready":
-            self.process.wait()
-            self._errors.seek(0)
-            self.why = (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
+        self._running = contextlib.ExitStack()
+        self._running.callback(self._errors.close)
+        with self._running:
+            events.pin(str(self.pin))
+            self._running.callback(self.pin.unlink)
+            script = str(Path(__file__).with_name("events_bcc.py"))
+            self.process = subprocess.Popen(
+                [python, "-I", script, str(self.pin)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+            )
+            self._running.callback(self.process.communicate)
+            if self._line() != "ready":
+                self.process.wait()
+                self._errors.seek(0)
+                self.why = (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
+            self._running = self._running.pop_all()
 
     def _line(self) -> str:
         assert self.process.stdout is not None
@@ -173,16 +181,14 @@ class Bcc:
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        found, seconds = self._line().split()
-        if int(found) != count:
-            raise SystemExit(f"BCC took {found} events of {count}")
+        found, _, seconds = self._line().partition(" ")
+        if found != str(count):
+            raise SystemExit(f"BCC took {found or 'no'} events of {count}")
         return float(seconds)
 
     def close(self) -> None:
         """End the process and unpin the map."""
-        self.process.communicate()
-        self._errors.close()
-        self.pin.unlink(missing_ok=True)
+        self._running.close()
 
 
 def timed(consume: Callable[[], int], count: int) -> float:
@@ -241,20 +247,40 @@ def losses(rates: list[int], seconds: float) -> None:
     for rate in rates:
         for name in ("for loop", "numpy"):
             before = lost.value
-            child = os.fork()
-            if not child:
-                _produce(rate, seconds)
-                os._exit(0)
-            seen = _consume(name)
-            os.waitpid(child, 0)
+            seen, sent = _measured(name, rate, seconds)
             missed = lost.value - before
+            if seen + missed != sent:
+                raise SystemExit(f"{sent} events: {seen} were seen and {missed} lost")
             print(
                 f"{rate:10} events/s, {name:9}{seen:10} seen {missed:8} lost = "
                 f"{missed / max(seen + missed, 1):.2%} (buffer of {stream.live.max_entries >> 10} KiB)"
             )
 
 
-def _produce(rate: int, seconds: float) -> None:
+def _measured(name: str, rate: int, seconds: float) -> tuple[int, int]:
+    """How many events were seen, and sent by another process meanwhile."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, str(_produce(rate, seconds)).encode())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        try:
+            seen = _consume(name)
+        finally:
+            _, status = os.waitpid(child, 0)
+        if status:
+            raise SystemExit(f"the process that sends events ended with status {status}")
+        return seen + len(stream.read_all()), int(told.read())
+
+
+def _produce(rate: int, seconds: float) -> int:
+    """Send events; how many."""
     step = 0.002
     start = time.monotonic()
     done = 0
@@ -264,6 +290,7 @@ def _produce(rate: int, seconds: float) -> None:
             produce.run(FRAME, repeat=due)
             done += due
         time.sleep(step)
+    return done
 
 
 def _consume(name: str) -> int:
