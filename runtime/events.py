@@ -60,9 +60,8 @@ class EventStream(Map):
     """What ring buffers and perf buffers have in common. ``fileno`` works with ``select``, ``poll`` and the like.
 
     An event is decoded by the layout of the map's value; bytes if there is no layout. Objects of the user's classes may be
-    changed.
-    Where the kernel says that events were lost, ``on_lost`` is called with how many since the last time; unless it is
-    set, there is a ``LostEvents`` warning.
+    changed. Where the kernel says that events were lost, ``on_lost`` is called with how many since the last time, before
+    those behind them are handed out; unless it is set, there is a ``LostEvents`` warning.
 
     ``layout`` arguments say what to take events for, if not the map's. A record that is shorter than its layout is an
     error when its turn comes: ``ValueError``; the record is gone then.
@@ -118,7 +117,8 @@ class EventStream(Map):
         return AsyncEvents(self, self._source, self._begun(layout))
 
     def consume(self, callback: Callable[[Any], object], layout: Layout | None = None) -> int:
-        """Call ``callback`` with every event that is there; how many there were. Never waits.
+        """Call ``callback`` with every event that is there; how many there were. Never waits, and ends where programs are
+        faster than the callback.
 
         An exception of the callback goes through; its event has been taken, those after it have not.
         """
