@@ -31,16 +31,18 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """``compare`` gets what ours and theirs printed, and what the workload returned."""
+    """``compare`` gets what ours and theirs printed, and what the workload returned. ``begins`` is in the line that theirs
+    begins with."""
 
     sample: str
     script: Path
+    begins: str
     workload: Callable[[], str]
     compare: Callable[[str, str, str], Compared]
 
     def run(self) -> Compared:
         """Run both beside each other, and compare."""
-        return self.compare(*beside(self.sample, self.script, self.workload))
+        return self.compare(*beside(self.sample, self.script, self.begins, self.workload))
 
 
 def _in_child(work: Callable[[], object]) -> str:
@@ -186,6 +188,7 @@ def _switch() -> None:
     os.sched_setaffinity(0, cpu)
     there, back = os.pipe(), os.pipe()
     if os.fork() == 0:
+        os.close(there[1])
         while os.read(there[0], 1):
             os.write(back[1], b"x")
         os._exit(0)
@@ -234,11 +237,13 @@ def _same_histogram(ours: str, theirs: str, _: str) -> Compared:
 
 PAIRS: dict[str, Pair] = {
     "opensnoop": Pair(
-        "opensnoop", TOOLS / "opensnoop.bt", lambda: _in_child(_open_files), _same_rows(_opened)
+        "opensnoop", TOOLS / "opensnoop.bt", "Tracing", lambda: _in_child(_open_files), _same_rows(_opened)
     ),
-    "execsnoop": Pair("execsnoop", TOOLS / "execsnoop.bt", _execute, _same_commands),
-    "syscalls": Pair("syscall_latency", HERE / "syscount.bt", lambda: _in_child(_call), _same_counts),
-    "runqlat": Pair("runqlat", HERE / "runqlat.bt", lambda: _in_child(_switch), _same_histogram),
+    "execsnoop": Pair("execsnoop", TOOLS / "execsnoop.bt", "ARGS", _execute, _same_commands),
+    "syscalls": Pair(
+        "syscall_latency", HERE / "syscount.bt", "tracing", lambda: _in_child(_call), _same_counts
+    ),
+    "runqlat": Pair("runqlat", HERE / "runqlat.bt", "tracing", lambda: _in_child(_switch), _same_histogram),
 }
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,6 +65,11 @@ class Running:
             raise RuntimeError(f"{self._command} ended with status {status}:\n{self.text}")
 
     @property
+    def attached(self) -> int:
+        """How many files it has open: links are among them."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    @property
     def text(self) -> str:
         """What it printed."""
         return "".join(self._lines)
@@ -79,23 +85,23 @@ def _tracing(command: list[str], begins: str) -> Iterator[Running]:
         tool.stop()
 
 
-def beside(sample: str, script: Path, workload: Callable[[], str]) -> tuple[str, str, str]:
+def beside(sample: str, script: Path, begins: str, workload: Callable[[], str]) -> tuple[str, str, str]:
     """Run ``samples/<sample>.py`` and bpftrace's ``script`` while the workload runs: what both printed, and what the
     workload returned."""
     program = bpftrace()
     assert program is not None
     ours = _tracing([sys.executable, str(SAMPLES / f"{sample}.py")], "tracing")
-    theirs = _tracing([program, str(script)], "racing")
+    theirs = _tracing([program, str(script)], begins)
     with contextlib.ExitStack() as stack:
         tools = [stack.enter_context(tool) for tool in (theirs, ours)]
+        _settled(lambda: [tool.attached for tool in tools])  # bpftrace says that it begins before it attaches
         name = workload()
-        settled(tools)
+        _settled(lambda: [len(tool.text) for tool in tools])  # both print within some tenths of a second
     return tools[1].text, tools[0].text, name
 
 
-def settled(tools: list[Running]) -> None:
-    """Wait until nothing more comes from the tools: both print what they see within some tenths of a second."""
-    lengths = None
-    pause = threading.Event()
-    while lengths != (lengths := [len(tool.text) for tool in tools]):
-        pause.wait(1.0)
+def _settled(state: Callable[[], list[int]]) -> None:
+    """Wait until ``state`` stays what it is."""
+    last = None
+    while last != (last := state()):
+        time.sleep(1.0)
