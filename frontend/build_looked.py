@@ -82,6 +82,8 @@ def _looked_at_by(node: tree.Node, cells: Cells, known: Assignments, *, result: 
             return cells.reads(node)
         case tree.ElementOf(index=index):
             return cells.reads(index)
+        case tree.MapUpdate(key=key) if node.in_place:
+            return cells.reads(key)
         case tree.FunctionCall(function=callee, args=args):
             inner = looked_at(callee.body, known.of(callee), result=True)
             return cells.reads(args) | cells.from_callee(inner, callee, args)

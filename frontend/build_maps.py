@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import assert_never
 
 from pyebpf.declare import MapDecl
 from pyebpf.frontend import build_memory as memory
@@ -15,10 +15,7 @@ from pyebpf.frontend.build_state import Place, State
 from pyebpf.ir.ops import MapRef, Pred, Value
 from pyebpf.ir.types import VOID, PtrTy, Space
 from pyebpf.layout import IntType, Layout
-from pyebpf.uapi.constants import MapType, MapUpdateFlag
-
-_ARRAYS: Final = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
-
+from pyebpf.uapi.constants import MapUpdateFlag
 
 RECORDS_NOT_NULL_SINCE = (6, 12)
 """The first kernel on which it is tried that the verifier knows a record that was found to be there not to be null at
@@ -101,19 +98,13 @@ def raise_os_if_negative(f: State, result: Value) -> Value:
 
 def update(f: State, node: tree.MapUpdate) -> Value:
     """Store a value under a key."""
-    if _is_array_element(node):
+    if node.in_place:
         return _store_element(f, node)
     key = _key(f, node.map, node.key)
     value = _value(f, node.map, node.value)
     flags = f.value(node.flags)
     result = f.helper("map_update_elem", map_ref(f, node.map), key(), value(), flags)
     return raise_os_if_negative(f, result) if node.checked else result
-
-
-def _is_array_element(node: tree.MapUpdate) -> bool:
-    """Whether this is ``m[i] = x`` with integers in an array."""
-    any_flags = isinstance(node.flags, tree.IntConst) and node.flags.value == MapUpdateFlag.ANY
-    return node.map.type in _ARRAYS and isinstance(node.map.value, IntType) and any_flags and node.checked
 
 
 def _store_element(f: State, node: tree.MapUpdate) -> Value:

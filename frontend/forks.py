@@ -14,7 +14,6 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.loop_weight import followed_trips
 from pyebpf.frontend.types import Bool
 from pyebpf.records import fields
-from pyebpf.uapi.constants import MapType
 
 FORKS_LIMIT = 8_000
 """The verifier's limit is 8192; the rest is for what stands around the loop."""
@@ -23,7 +22,6 @@ ITERATOR_FORKS = 2_000
 ELEMENTS_KNOWN_SINCE = (6, 14)
 """The first kernel whose verifier knows that an array map has the element with a constant index."""
 
-_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 
 _LEAVES = (tree.Break, tree.Continue, tree.Return, tree.Raise, tree.Reraise, tree.TailCall)
 _DATA = (
@@ -110,7 +108,7 @@ class _Forks:
                 return self._unknown(index)
             case tree.Arith(may_be_zero=True, right=right):
                 return self._unknown(right)
-            case tree.MapLookup(map=decl, key=key, missing=tree.Missing.RAISE) if decl.type in _ARRAYS:
+            case tree.MapLookup(map=decl, key=key, missing=tree.Missing.RAISE) if decl.type in tree.ARRAYS:
                 return max(self._unknown(key), int(self.kernel < ELEMENTS_KNOWN_SINCE))
             case tree.MapLookup(missing=tree.Missing.RAISE | tree.Missing.INSERT):
                 return 1

@@ -38,13 +38,12 @@ KEYED = frozenset(
         MapType.LPM_TRIE,
     }
 )
-_ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 _PER_CPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH})
 _QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
 
 _METHODS: dict[MapType, tuple[str, ...]] = {
-    **dict.fromkeys(KEYED - _ARRAYS, ("get", "update", "delete")),
-    **dict.fromkeys(_ARRAYS, ("get", "update")),
+    **dict.fromkeys(KEYED - tree.ARRAYS, ("get", "update", "delete")),
+    **dict.fromkeys(tree.ARRAYS, ("get", "update")),
     **dict.fromkeys(_QUEUES, ("push", "pop", "peek")),
     MapType.RINGBUF: ("output", "reserve"),
     MapType.PERF_EVENT_ARRAY: ("output",),
@@ -133,7 +132,7 @@ def item_reference(context: Context, declaration: MapDecl, node: Any, span: Span
     key_layout, value_layout = _keyed(context, declaration, span, "`[…]`")
     key = key_expr(context, operand(context, node.slice), key_layout, context.span(node.slice))
     missing = tree.Missing.RAISE
-    if declaration.default is not None and declaration.type not in _ARRAYS:
+    if declaration.default is not None and declaration.type not in tree.ARRAYS:
         missing = tree.Missing.INSERT
     context.raises(tree.Exc.OS if missing is tree.Missing.INSERT else tree.Exc.KEY)
     kind = value_type(declaration, value_layout)
@@ -188,7 +187,7 @@ def delete_item(context: Context, node: Any) -> None:
 
 
 def _refuse_array_delete(context: Context, declaration: MapDecl, span: Span) -> None:
-    if declaration.type in _ARRAYS:
+    if declaration.type in tree.ARRAYS:
         raise context.refusal(
             Code.E0601,
             span,

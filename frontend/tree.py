@@ -24,9 +24,13 @@ from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Kernel, Maybe, Ref, Typ
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, Layout, StructType
 from pyebpf.records import dataclass, field
+from pyebpf.uapi.constants import MapType, MapUpdateFlag
 from pyebpf.uapi.contexts import ContextField as ContextFieldRow
 from pyebpf.uapi.helpers import Helper
 from pyebpf.uapi.programs import ProgramKind
+
+ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+"""The types of maps that have every element from the beginning."""
 
 
 class Exc(enum.Enum):
@@ -447,6 +451,12 @@ class MapUpdate(Node):
     flags: Expr
     checked: bool
     type: Int
+
+    @property
+    def in_place(self) -> bool:
+        """Whether this is ``m[i] = x`` with an integer of an array, which is stored through the element's address."""
+        any_flags = isinstance(self.flags, IntConst) and self.flags.value == MapUpdateFlag.ANY
+        return self.map.type in ARRAYS and isinstance(self.map.value, IntType) and any_flags and self.checked
 
 
 @final

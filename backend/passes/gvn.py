@@ -94,11 +94,23 @@ def _rounds(loop: Loop) -> int:
         match block.terminator:
             case ops.Branch(condition=ops.Cmp(left=counter, right=Const(value=limit))):
                 stepped = counter.left if isinstance(counter, ops.Binary) else counter
-                if isinstance(stepped, ops.Phi) and stepped in loop.header.ops:
+                if isinstance(stepped, ops.Phi) and _counts(stepped, loop):
                     found.append(limit)
             case _:
                 pass
     return min(found)
+
+
+def _counts(number: ops.Phi, loop: Loop) -> bool:
+    """Whether every iteration adds something constant to ``number``."""
+    return number in loop.header.ops and all(
+        isinstance(value, ops.Binary)
+        and value.op is BinOp.ADD
+        and value.left is number
+        and isinstance(value.right, Const)
+        for block, value in number.incoming.items()
+        if block in loop.blocks
+    )
 
 
 class _Numbering:

@@ -420,6 +420,57 @@ FUNCTIONS = {
                     return 2
             return u8(n)
     """,
+    "a count that becomes the key of an element": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            at = 14
+            options = 0
+            for _ in range(64):
+                kind = ctx.read(u8, at)
+                if kind == 0:
+                    break
+                if kind == 1:
+                    at += 1
+                    continue
+                at += ctx.read(u8, at + 1)
+                options += 1
+            table[options % 16] = 26
+            return 2
+    """,
+    "an automaton that leaves early, and much to do with the packet behind it": """
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            version = ctx.read(u8, 14)
+            state = 0
+            for i in range(300):
+                x = ctx.read(u8, i)
+                match state:
+                    case 0:
+                        if x & 64:
+                            state = 1
+                    case 1:
+                        if x > 60:
+                            state = 2
+                        elif x == 0:
+                            state = 0
+                    case 2:
+                        if x < 100:
+                            state = 3
+                    case _:
+                        break
+            n = 0
+            for row in range(40):
+                if table[row & 15] > 3:
+                    n += 1
+                if n > 30:
+                    break
+            for row in range(40):
+                if ctx.read(u8, row) > 3:
+                    n += 1
+                if table[(row + 1) & 15] > 3:
+                    n += 3
+            return u8(n + version)
+    """,
 }
 
 SOURCES = {name: source_of(HEAD, body) for name, body in (LOOPS | LONG).items()} | {
