@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     from pyebpf.runtime.errors import LostEvents as LostEvents
     from pyebpf.runtime.errors import PermissionDenied as PermissionDenied
     from pyebpf.runtime.errors import VerifierError as VerifierError
+    from pyebpf.runtime.info import statistics as statistics
     from pyebpf.runtime.pinned import open_pinned as open_pinned
     from pyebpf.runtime.symbols import symbolize_kernel as symbolize_kernel
     from pyebpf.runtime.symbols import symbolize_user as symbolize_user

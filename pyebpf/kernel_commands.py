@@ -91,7 +91,7 @@ def listing(args: argparse.Namespace) -> int:
                         str(p.uid),
                         str(p.xlated_size),
                         str(p.jited_size),
-                        str(p.statistics.run_count),
+                        str(p.statistics.run_cnt),
                         f"{p.statistics.mean_ns:.0f}",
                         " ".join(map(str, p.map_ids)),
                     )

@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "MachineWarning": "pyebpf.session",
     "Environment": "pyebpf.runtime.vm.environment",
     "open_pinned": "pyebpf.runtime.pinned",
+    "statistics": "pyebpf.runtime.info",
     "trace_print": "pyebpf.runtime.trace",
     "User": "pyebpf.looking",
     "cast": "pyebpf.looking",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyebpf.driver import Compiled
     from pyebpf.maps import SockMap
     from pyebpf.runtime.attach.link import Link
+    from pyebpf.runtime.listing import RunStatistics
     from pyebpf.runtime.load import LoadedProgram, RunResult
     from pyebpf.target import Target
 
@@ -103,6 +104,15 @@ class Program:
     def log(self) -> str:
         """The verifier's log of the last load; empty without ``load(log_level=…)``."""
         return self.load().log
+
+    @property
+    def stats(self) -> RunStatistics:
+        """How often it ran in the kernel (``run_cnt``), for how long (``run_time_ns``), how often it was left out since it
+        was running already (``recursion_misses``), while ``with bpf.statistics():`` had counting on; and the instructions
+        that the verifier went through (``verified_insns``)."""
+        from pyebpf.runtime.listing import run_statistics
+
+        return run_statistics(self.load())
 
     def run(
         self, data: bytes = b"", *, repeat: int = 1, context: bytes | None = None, machine: bool = False

@@ -27,7 +27,7 @@ class ProgramFacts:
     """A loaded program. Sizes in bytes; ``verified_insns``: instructions that the verifier walked (0 before
     5.16).
 
-    ``run_count`` and ``run_time_ns`` stay 0 unless statistics are on (``statistics``).
+    ``run_cnt`` and ``run_time_ns`` stay 0 unless statistics are on (``statistics``).
     """
 
     id: int
@@ -37,7 +37,7 @@ class ProgramFacts:
     jited_size: int
     xlated_size: int
     verified_insns: int
-    run_count: int
+    run_cnt: int
     run_time_ns: int
     recursion_misses: int
     gpl_compatible: bool
@@ -85,7 +85,7 @@ def program_facts(fd: Fd) -> ProgramFacts:
         jited_size=info.jited_prog_len,
         xlated_size=info.xlated_prog_len,
         verified_insns=info.verified_insns,
-        run_count=info.run_cnt,
+        run_cnt=info.run_cnt,
         run_time_ns=info.run_time_ns,
         recursion_misses=info.recursion_misses,
         gpl_compatible=bool(info.gpl_compatible),

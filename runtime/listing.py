@@ -43,7 +43,7 @@ class RunStatistics:
     ``recursion_misses``: how often it was left out since it was running already on that CPU; ``verified_insns``: what the
     verifier walked through to accept it (0 before Linux 5.16)."""
 
-    run_count: int
+    run_cnt: int
     run_time_ns: int
     recursion_misses: int
     verified_insns: int
@@ -51,7 +51,7 @@ class RunStatistics:
     @property
     def mean_ns(self) -> float:
         """Nanoseconds of one run, 0 if there was none."""
-        return self.run_time_ns / self.run_count if self.run_count else 0.0
+        return self.run_time_ns / self.run_cnt if self.run_cnt else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,7 +332,7 @@ def test_run_statistics_count_while_they_are_on() -> None:
             LIBC.getppid()
             after = run_statistics(counter.program)
         if Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip() == "0":
-            assert (off.run_count, on.run_count, after.run_count) == (0, 50, 50)
+            assert (off.run_cnt, on.run_cnt, after.run_cnt) == (0, 50, 50)
         assert on.run_time_ns > off.run_time_ns
         assert on.mean_ns > 0
         assert on.verified_insns > 0

@@ -88,7 +88,7 @@ def test_info_tells_sizes_and_counts() -> None:
         2,
     )
     assert facts.jited_size > 0
-    assert facts.run_count == 5
+    assert facts.run_cnt == 5
     assert facts.btf_id > 0
 
 
