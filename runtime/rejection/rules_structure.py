@@ -49,6 +49,28 @@ SHAPE: Final = (
     ),
     Rule(
         Code.E1129,
+        (r"(?P<function>\w+) is not sleepable",),
+        "programs at `{function}` may not sleep",
+        (
+            "leave `sleepable=True` out",
+            "programs may sleep at the security hooks that may, and at functions that errors can be injected into, such as "
+            "those of system calls, where the kernel was built with CONFIG_FUNCTION_ERROR_INJECTION",
+        ),
+        blame=Blame.PROGRAM,
+        follow=Follow.NOTHING,
+    ),
+    Rule(
+        Code.E1129,
+        (r"(?P<function>\w+)\(\) is not modifiable",),
+        "the result of `{function}` may not be decided by programs",
+        (
+            "`fmod_ret` is for the security hooks (`security_…`) and functions that errors can be injected into",
+        ),
+        blame=Blame.PROGRAM,
+        follow=Follow.NOTHING,
+    ),
+    Rule(
+        Code.E1129,
         (
             r"Tracing programs must provide btf_id",
             r"attach_btf_id \d+ is not",

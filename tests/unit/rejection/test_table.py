@@ -227,6 +227,8 @@ MESSAGES: list[tuple[str, str, str, str]] = [
     ("", LOAD, "The sequence of 8193 jumps is too complex.", "E1126"),
     ("", "call pc+2", "the call stack of 9 frames is too deep !", "E1127"),
     ("", "", "recursive call from look() to look()", "E1127"),
+    ("", "", "do_unlinkat is not sleepable", "E1129"),
+    ("", "", "do_unlinkat() is not modifiable", "E1129"),
     ("", "", "Tracing programs must provide btf_id", "E1129"),
     ("", "", "attach_btf_id 17 is not a typedef", "E1129"),
     ("", "", "kernel btf_id 12 is not a function", "E1129"),
