@@ -76,12 +76,14 @@ def install(folder: Path) -> Path:
     return python
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment of this process without what changes how Python and pyebpf start."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYEBPF"))}
+
+
 def runs(folder: Path) -> list[Run]:
     """Everything that is measured, as far as it is installed."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYEBPF"))
-    }
-    environment["PYTHONPATH"] = str(PROGRAMS)
+    environment = {**clean_environment(), "PYTHONPATH": str(PROGRAMS)}
     full, empty = folder / "cache", folder / "empty"
     python = [str(install(folder / "venv")), "-c"]
     found = [

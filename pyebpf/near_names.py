@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,6 +14,8 @@ letter by letter would take seconds."""
 
 def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """The names in ``known`` that look like ``name``: at most four, best first."""
+    import difflib  # only for what fails: it takes as long to import as a small module of ours
+
     lower = name.lower()
     wanted = {lower[at : at + 2] for at in range(len(lower) - 1)}
     least, longest = len(wanted) * _SHARED, len(name) * 2 + 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import gzip
 import os
 import re
 import struct
@@ -39,13 +38,19 @@ def kernel_config() -> Mapping[str, str] | None:
         try:
             with open(path, "rb") as opened:
                 text = opened.read()
-            text = gzip.decompress(text) if path == _PACKED else text
+            text = _unpacked(text) if path == _PACKED else text
         except (OSError, EOFError):
             continue
         return {
             name.decode(): value.decode("utf-8", "replace").strip() for name, value in _LINE.findall(text)
         }
     return None
+
+
+def _unpacked(data: bytes) -> bytes:
+    import gzip  # loading most programs needs no configuration, but needs this module
+
+    return gzip.decompress(data)
 
 
 @functools.cache

@@ -48,37 +48,31 @@ def end(result: i32) -> None:
 
 @bpf.tracepoint("syscalls", "sys_enter_open")
 def enter_open(ctx: bpf.Tracepoint) -> None:
-    """The path is the first argument."""
     begin(ctx.filename)
 
 
 @bpf.tracepoint("syscalls", "sys_enter_openat")
 def enter_openat(ctx: bpf.Tracepoint) -> None:
-    """The path is the second argument."""
     begin(ctx.filename)
 
 
 @bpf.tracepoint("syscalls", "sys_enter_openat2")
 def enter_openat2(ctx: bpf.Tracepoint) -> None:
-    """The path is the second argument."""
     begin(ctx.filename)
 
 
 @bpf.tracepoint("syscalls", "sys_exit_open")
 def leave_open(ctx: bpf.Tracepoint) -> None:
-    """A descriptor or an error."""
     end(i32(ctx.ret))
 
 
 @bpf.tracepoint("syscalls", "sys_exit_openat")
 def leave_openat(ctx: bpf.Tracepoint) -> None:
-    """A descriptor or an error."""
     end(i32(ctx.ret))
 
 
 @bpf.tracepoint("syscalls", "sys_exit_openat2")
 def leave_openat2(ctx: bpf.Tracepoint) -> None:
-    """A descriptor or an error."""
     end(i32(ctx.ret))
 
 

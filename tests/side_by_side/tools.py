@@ -16,6 +16,8 @@ from pathlib import Path
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 LIMIT = 120
 """Seconds that a tool may take to begin or to end."""
+PATIENCE = 15
+"""Seconds after which it is asked again to end."""
 
 
 def bpftrace() -> str | None:
@@ -53,11 +55,15 @@ class Running:
             raise RuntimeError(f"{self._command} does not trace:\n{self.text}")
 
     def stop(self) -> None:
-        """End it as Ctrl-C does. Raises ``RuntimeError`` if it fails."""
-        self._process.send_signal(signal.SIGINT)
-        try:
-            status = self._process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
+        """End it as Ctrl-C does, again and again if need be: bpftrace misses one now and then. Raises ``RuntimeError`` if it
+        fails."""
+        status = None
+        end = time.monotonic() + LIMIT
+        while status is None and time.monotonic() < end:
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = self._process.wait(PATIENCE)
+        if status is None:
             self._process.kill()
             status = self._process.wait()
         self._reader.join(LIMIT)
