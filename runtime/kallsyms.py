@@ -4,13 +4,12 @@ of all."""
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from pyebpf.runtime.errors import ObjectError
 
 _PATH: Final = "/proc/kallsyms"
-_RESTRICT: Final = Path("/proc/sys/kernel/kptr_restrict")
+_RESTRICT: Final = "/proc/sys/kernel/kptr_restrict"
 NO_TABLE: Final = f"{_PATH} cannot be read (CONFIG_KALLSYMS)"
 """Why no symbol is known at all."""
 _DATA: Final = b"bBdDgGrRsSvV"
@@ -59,7 +58,8 @@ def symbol_address(name: str, table: bytes | None = None) -> int | None:
 def why_hidden() -> str:
     """Why the kernel shows this process no addresses."""
     try:
-        setting = _RESTRICT.read_text().strip()
+        with open(_RESTRICT) as opened:
+            setting = opened.read().strip()
     except OSError:
         setting = "unknown"
     return (

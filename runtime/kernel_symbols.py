@@ -10,15 +10,14 @@ import errno
 import functools
 from array import array
 from bisect import bisect_right
-from pathlib import Path
 from typing import Final
 
 from pyebpf.records import dataclass
 from pyebpf.runtime import kallsyms, tracefs
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 
-_BLACKLIST: Final = Path("/sys/kernel/debug/kprobes/blacklist")
-_MODULES: Final = Path("/proc/modules")
+_BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
+_MODULES: Final = "/proc/modules"
 _TEXT: Final = frozenset("tTwW")
 _ENDS: Final = frozenset({"_etext", "_einittext"})
 """Where code ends: what lies there is in no function."""
@@ -118,7 +117,8 @@ class KernelSymbols:
 def _modules() -> str:
     """Which modules are loaded, and where; without what changes while they are used. Empty where there are none."""
     try:
-        lines = _MODULES.read_text().splitlines()
+        with open(_MODULES) as opened:
+            lines = opened.read().splitlines()
     except OSError:
         return ""
     # name, size, users, their names, state, address
@@ -163,7 +163,8 @@ def _traceable(modules: str) -> frozenset[str] | None:
 def forbidden_functions() -> frozenset[str]:
     """The functions where kprobes are forbidden, as far as the kernel tells (debugfs)."""
     try:
-        lines = _BLACKLIST.read_text().splitlines()
+        with open(_BLACKLIST) as opened:
+            lines = opened.read().splitlines()
     except OSError:
         return frozenset()
     return frozenset(words[1] for words in map(str.split, lines) if len(words) > 1)

@@ -11,7 +11,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
@@ -42,7 +41,7 @@ _NUMBERS: Final[dict[tuple[str, bool], int]] = {
 """System call numbers by machine and whether the process is a 64-bit one."""
 
 _CLOEXEC: Final = 8
-_PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
+_PARANOID: Final = "/proc/sys/kernel/perf_event_paranoid"
 
 IOC_ENABLE: Final = 0x2400
 IOC_SET_BPF: Final = 0x4004_2408
@@ -99,7 +98,8 @@ def perf_event_open(
 
 def _paranoia() -> str:
     try:
-        return f" (sysctl kernel.perf_event_paranoid is {_PARANOID.read_text().strip()})"
+        with open(_PARANOID) as setting:
+            return f" (sysctl kernel.perf_event_paranoid is {setting.read().strip()})"
     except OSError:
         return " (this kernel has no perf events: CONFIG_PERF_EVENTS)"
 

@@ -29,7 +29,7 @@ def trace_pipe() -> Path:
 
     Raises ``BpfError`` with the reason.
     """
-    return root(Phase.TRACE) / "trace_pipe"
+    return Path(root(Phase.TRACE)) / "trace_pipe"
 
 
 def trace_print(timeout: float | None = None) -> Iterator[str]:

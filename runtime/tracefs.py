@@ -10,7 +10,7 @@ import errno
 import functools
 import os
 import re
-from pathlib import Path
+import stat
 from typing import Final
 
 from pyebpf.near_names import near
@@ -20,12 +20,12 @@ from pyebpf.runtime.pin import mount
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error
 
-ROOTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+ROOTS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _EVENTS: Final = "events"
 _MOST: Final = 4
 
 
-def root(phase: Phase = Phase.TRACEFS) -> Path:
+def root(phase: Phase = Phase.TRACEFS) -> str:
     """Where tracefs is; it is mounted at /sys/kernel/tracing if it is nowhere and that is permitted.
 
     ``phase``: what it is needed for. Raises ``BpfError`` with the reason.
@@ -33,7 +33,7 @@ def root(phase: Phase = Phase.TRACEFS) -> Path:
     closed: OSError | None = None
     for path in ROOTS:
         try:
-            os.stat(path / "trace_pipe")
+            os.stat(f"{path}/trace_pipe")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as found:
@@ -42,8 +42,8 @@ def root(phase: Phase = Phase.TRACEFS) -> Path:
             return path
     if closed is not None:
         raise refused(closed, "", phase)
-    code = mount("tracefs", str(ROOTS[0]), "tracefs")
-    if code in (0, errno.EBUSY) and (ROOTS[0] / "trace_pipe").exists():
+    code = mount("tracefs", ROOTS[0], "tracefs")
+    if code in (0, errno.EBUSY) and os.path.exists(f"{ROOTS[0]}/trace_pipe"):
         return ROOTS[0]
     detail = f"tracefs is not mounted at {ROOTS[0]}, and mounting it failed"
     raise error(code or errno.ENOENT, phase, detail, need=Need.SYS_ADMIN)
@@ -61,11 +61,16 @@ def refused(found: OSError, subject: str, phase: Phase = Phase.TRACEFS) -> BpfEr
 def read(name: str) -> str:
     """The text of a file below the root of tracefs. Raises ``BpfError``."""
     try:
-        return (root() / name).read_text()
+        return _text(f"{root()}/{name}")
     except OSError as found:
         if isinstance(found, BpfError):
             raise
         raise refused(found, repr(name)) from None
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as opened:
+        return opened.read()
 
 
 # ---------------------------------------------------------------- events
@@ -116,12 +121,12 @@ class EventFormat:
 
 def categories() -> list[str]:
     """The categories of events. Raises ``BpfError``."""
-    return _directories(root() / _EVENTS)
+    return _directories(f"{root()}/{_EVENTS}")
 
 
 def events(category: str) -> list[str]:
     """The events of a category. Raises ``TargetError`` if there is no such category."""
-    path = root() / _EVENTS / category
+    path = f"{root()}/{_EVENTS}/{category}"
     subject = f"to tracepoints of {category!r}"
     if not category or "/" in category or not _is_directory(path, subject):
         raise _no_category(category, subject)
@@ -212,11 +217,11 @@ def _length(type_: str, brackets: str, size: int) -> int:
 
 def _event_file(category: str, name: str, file: str) -> str:
     subject = f"to tracepoint {category}:{name}"
-    directory = root() / _EVENTS / category
+    directory = f"{root()}/{_EVENTS}/{category}"
     if not category or not name or "/" in category + name or not _is_directory(directory, subject):
         raise _no_category(category, subject, name)
     try:
-        return (directory / name / file).read_text()
+        return _text(f"{directory}/{name}/{file}")
     except (FileNotFoundError, NotADirectoryError):
         raise _no_event(category, name, subject) from None
     except OSError as found:
@@ -249,15 +254,18 @@ def _no_event(category: str, name: str, subject: str) -> TargetError:
     )
 
 
-def _is_directory(path: Path, subject: str) -> bool:
+def _is_directory(path: str, subject: str) -> bool:
     try:
-        return path.is_dir()
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for a zero byte in the name
+        return False
     except OSError as found:
         raise refused(found, subject) from None
 
 
-def _directories(path: Path) -> list[str]:
+def _directories(path: str) -> list[str]:
     try:
-        return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
     except OSError as found:
-        raise refused(found, repr(str(path))) from None
+        raise refused(found, repr(path)) from None

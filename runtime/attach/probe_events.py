@@ -32,7 +32,7 @@ _PAUSE: Final = 0.05  # seconds
 def has_probe_events(file: str) -> bool:
     """Whether tracefs makes such events: ``KPROBE_EVENTS`` or ``UPROBE_EVENTS``."""
     try:
-        return (root() / file).exists()
+        return os.path.exists(f"{root()}/{file}")
     except OSError:  # a BpfError is one
         return False
 
@@ -76,7 +76,7 @@ def _remove(file: str, line: str, subject: str) -> None:
 
 def _write(file: str, line: str, subject: str) -> None:
     try:
-        fd = os.open(root() / file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        fd = os.open(f"{root()}/{file}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             os.write(fd, line.encode())
         finally:

@@ -47,7 +47,7 @@ def events() -> list[str]:
     """The uprobes and kprobes in tracefs that this process made."""
     found = []
     for name in ("uprobe_events", "kprobe_events"):
-        path = root() / name
+        path = Path(root()) / name
         if path.exists():
             found += [line for line in path.read_text().splitlines() if f"pyebpf_{os.getpid()}" in line]
     return found
@@ -253,7 +253,7 @@ def test_what_dies_takes_its_tracefs_events_along() -> None:
         cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr
-    assert f"pyebpf_{done.stdout.strip()}" not in (root() / "uprobe_events").read_text()
+    assert f"pyebpf_{done.stdout.strip()}" not in (Path(root()) / "uprobe_events").read_text()
 
 
 def test_a_failed_attachment_leaves_no_event() -> None:

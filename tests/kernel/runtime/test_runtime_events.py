@@ -289,7 +289,7 @@ def test_the_trace_pipe_ends_with_the_time_and_closes() -> None:
 def test_a_missing_trace_file_system_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyebpf.runtime import tracefs
 
-    monkeypatch.setattr(tracefs, "ROOTS", (Path("/sys/kernel/no_such_place"),))
+    monkeypatch.setattr(tracefs, "ROOTS", ("/sys/kernel/no_such_place",))
     with pytest.raises(
         BpfError, match=r"not mounted at /sys/kernel/no_such_place.*mounting it failed: ENOENT"
     ):
