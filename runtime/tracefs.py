@@ -168,12 +168,8 @@ def event_format(category: str, name: str) -> EventFormat:
     return EventFormat(category, name, number, tuple(fields), shown)
 
 
-_FIELD: Final = re.compile(
-    r"field:(?P<declaration>.*?);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>[01]);)?"
-)
-_DECLARATION: Final = re.compile(
-    r"(?P<type>.*?)(?P<name>[A-Za-z_]\w*)\s*(?P<array>(?:\[[^\]]*\])*)$", re.DOTALL
-)
+_FIELD: Final = r"field:(?P<declaration>.*?);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>[01]);)?"
+_DECLARATION: Final = r"(?P<type>.*?)(?P<name>[A-Za-z_]\w*)\s*(?P<array>(?:\[[^\]]*\])*)$"
 _ELEMENT_SIZES: Final = {
     "char": 1, "unsigned char": 1, "signed char": 1, "u8": 1, "__u8": 1, "s8": 1, "uint8_t": 1, "bool": 1,
     "short": 2, "unsigned short": 2, "u16": 2, "__u16": 2, "s16": 2, "uint16_t": 2, "__be16": 2,
@@ -183,8 +179,8 @@ _ELEMENT_SIZES: Final = {
 
 
 def _field(line: str, common: bool) -> EventField:
-    found = _FIELD.match(line)
-    declared = _DECLARATION.match(found["declaration"].strip()) if found else None
+    found = re.match(_FIELD, line)
+    declared = re.match(_DECLARATION, found["declaration"].strip(), re.DOTALL) if found else None
     if found is None or declared is None:
         raise BpfError(errno.EPROTO, Phase.TRACEFS, detail=f"the kernel describes a field as {line!r}")
     type_, brackets, size = declared["type"].strip(), declared["array"], int(found["size"])
