@@ -35,6 +35,9 @@ STATES = 400_000
 """So many instructions are walked through before anything is hidden; the verifier's limit is a million."""
 BEHIND = 20_000
 """Likewise for what follows a loop: other loops may multiply that, and hiding once costs little."""
+PRECISE_THROUGH_CALLS = (6, 5)
+"""The first kernel whose verifier follows where a number comes from through calls of functions. Those before take every number
+for one that something depends on then (``mark_all_scalars_precise``)."""
 REMEMBERED = 8
 """So many states of one place the verifier finds again."""
 
@@ -53,7 +56,7 @@ class Hidden:
 def hidden_in(f: State, node: Loop) -> Hidden:
     """The cells in which numbers would multiply, if there are too many."""
     known = Assignments(Cells(f.source))
-    view = _View(f.source, node, known)
+    view = _View(f.source, node, known, f.target.kernel)
     growing = view.growing()
     given = view.given()
     walked = weight(node.body) * followed_trips(node) * f.exits.trips()
@@ -74,7 +77,9 @@ def hidden_in(f: State, node: Loop) -> Hidden:
 class _View:
     """One loop of a function."""
 
-    def __init__(self, function: tree.Function, loop: Loop, known: Assignments) -> None:
+    def __init__(
+        self, function: tree.Function, loop: Loop, known: Assignments, kernel: tuple[int, int]
+    ) -> None:
         self.loop = loop
         self.known = known
         self.here = known.inside(loop)
@@ -90,6 +95,7 @@ class _View:
         # Until the loop over an iterator has converged, states are only found again if all numbers in them are within
         # those that were seen, whether something looks at them or not (``RANGE_WITHIN``).
         self.exact = any(isinstance(owner, LOOPS) and not _counts(owner) for owner in (loop, *around))
+        self.exact = self.exact or (kernel < PRECISE_THROUGH_CALLS and _calls(function.body))
         self.kept = {loop.counter} if isinstance(loop, tree.While) and _counts(loop) else set()
         self.kept_always = {
             owner.counter for owner in around if isinstance(owner, tree.While) and _counts(owner)
@@ -201,6 +207,13 @@ class _View:
                 before.append(cell)
         behind += (cell for cell in leaving if cell not in behind)
         return Hidden(tuple(before), tuple(inside), tuple(behind), measured(self.known, result=self.result))
+
+
+def _calls(part: object) -> bool:
+    """Whether functions are called that may stay functions, by the program or by helpers."""
+    return any(
+        isinstance(node, tree.FunctionCall | tree.LoopCall | tree.FunctionHandle) for node in nodes(part)
+    )
 
 
 def _counts(loop: Loop) -> bool:

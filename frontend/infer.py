@@ -28,6 +28,7 @@ from pyebpf.frontend.loop_drivers import balance
 from pyebpf.frontend.naming import name_declarations
 from pyebpf.frontend.parse import Parsed, parse_function
 from pyebpf.frontend.program_arguments import entry_of, prologue
+from pyebpf.frontend.results import error_verdict
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Refused, Session
 from pyebpf.frontend.types import NONE
@@ -79,6 +80,7 @@ def _program(session: Session, decl: ProgramDecl) -> Instance:
     header = _header(session, decl, parsed, scope)
     try:
         entry = entry_of(header, decl)
+        verdict = error_verdict(header, decl)
     except Refused as refused:
         raise CompileError([refused.diagnostic]) from None
     params = entry.types
@@ -89,7 +91,7 @@ def _program(session: Session, decl: ProgramDecl) -> Instance:
         function.params = (entry.context,)
     function.name = decl.name
     function.program = decl
-    function.error_verdict = decl.kind.error_verdict if decl.on_error is None else decl.on_error
+    function.error_verdict = verdict
     analyse(session, instance, params)
     return instance
 

@@ -21,7 +21,7 @@ from pyebpf.layout import IntType
 from pyebpf.records import dataclass
 
 Composite = btf.Struct | btf.Union
-_NAMED = (btf.Kind.STRUCT, btf.Kind.UNION, btf.Kind.TYPEDEF, btf.Kind.ENUM, btf.Kind.ENUM64)
+NAMED = (btf.Kind.STRUCT, btf.Kind.UNION, btf.Kind.TYPEDEF, btf.Kind.ENUM, btf.Kind.ENUM64)
 
 
 def specification(context: Context, span: Span) -> btf.Spec:
@@ -43,13 +43,13 @@ def declared_type(context: Context, decl: KernelTypeDecl, span: Span) -> btf.Typ
     if decl.local is not None:
         return context.session.local_type(decl)
     spec = specification(context, span)
-    found = btf.skip_modifiers(spec.find(decl.name, *_NAMED))
+    found = btf.skip_modifiers(spec.find(decl.name, *NAMED))
     if found is None:
         raise context.refusal(
             Code.E1202,
             span,
             f"the target's kernel has no type `{decl.name}`",
-            help=near(decl.name, spec.names(*_NAMED)),
+            help=near(decl.name, spec.names(*NAMED)),
         )
     return found
 

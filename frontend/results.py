@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyebpf.codes import Code
+from pyebpf.declare import ProgramDecl
 from pyebpf.diagnostics import Label, Span
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.annotations import Annotation, read_annotation
@@ -152,17 +153,36 @@ def _check_verdict(context: Context, expr: tree.Expr) -> None:
     lo, hi = allowed
     if lo <= kind.lo and kind.hi <= hi and kind.seen:
         return
-    words = str(lo) if lo == hi else f"from {lo} to {hi}"
     constant = isinstance(expr, tree.IntConst)
     raise context.refusal(
         Code.E1206,
         expr.span,
-        f"programs of type {context.kind.name} return {words}, "
+        f"programs of type {context.kind.name} return {_words(lo, hi)}, "
         + (f"not {kind.lo}" if constant else "and this may be something else"),
         help="return a constant"
         if constant or lo == hi
         else "test it first, or return one of several constants",
     )
+
+
+def _words(lo: int, hi: int) -> str:
+    return str(lo) if lo == hi else f"from {lo} to {hi}"
+
+
+def error_verdict(header: Context, decl: ProgramDecl) -> int:
+    """What a program ends with after an error that nobody handles. Refuses what the kernel does not take."""
+    if decl.on_error is None:
+        return decl.kind.error_verdict
+    lo, hi = decl.kind.return_range or (decl.on_error, decl.on_error)
+    if not lo <= decl.on_error <= hi:
+        raise header.refusal(
+            Code.E1206,
+            header.instance.function.span,
+            f"programs of type {decl.kind.name} return {_words(lo, hi)}, also after an error",
+            label=f"`on_error` is {decl.on_error}",
+            help="leave `on_error` out, or give a result that is allowed",
+        )
+    return decl.on_error
 
 
 def _callback_goes_on(context: Context, span: Span) -> tree.Return:

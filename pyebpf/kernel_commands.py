@@ -4,9 +4,10 @@ stubs``, which tells editors the fields of the kernel's types."""
 from __future__ import annotations
 
 import argparse
+import ast
 import json
-import re
-from collections.abc import Iterable, Sequence
+import keyword
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from pyebpf import btf
     from pyebpf.runtime.hooks import Hook
 
-_IMPORT = re.compile(r"from\s+pyebpf\.kernel\s+import\s+(?P<names>\([^)]*\)|[^\n]*)")
 _MOST_STRUCTS = 400
 
 
-class NoHooks(PyebpfError):
-    """Nothing matches a pattern."""
+class NothingFound(PyebpfError):
+    """The kernel has nothing of what was asked for."""
 
 
 # ---------------------------------------------------------------- hooks
@@ -30,16 +30,17 @@ class NoHooks(PyebpfError):
 
 def hooks(args: argparse.Namespace) -> int:
     """``pyebpf hooks PATTERN``: places for programs, how to use them, and why not."""
-    from pyebpf.runtime.hooks import hooks_for
+    from pyebpf.near_names import near
+    from pyebpf.runtime.hooks import hook_names, hooks_for
 
     found = hooks_for(args.pattern)
     if args.json:
         print(json.dumps([_as_data(asdict(hook)) for hook in found], indent=2))
         return 0 if found else 1
     if not found:
-        raise NoHooks(
-            f"nothing in this kernel is called {args.pattern!r}; patterns such as `vfs_*` find more"
-        )
+        similar = " or ".join(f"`{name}`" for name in near(args.pattern, hook_names()))
+        more = f"did you mean {similar}?" if similar else "patterns such as `vfs_*` find more"
+        raise NothingFound(f"nothing in this kernel is called {args.pattern!r}; {more}")
     for hook in found:
         print("\n".join(_about(hook)))
     return 0
@@ -53,7 +54,7 @@ def _as_data(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def _about(hook: Hook) -> Iterable[str]:
+def _about(hook: Hook) -> Iterator[str]:
     yield f"{hook.kind.value} {hook.name}"
     if hook.arguments is None:
         yield "    arguments: not told by the kernel"
@@ -142,12 +143,18 @@ def stubs(args: argparse.Namespace) -> int:
     """``pyebpf stubs FILES``: ``pyebpf/kernel.pyi`` with the kernel's types that the files import, in the folder given."""
     from pyebpf.driver import running_facts
 
-    names = sorted({name for file in args.files for name in _imported(file.read_text())})
-    if not names:
-        raise NoHooks("none of the files imports a type from pyebpf.kernel")
+    wanted = {alias.name: (file, alias) for file in args.files for alias in _imported(file)}
+    if not wanted:
+        raise NothingFound("none of the files imports a type from pyebpf.kernel")
     spec = running_facts(args.btf).types()
     if spec is None:
-        raise NoHooks("the types of this kernel are not known; name a file that has some: --btf vmlinux.btf")
+        raise NothingFound(
+            "the types of this kernel are not known; name a file that has some: --btf vmlinux.btf"
+        )
+    names = sorted(wanted)
+    for name in names:
+        if _type_called(spec, name) is None:
+            raise _no_type(spec, *wanted[name])
     text = stub_text(spec, names)
     target: Path = args.output / "pyebpf" / "kernel.pyi"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,17 +165,35 @@ def stubs(args: argparse.Namespace) -> int:
     return 0
 
 
-def _imported(text: str) -> Iterable[str]:
-    for found in _IMPORT.finditer(text):
-        for part in found["names"].strip("()").split(","):
-            name = part.split("#")[0].strip().partition(" as ")[0].strip()
-            if name.isidentifier():
-                yield name
+def _imported(file: Path) -> Iterator[ast.alias]:
+    try:
+        module = ast.parse(file.read_bytes(), file)
+    except (SyntaxError, ValueError) as error:  # the second for a zero byte
+        raise NothingFound(f"{file}: this is no Python: {error}") from None
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module == "pyebpf.kernel" and not node.level:
+            yield from node.names
+
+
+def _type_called(spec: btf.Spec, name: str) -> btf.Type | None:
+    from pyebpf import btf
+    from pyebpf.frontend.kernel_types import NAMED
+
+    return btf.skip_modifiers(spec.find(name, *NAMED))
+
+
+def _no_type(spec: btf.Spec, file: Path, alias: ast.alias) -> NothingFound:
+    from pyebpf.frontend.kernel_types import NAMED
+    from pyebpf.near_names import near
+
+    similar = " or ".join(f"`{name}`" for name in near(alias.name, spec.names(*NAMED)))
+    more = f"; did you mean {similar}?" if similar else ""
+    place = f"{file}:{alias.lineno}:{alias.col_offset + 1}"
+    return NothingFound(f"{place}: this kernel has no type {alias.name!r}{more}")
 
 
 def stub_text(spec: btf.Spec, names: Sequence[str]) -> str:
     """Classes for the types called ``names`` and those that one gets to from them, up to a few hundred."""
-    from pyebpf import btf
     from pyebpf.frontend.kernel_types import Composite, member_types
 
     work: list[str] = list(names)
@@ -178,9 +203,7 @@ def stub_text(spec: btf.Spec, names: Sequence[str]) -> str:
         name = work.pop(0)
         if name in known or name in scalars:
             continue
-        found = btf.skip_modifiers(
-            spec.find(name, btf.Kind.STRUCT, btf.Kind.UNION, btf.Kind.TYPEDEF, btf.Kind.ENUM, btf.Kind.ENUM64)
-        )
+        found = _type_called(spec, name)
         if not isinstance(found, Composite):
             if name in names:
                 scalars.append(name)
@@ -199,17 +222,11 @@ def stub_text(spec: btf.Spec, names: Sequence[str]) -> str:
         fields = [
             f"    {field}: {_annotation(type_, known)}"
             for field, type_ in member_types(of)
-            if field.isidentifier() and not _is_keyword(field)
+            if field.isidentifier() and not keyword.iskeyword(field)
         ]
         lines += fields or ["    pass"]
     lines += ["", "def __getattr__(name: str) -> Any: ...", ""]
     return "\n".join(lines)
-
-
-def _is_keyword(name: str) -> bool:
-    import keyword
-
-    return keyword.iskeyword(name)
 
 
 def _struct_of(type_: btf.Type | None) -> str | None:

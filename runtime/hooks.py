@@ -86,6 +86,12 @@ def hooks_for(pattern: str) -> list[Hook]:
     ]
 
 
+def hook_names() -> list[str]:
+    """What hooks are called, as far as the kernel tells this process."""
+    typed = (name for prefix in (RAW_TRACEPOINT, LSM_HOOK, ITERATOR) for name in _targets(prefix))
+    return list(dict.fromkeys([*_function_names(), *typed, *_syscall_names()]))
+
+
 def _sorted(hooks: Iterable[Hook]) -> list[Hook]:
     return sorted(hooks, key=lambda hook: hook.name)
 
@@ -107,18 +113,24 @@ def _decided(own: dict[Way, str]) -> tuple[tuple[Way, ...], tuple[Refusal, ...]]
 
 
 def _functions(pattern: str) -> list[Hook]:
-    try:
-        symbols = kernel_symbols().functions()
-    except BpfError:
-        symbols = []
-    standing = frozenset(symbols)
-    # What programs are loaded for by name is listed as a hook of its own kind.
-    known = [n for n in _typed_functions() if not n.startswith((ITERATOR, LSM_HOOK))]
-    traceable = traceable_functions()
+    standing, traceable = frozenset(_symbols()), traceable_functions()
     return [
         _function(name, name in standing, traceable is None or name in traceable)
-        for name in _matching(pattern, dict.fromkeys((*symbols, *known)))
+        for name in _matching(pattern, _function_names())
     ]
+
+
+def _function_names() -> Iterable[str]:
+    # What programs are loaded for by name is listed as a hook of its own kind.
+    known = [n for n in _typed_functions() if not n.startswith((ITERATOR, LSM_HOOK))]
+    return dict.fromkeys((*_symbols(), *known))
+
+
+def _symbols() -> list[str]:
+    try:
+        return kernel_symbols().functions()
+    except BpfError:
+        return []
 
 
 def _typed_functions() -> dict[str, int]:
@@ -194,12 +206,15 @@ def injectable_functions() -> frozenset[str]:
 
 
 def _syscalls(pattern: str) -> list[Hook]:
-    names = [
+    return [_syscall(name) for name in _matching(pattern, _syscall_names())]
+
+
+def _syscall_names() -> list[str]:
+    return [
         name.removeprefix(_ENTER)
         for category, name in _events()
         if category == _SYSCALLS and name.startswith(_ENTER)
     ]
-    return [_syscall(name) for name in _matching(pattern, names)]
 
 
 def _syscall(name: str) -> Hook:

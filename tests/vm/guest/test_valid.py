@@ -7,13 +7,15 @@ from pathlib import Path
 from tests.vm.cases import Fate, pinned, read_cases, try_case, write_cases
 
 COUNT = 30
+HARD = (341, 6938, 8245)
+"""Those that a kernel once refused."""
 
 
 def prepare(folder: Path) -> None:
     """Build them."""
     from tests.vm.valid import build
 
-    write_cases(folder / "cases", build(range(COUNT)).cases)
+    write_cases(folder / "cases", build((*range(COUNT), *HARD)).cases)
 
 
 def test_valid_programs_are_loaded_and_right(prepared: Path) -> None:
