@@ -1,4 +1,5 @@
-"""What tracing programs are attached to, as the target's type information describes it: prototypes and events."""
+"""What tracing programs are attached to: whether the target lets them, and what its type information tells of prototypes and
+events."""
 
 from __future__ import annotations
 
@@ -11,9 +12,13 @@ from pyebpf.frontend.kernel_types import specification
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.records import dataclass
+from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
+
+_MULTIPLEXED = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
+_CHANGEABLE = ("security_", "__x64_sys_", "__arm64_sys_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,40 @@ class Signature:
     params: tuple[btf.Param, ...]
     result: btf.Type | None
     result_only: bool = False
+
+
+def check_target(header: Context, decl: ProgramDecl) -> None:
+    """The kernel must know programs of this kind, and let them be where they want to be."""
+    span, kind, kernel = header.instance.function.span, decl.kind, header.session.target.kernel
+    if kind.since > kernel:
+        raise header.refusal(
+            Code.E0803,
+            span,
+            f"programs of type {kind.name} exist since Linux {kind.since[0]}.{kind.since[1]}, "
+            f"the target is {kernel[0]}.{kernel[1]}",
+        )
+    if (
+        kind.attach_type is AttachType.MODIFY_RETURN
+        and decl.target
+        and not decl.target.startswith(_CHANGEABLE)
+    ):
+        raise header.refusal(
+            Code.E1205,
+            span,
+            f"the result of `{decl.target}` may not be changed",
+            notes=["programs may change what `security_…` functions and system calls return, no others"],
+            help="use `fexit` to look at the result",
+        )
+
+    multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is TargetKind.SYSCALL else None
+    if multiplexed is not None:
+        raise header.refusal(
+            Code.E1205,
+            span,
+            f"`{decl.target}` is no system call of {header.session.target.arch.value}",
+            notes=[f"32-bit processes use it for {multiplexed}, which programs on system calls do not see"],
+            help="name the calls themselves, such as `connect` or `semop`",
+        )
 
 
 def signature_of(header: Context, decl: ProgramDecl) -> Signature | None:

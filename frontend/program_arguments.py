@@ -22,14 +22,13 @@ from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.annotations import Annotation, read_annotation
 from pyebpf.frontend.arithmetic import reinterpret
 from pyebpf.frontend.instances import parameters_of
-from pyebpf.frontend.kernel_targets import Signature, signature_of, tracepoint_context
+from pyebpf.frontend.kernel_targets import Signature, check_target, signature_of, tracepoint_context
 from pyebpf.frontend.kernel_types import integer_layout, pointer_to
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import I64, U64, Bool, ContextPtr, Int, Kernel, Trust, Type, User
 from pyebpf.frontend.values import VariableType, describe
 from pyebpf.layout import IntType
 from pyebpf.records import dataclass, field
-from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT, ContextField
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
@@ -60,7 +59,7 @@ class _Parameter:
 
 def entry_of(header: Context, decl: ProgramDecl) -> Entry:
     """What the parameters of ``decl`` get. Refuses what its kind of program cannot give."""
-    _check_kind(header, decl)
+    check_target(header, decl)
     parameters = list(_parameters(header))
     if decl.kind.arguments is Arguments.NONE and decl.kind.target is TargetKind.NOTHING:
         return _context_only(header, decl, parameters)
@@ -73,44 +72,6 @@ def entry_of(header: Context, decl: ProgramDecl) -> Entry:
         entry.types.append(kind)
         entry.values.append(value)
     return entry
-
-
-def _check_kind(header: Context, decl: ProgramDecl) -> None:
-    """The target must know programs of this kind, and let them be where they want to be."""
-    span, kind, kernel = header.instance.function.span, decl.kind, header.session.target.kernel
-    if kind.since > kernel:
-        raise header.refusal(
-            Code.E0803,
-            span,
-            f"programs of type {kind.name} exist since Linux {kind.since[0]}.{kind.since[1]}, "
-            f"the target is {kernel[0]}.{kernel[1]}",
-        )
-    if (
-        kind.attach_type is AttachType.MODIFY_RETURN
-        and decl.target
-        and not decl.target.startswith(_CHANGEABLE)
-    ):
-        raise header.refusal(
-            Code.E1205,
-            span,
-            f"the result of `{decl.target}` may not be changed",
-            notes=["programs may change what `security_…` functions and system calls return, no others"],
-            help="use `fexit` to look at the result",
-        )
-
-    multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is TargetKind.SYSCALL else None
-    if multiplexed is not None:
-        raise header.refusal(
-            Code.E1205,
-            span,
-            f"`{decl.target}` is no system call of {header.session.target.arch.value}",
-            notes=[f"32-bit processes use it for {multiplexed}, which programs on system calls do not see"],
-            help="name the calls themselves, such as `connect` or `semop`",
-        )
-
-
-_MULTIPLEXED = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
-_CHANGEABLE = ("security_", "__x64_sys_", "__arm64_sys_")
 
 
 def _parameters(header: Context) -> Iterator[_Parameter]:
