@@ -15,9 +15,10 @@ from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.conversions import scalar_type
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.suggest import near
+from pyebpf.frontend.suggest import meant, near
 from pyebpf.frontend.types import U64, Int, Kernel, Trust, Type, User
 from pyebpf.layout import IntType
+from pyebpf.near_names import near as near_names
 from pyebpf.records import dataclass
 
 Composite = btf.Struct | btf.Union
@@ -91,6 +92,17 @@ def member_types(of: Composite) -> Iterator[tuple[str, btf.Type]]:
             yield from member_types(inner)
 
 
+def _similar(of: Composite, name: str) -> Iterator[str]:
+    """What ``name`` may stand for: C often has macros for members of the structs inside."""
+    places: dict[str, str] = {}
+    for outer, type_ in member_types(of):
+        inner = btf.skip_modifiers(type_)
+        if isinstance(inner, Composite):
+            places |= {known: f"{outer}.{known}" for known, _ in member_types(inner)}
+    places |= {known: known for known, _ in member_types(of)}
+    return (places[known] for known in near_names(name, places))
+
+
 def member(context: Context, base: tree.Expr, name: str, span: Span) -> tree.KernelMember:
     """The place of ``base.name``; ways through embedded structs become one access."""
     assert isinstance(base.type, Kernel)
@@ -105,7 +117,7 @@ def member(context: Context, base: tree.Expr, name: str, span: Span) -> tree.Ker
             Code.E1203,
             span,
             f"`{btf.describe(of)}` has no field `{name}` in the kernel whose types are used",
-            help=near(name, [known for known, _ in member_types(of)])
+            help=meant(_similar(of, name))
             or "declare the struct with the field that other kernels have: `@bpf.kernel_struct`",
         )
     start: tree.Expr = base

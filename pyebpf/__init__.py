@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pyebpf import collecting
+from pyebpf import collecting, tracebacks
 
 # None of what these modules make is garbage.
 with collecting.paused():
@@ -255,6 +255,9 @@ __all__ = [
     "uretprobe_multi",
     "xdp",
 ]
+
+
+tracebacks.install()
 
 
 def _displays() -> None:

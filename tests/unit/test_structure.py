@@ -17,6 +17,7 @@ FLOOR = (
     "near_names",
     "codes",
     "diagnostics",
+    "tracebacks",
     "layout",
     "target",
     "uapi",
