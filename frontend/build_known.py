@@ -40,6 +40,8 @@ PRECISE_THROUGH_CALLS = (6, 5)
 for one that something depends on then (``mark_all_scalars_precise``)."""
 REMEMBERED = 8
 """So many states of one place the verifier finds again."""
+FORGETTING = 16
+"""As measured, with each further variable it walks through what it has seen once more for every so many iterations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,8 @@ def _ways(growing: dict[Cell, list[Assignment]], trips: int, exits: int) -> int:
     two."""
     numbers = math.prod(_numbers(cell, ones, trips) for cell, ones in growing.items())
     if numbers <= REMEMBERED:
-        return numbers * (1 + sum(len(ones) for ones in growing.values()))
+        again = math.prod(max(1, trips // FORGETTING) for _ in list(growing)[1:])
+        return numbers * (1 + sum(len(ones) for ones in growing.values())) * again
     ways = sum(one.times for ones in growing.values() for one in ones) + exits
     return 1 << min(ways * trips, 60)
 

@@ -197,6 +197,35 @@ LOOPS = {
                 m = 0
         return 2
     """,
+    "two flags": """
+        a = False
+        b = False
+        for i in range(600):
+            x = table[i & 15]
+            if x == 2:
+                a = True
+            if x == 3:
+                b = True
+            if a and b:
+                break
+        return u8(i)
+    """,
+    "three flags": """
+        a = False
+        b = False
+        c = False
+        for i in range(100):
+            x = table[i & 15]
+            if x == 2:
+                a = True
+            if x == 3:
+                b = True
+            if x == 5:
+                c = True
+            if a and b and c:
+                break
+        return u8(i)
+    """,
 }
 
 LONG = {
