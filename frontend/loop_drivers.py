@@ -16,10 +16,12 @@ from pyebpf.diagnostics import Diagnostic, Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.forks import FORKS_LIMIT, ITERATOR_FORKS, forks
 from pyebpf.frontend.loop_weight import (
+    CALLBACKS,
     ITERATOR_ROUNDS,
     ITERATOR_WEIGHT,
     WEIGHT_LIMIT,
     Loop,
+    calls_back,
     trips_of,
     weight,
 )
@@ -46,20 +48,32 @@ def driver_of(
     instructions = trips * weight(body)
     asked = forks((test, *body), context.session.target.kernel)
     heavy, forked = instructions > WEIGHT_LIMIT, trips * asked > FORKS_LIMIT
-    if instructions <= ITERATOR_WEIGHT and trips * asked <= ITERATOR_FORKS:
+    called = trips > CALLBACKS and calls_back(body)
+    if instructions <= ITERATOR_WEIGHT and trips * asked <= ITERATOR_FORKS and not called:
         return tree.LoopDriver.COUNTER
     reasons = _against_iterator(context.session, body, exact)
     if not reasons:
         return tree.LoopDriver.ITERATOR
-    if not heavy and not forked:
+    if not (heavy or forked or called):
         return tree.LoopDriver.COUNTER
+    about, why = "of this body", _heavy(weight(body))
+    if not heavy:
+        about, why = (
+            ("with so many tests", _forked(asked)) if forked else ("with calls of functions", _CALLED)
+        )
     raise context.refusal(
         Code.E0402,
         span,
-        f"up to {trips} iterations {'of this body' if heavy else 'with so many tests'} are too many to verify",
-        notes=[*(_heavy(weight(body)) if heavy else _forked(asked)), *reasons],
+        f"up to {trips} iterations {about} are too many to verify",
+        notes=[*why, *reasons],
         help="use `bpf.loop(n, body, state)`, whose body is verified once",
     )
+
+
+_CALLED: Final = (
+    "the kernel follows each call of a function by a helper until nothing changes any more, which it does not see to be so "
+    f"in more than {CALLBACKS} iterations",
+)
 
 
 def _heavy(instructions: int) -> tuple[str, ...]:

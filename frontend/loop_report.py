@@ -10,10 +10,12 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.build_frame import reachable
 from pyebpf.frontend.forks import ITERATOR_FORKS, forks
 from pyebpf.frontend.loop_weight import (
+    CALLBACKS,
     ITERATOR_ROUNDS,
     ITERATOR_WEIGHT,
     LOOPS,
     Loop,
+    calls_back,
     followed_trips,
     trips_of,
     weight,
@@ -57,6 +59,8 @@ def _driven(loop: Loop, kernel: tuple[int, int]) -> tuple[str, str]:
         return "an iterator of the kernel", f"{work} are too many instructions to follow"
     if trips * asked > ITERATOR_FORKS:
         return "an iterator of the kernel", f"{work} are too many tests to follow"
+    if trips > CALLBACKS and calls_back(loop.body):
+        return "an iterator of the kernel", f"{work}, in which helpers call functions, are too many to follow"
     return (
         "an iterator of the kernel",
         f"{work} are too much to follow together with the loops around or beside it",

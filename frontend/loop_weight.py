@@ -16,6 +16,9 @@ WEIGHT_LIMIT = 500_000
 """A loop that counts as more instructions is not followed: the verifier gives up after a million."""
 ITERATOR_WEIGHT = 50_000
 """From here on a loop goes over an iterator where it may: following it would take the kernel longer than running it."""
+CALLBACKS = 60
+"""The verifier goes on with a function that a helper calls until nothing changes any more, and remembers 64 states to compare
+with; in a loop that it follows there is one for each iteration (``is_state_visited``)."""
 ITERATOR_ROUNDS = 4
 """So often the verifier goes through the body of a loop over an iterator until nothing changes any more, about."""
 
@@ -31,6 +34,20 @@ def followed_trips(loop: Loop) -> int:
     if loop.driver is tree.LoopDriver.COUNTER:
         return trips
     return min(trips, ITERATOR_ROUNDS * math.prod(trips_of(inner) for inner in _left_at_several(loop.body)))
+
+
+def calls_back(body: object) -> bool:
+    """Whether a helper is called that calls a function of the program."""
+    for node in nodes(body):
+        match node:
+            case tree.LoopCall() | tree.FunctionHandle():
+                return True
+            case tree.FunctionCall(function=function) if function.kind is not tree.FunctionKind.GLOBAL:
+                if calls_back(function.body):
+                    return True
+            case _:
+                pass
+    return False
 
 
 def _left_at_several(body: object) -> Iterator[Loop]:

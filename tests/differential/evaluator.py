@@ -21,7 +21,8 @@ from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Ref
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.uapi.constants import MapType
 
-E2BIG, ENOENT, EEXIST, EINVAL = 7, 2, 17, 22
+E2BIG, ENOENT, EEXIST, EINVAL, EAGAIN = 7, 2, 17, 22, 11
+PAGE = 4096
 ETH_HLEN = 14
 FRAME_HEADER = 40
 """What the kernel keeps free at the start of the headroom, ``sizeof(struct xdp_frame)``."""
@@ -103,7 +104,18 @@ class MapState:
     values: dict[bytes, bytearray] = field(default_factory=dict)
     sequence: deque[bytes] = field(default_factory=deque)
     records: list[bytearray] = field(default_factory=list)
+    produced: int = 0
     programs: dict[int, tree.Function] = field(default_factory=dict)
+
+    def produce(self, size: int) -> bool:
+        """Take room for a record of a ring buffer, whose header has 8 bytes; whether there was any. What is discarded takes
+        its room until the buffer is read (kernel/bpf/ringbuf.c)."""
+        room = 1 << (max(self.decl.max_entries, PAGE) - 1).bit_length()
+        more = (size + 8 + 7) & ~7
+        if self.produced + more >= room:
+            return False
+        self.produced += more
+        return True
 
     def __post_init__(self) -> None:
         if self.decl.type in (MapType.ARRAY, MapType.PERCPU_ARRAY) and self.decl.value is not None:
@@ -358,9 +370,13 @@ class Evaluator:
             case tree.Try():
                 self._try(statement, act)
             case tree.Reserve(map=decl, local=local, layout=layout, body=body):
-                records, record = self.map(decl).records, bytearray(layout.size)
-                records.append(record)  # its place is where it was reserved
-                act.cell(local)[0] = Reference(record, 0)
+                state, record = self.map(decl), bytearray(layout.size)
+                records = state.records
+                if state.produce(layout.size):
+                    records.append(record)  # its place is where it was reserved
+                    act.cell(local)[0] = Reference(record, 0)
+                else:
+                    act.cell(local)[0] = None
                 try:
                     self._body(body, act)
                 except Raised:
@@ -696,7 +712,10 @@ class Evaluator:
                 memory[:] = data
                 return Reference(memory, 0)
             case tree.RingOutput(value=value):
-                state.records.append(bytearray(self._bytes(self._value(value, act), _layout(value).size)))
+                data = self._bytes(self._value(value, act), _layout(value).size)
+                if not state.produce(len(data)):
+                    return -EAGAIN
+                state.records.append(bytearray(data))
                 return 0
             case _:
                 assert_never(node)

@@ -110,6 +110,7 @@ def modelled_maps(compiled: Compiled, evaluator: Evaluator) -> dict[str, Any]:
             case MapType.RINGBUF:
                 found[name] = [bytes(record) for record in state.records]
                 state.records.clear()
+                state.produced = 0
             case MapType.PROG_ARRAY:
                 pass
             case _:
