@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,7 +176,7 @@ def _same_counts(ours: str, theirs: str, _: str) -> Compared:
 # ---------------------------------------------------------------- run queue
 
 _TOLERANCE = 0.02
-"""Both begin and end at different moments, and take the time at different moments of one event."""
+"""Both begin and end at different moments."""
 
 
 def _switch() -> None:
@@ -222,17 +222,31 @@ def _theirs_waited(text: str) -> Counter[int]:
 
 
 def _same_histogram(ours: str, theirs: str, _: str) -> Compared:
+    """Both take the time at different moments of one event, so a wait may be in the next bucket; not in one behind it."""
     mine, other = _ours_waited(ours), _theirs_waited(theirs)
     total = max(mine.total(), other.total())
-    apart = sum(((mine - other) + (other - mine)).values()) / 2
-    equal = (
-        total > 10_000 and abs(mine.total() - other.total()) <= total * _TOLERANCE and apart <= total * 0.1
+    slack = total * _TOLERANCE
+    lows = sorted({*mine, *other})
+    shifted = all(
+        a <= b + slack
+        for found in ((mine, other), (other, mine))
+        for a, b in _next_to_each_other(*found, lows)
     )
-    waits = f"{mine.total()} and {other.total()} waits, {apart / max(total, 1):.2%} in another bucket"
+    apart = sum(((mine - other) + (other - mine)).values()) / 2
+    close = total > 10_000 and abs(mine.total() - other.total()) <= slack and apart <= total / 4
+    waits = f"{mine.total()} and {other.total()} waits, {apart / max(total, 1):.2%} in the next bucket"
     rows, their_rows = (
         [f"{low} us: {count}" for low, count in sorted(found.items())] for found in (mine, other)
     )
-    return Compared(rows, their_rows, waits, equal)
+    return Compared(rows, their_rows, waits, close and shifted)
+
+
+def _next_to_each_other(
+    first: Counter[int], second: Counter[int], lows: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """How many of ``first`` are below each bucket, and how many of ``second`` below the next one."""
+    for at in range(1, len(lows)):
+        yield sum(first[low] for low in lows[:at]), sum(second[low] for low in lows[: at + 1])
 
 
 PAIRS: dict[str, Pair] = {
