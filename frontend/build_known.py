@@ -96,8 +96,8 @@ class _View:
         around = [step.owner for step in self.life.way if step.repeated]
         # Until the loop over an iterator has converged, states are only found again if all numbers in them are within
         # those that were seen, whether something looks at them or not (``RANGE_WITHIN``).
-        self.exact = any(isinstance(owner, LOOPS) and not _counts(owner) for owner in (loop, *around))
-        self.exact = self.exact or (kernel < PRECISE_THROUGH_CALLS and _calls(function.body))
+        over_iterators = any(isinstance(owner, LOOPS) and not _counts(owner) for owner in (loop, *around))
+        self.exact = over_iterators or (kernel < PRECISE_THROUGH_CALLS and _calls(function.body))
         self.kept = {loop.counter} if isinstance(loop, tree.While) and _counts(loop) else set()
         self.kept_always = {
             owner.counter for owner in around if isinstance(owner, tree.While) and _counts(owner)

@@ -21,7 +21,7 @@ from pyebpf.frontend.loop_weight import (
     ITERATOR_WEIGHT,
     WEIGHT_LIMIT,
     Loop,
-    calls_back,
+    rounds_of_callbacks,
     trips_of,
     weight,
 )
@@ -48,7 +48,7 @@ def driver_of(
     instructions = trips * weight(body)
     asked = forks((test, *body), context.session.target.kernel)
     heavy, forked = instructions > WEIGHT_LIMIT, trips * asked > FORKS_LIMIT
-    called = trips > CALLBACKS and calls_back(body)
+    called = trips * rounds_of_callbacks(body) > CALLBACKS
     if instructions <= ITERATOR_WEIGHT and trips * asked <= ITERATOR_FORKS and not called:
         return tree.LoopDriver.COUNTER
     reasons = _against_iterator(context.session, body, exact)

@@ -15,8 +15,8 @@ from pyebpf.frontend.loop_weight import (
     ITERATOR_WEIGHT,
     LOOPS,
     Loop,
-    calls_back,
     followed_trips,
+    rounds_of_callbacks,
     trips_of,
     weight,
 )
@@ -59,7 +59,7 @@ def _driven(loop: Loop, kernel: tuple[int, int]) -> tuple[str, str]:
         return "an iterator of the kernel", f"{work} are too many instructions to follow"
     if trips * asked > ITERATOR_FORKS:
         return "an iterator of the kernel", f"{work} are too many tests to follow"
-    if trips > CALLBACKS and calls_back(loop.body):
+    if trips * rounds_of_callbacks(loop.body) > CALLBACKS:
         return "an iterator of the kernel", f"{work}, in which helpers call functions, are too many to follow"
     return (
         "an iterator of the kernel",

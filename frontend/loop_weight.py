@@ -36,18 +36,26 @@ def followed_trips(loop: Loop) -> int:
     return min(trips, ITERATOR_ROUNDS * math.prod(trips_of(inner) for inner in _left_at_several(loop.body)))
 
 
-def calls_back(body: object) -> bool:
-    """Whether a helper is called that calls a function of the program."""
-    for node in nodes(body):
-        match node:
-            case tree.LoopCall() | tree.FunctionHandle():
-                return True
-            case tree.FunctionCall(function=function) if function.kind is not tree.FunctionKind.GLOBAL:
-                if calls_back(function.body):
-                    return True
-            case _:
-                pass
-    return False
+def rounds_of_callbacks(part: object) -> int:
+    """How many iterations the verifier follows to one and the same call of a helper that calls a function, at most: 1 outside
+    of loops, 0 if there is no such call."""
+    match part:
+        case tuple():
+            return max(map(rounds_of_callbacks, part), default=0)
+        case tree.LoopCall() | tree.FunctionHandle():
+            return 1
+        case tree.While() | tree.ForRange() | tree.ForConstants():
+            trips = trips_of(part) if part.driver is tree.LoopDriver.COUNTER else 1
+            return max(trips * rounds_of_callbacks(part.body), rounds_of_callbacks(part.orelse))
+        case tree.FunctionCall(args=args, function=function):
+            inside = 0 if function.kind is tree.FunctionKind.GLOBAL else rounds_of_callbacks(function.body)
+            return max(rounds_of_callbacks(args), inside)
+        case tree.Function():
+            return 0
+        case tree.Node():
+            return max(rounds_of_callbacks(getattr(part, one.name)) for one in fields(part))
+        case _:
+            return 0
 
 
 def _left_at_several(body: object) -> Iterator[Loop]:

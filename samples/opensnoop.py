@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 
 from tool import seconds, until
 
@@ -76,7 +77,8 @@ def leave_openat2(ctx: bpf.Tracepoint) -> None:
     end(i32(ctx.ret))
 
 
-CALLS = (enter_open, leave_open, enter_openat, leave_openat, enter_openat2, leave_openat2)
+OPEN = (enter_open, leave_open) if platform.machine() == "x86_64" else ()  # newer machines have no open(2)
+CALLS = (*OPEN, enter_openat, leave_openat, enter_openat2, leave_openat2)
 
 
 def main() -> None:

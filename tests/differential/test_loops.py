@@ -512,6 +512,19 @@ FUNCTIONS = {
                 n += bpf.for_each_map_elem(table, add, None, 0)
             return u8(n)
     """,
+    "a helper with a callback in loops inside each other": """
+        def add(walked, key, value, state):
+            narrow.value = i32(key)
+            return 0
+
+        @bpf.xdp(on_error=1)
+        def program(ctx: bpf.Xdp) -> int:
+            n = 0
+            for i in range(10):
+                for j in range(20):
+                    n += bpf.for_each_map_elem(table, add, None, 0)
+            return u8(n)
+    """,
 }
 
 SOURCES = {name: source_of(HEAD, body) for name, body in (LOOPS | LONG).items()} | {

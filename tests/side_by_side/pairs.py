@@ -265,6 +265,8 @@ def obstacle() -> str | None:
     """Why nothing can be compared here."""
     if os.geteuid() != 0:
         return "tracing needs root"
+    if os.uname().machine not in _NUMBERS:
+        return f"the numbers of system calls on {os.uname().machine} are not known here"
     if bpftrace() is None or not all(pair.script.exists() for pair in PAIRS.values()):
         return "bpftrace and its tools are not installed"
     return None

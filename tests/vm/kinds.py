@@ -16,12 +16,9 @@ from pathlib import Path
 
 from tests.vm.kernels import KERNELS, Kernel
 from tests.vm.machine import obstacle, run_in_guest
-from tests.vm.report import VARIABLE, Outcome, Report, read_report
+from tests.vm.report import REASONS, VARIABLE, Outcome, Report, read_report
 
 TESTS = "tests/vm/guest/test_kinds.py"
-TABLE = "PYEBPF_TABLE_OF_KINDS"
-"""With this in the environment, what a kernel does not have is skipped, with its reason."""
-
 COMMAND = ["-m", "pytest", "-q", "-p", "tests.vm.report", "-p", "no:cacheprovider", "-p", "no:xdist", TESTS]
 SECONDS = 600
 WORDS = {Outcome.PASSED: "yes", Outcome.FAILED: "FAILED"}
@@ -34,7 +31,7 @@ def on_the_host(told: Path) -> Report:
         check=False,
         stdout=subprocess.DEVNULL,
         timeout=SECONDS,
-        env={**os.environ, VARIABLE: str(told), TABLE: "1"},
+        env={**os.environ, VARIABLE: str(told), REASONS: "1"},
     )
     return read_report(told)
 
@@ -43,7 +40,7 @@ def in_a_guest(kernel: Kernel, folder: Path) -> Report:
     """What works on another kernel."""
     told = folder / f"{kernel.series}.jsonl"
     ended = run_in_guest(
-        kernel, COMMAND, folder, seconds=SECONDS, variables={VARIABLE: str(told), TABLE: "1"}
+        kernel, COMMAND, folder, seconds=SECONDS, variables={VARIABLE: str(told), REASONS: "1"}
     )
     report = read_report(told)
     if report.finished is None:

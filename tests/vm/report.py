@@ -17,6 +17,8 @@ from typing import Any, TextIO
 import pytest
 
 VARIABLE = "PYEBPF_GUEST_REPORT"
+REASONS = "PYEBPF_GUEST_REASONS"
+"""With this in the environment, a test of what a kernel does not have is skipped, with the reason."""
 
 
 class Outcome(enum.Enum):

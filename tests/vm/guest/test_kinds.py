@@ -21,16 +21,16 @@ import pyebpf as bpf
 from pyebpf import i32, i64, u32, u64
 from pyebpf.kernel import bpf_iter_meta, file, filename, path, task_struct
 from pyebpf.runtime.availability import Way, obstacle
+from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.kernel_symbols import kernel_symbols
 from pyebpf.uapi.programs_tracing import TRACING_KINDS
+from tests.vm.report import REASONS
 
 bpf.license("GPL")
 number = bpf.ArrayMap[u32, i64](max_entries=1)
 mine = bpf.Const[u32](os.getpid())
 NOTHING = -(1 << 40)
 SIZE = 1234
-TABLE = "PYEBPF_TABLE_OF_KINDS"
-"""Where this variable is set, a kind that the kernel does not have is a test that is skipped, with its reason."""
 
 GETPPID = 110
 
@@ -314,9 +314,9 @@ SLEEPABLE = {name for name in CASES if name.endswith("sleepable")}
 
 def missing(kind: Kind) -> str:
     """Why this kernel cannot."""
-    major, minor = map(int, os.uname().release.split(".")[:2])
-    if (major, minor) < kind.since:
-        return f"Linux {kind.since[0]}.{kind.since[1]} and later have it, this is {major}.{minor}"
+    running = kernel_release()
+    if running < kind.since:
+        return f"Linux {kind.since[0]}.{kind.since[1]} and later have it, this is {running[0]}.{running[1]}"
     reason = obstacle(kind.way) if kind.way else ""
     if not reason and kind.injects and not kernel_symbols().find("within_error_injection_list"):
         reason = "this kernel was built without CONFIG_FUNCTION_ERROR_INJECTION"
@@ -331,7 +331,7 @@ def test_an_event_is_seen_or_attaching_is_refused(name: str, tmp_path: Path) -> 
     if reason:
         with pytest.raises(bpf.PyebpfError):
             kind.program.attach(**kind.how)
-        if TABLE in os.environ:
+        if REASONS in os.environ:
             pytest.skip(reason)
         return
     if name == "raw_tracepoint_writable":
