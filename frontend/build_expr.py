@@ -13,6 +13,7 @@ from pyebpf.frontend import (
     build_objects,
     build_packet,
     build_refs,
+    build_usdt,
     tree,
 )
 from pyebpf.frontend.build_data import variable_align
@@ -132,6 +133,12 @@ def expression(f: State, node: tree.Expr) -> Operand:
             return build_kernel.syscall_registers(f, node)
         case tree.SyscallArgument():
             return build_kernel.syscall_argument(f, node)
+        case tree.UsdtRecord():
+            return build_usdt.record(f, node)
+        case tree.UsdtArgument():
+            return build_usdt.argument(f, node)
+        case tree.UsdtCookie():
+            return build_usdt.cookie(f, node)
         case tree.MapHandle() | tree.FunctionHandle():
             return build_calls.argument(f, node)
         case tree.HelperCall():

@@ -9,12 +9,13 @@ from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import HelperDecl, MapDecl, declaration_of
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import conversions, helper_args, kernel_types, map_callbacks, tree
+from pyebpf.frontend import conversions, helper_args, kernel_types, map_callbacks, tree, usdt
 from pyebpf.frontend.arguments import arguments
+from pyebpf.frontend.licence import lacking_licence
 from pyebpf.frontend.maps import value_type
 from pyebpf.frontend.packets import packet_changed, refuse_stale
 from pyebpf.frontend.resources import release
-from pyebpf.frontend.session import Context
+from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.types import (
     I64,
     NONE,
@@ -40,6 +41,7 @@ from pyebpf.uapi.helpers import (
     ReturnKind,
     helper_by_name,
 )
+from pyebpf.uapi.program_kind import Arguments
 from pyebpf.uapi.sections import section_target
 
 _SHORT: dict[str, int] = {"get_current_comm": 16}
@@ -61,7 +63,11 @@ def call(context: Context, declaration: HelperDecl, node: Any, *, checked: bool 
     optional = 5 - len(prototype.args) if helper.variadic else 0
     given = arguments(context, node, names, optional=optional, code=Code.E0805)
     values = [value for n, value in enumerate(given.values) if given.present(n)]
-    return call_with(context, helper, values, span, checked=checked, spans=given.spans)
+    called = call_with(context, helper, values, span, checked=checked, spans=given.spans)
+    if helper.name == "get_attach_cookie" and context.kind.arguments is Arguments.USDT:
+        assert isinstance(called, tree.HelperCall)
+        return usdt.cookie(context, called)
+    return called
 
 
 def _python_name(name: str) -> str:
@@ -146,16 +152,8 @@ def _check_target(context: Context, rule: str, what: str, span: Span) -> None:
 
 def require_gpl(context: Context, what: str, span: Span) -> None:
     """Refuse GPL-only services without a licence that the kernel takes for GPL-compatible."""
-    if context.session.gpl:
-        return
-    stated = context.session.license
-    raise context.refusal(
-        Code.E0804,
-        span,
-        f"{what} is for GPL-compatible programs only",
-        notes=[f"the licence is `{stated}`" if stated else "the module states no licence"],
-        help='if that is the licence of your program, state it: `bpf.license("GPL")`',
-    )
+    if not context.session.gpl:
+        raise Refused(lacking_licence(context.session.license, what, span))
 
 
 def _filled(context: Context, helper: Helper, size: int, span: Span) -> Operand:

@@ -24,6 +24,7 @@ from pyebpf.frontend import (  # noqa: F401  (imported for the handlers that the
 from pyebpf.frontend.atomics import unaligned_updates
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.instances import analyse, make_instance
+from pyebpf.frontend.licence import unlicensed
 from pyebpf.frontend.loop_drivers import balance
 from pyebpf.frontend.naming import name_declarations
 from pyebpf.frontend.parse import Parsed, parse_function
@@ -130,7 +131,7 @@ def _unit(
         unit.maps += [m for m in instance.maps if m not in unit.maps]
         unit.globals += [g for g in instance.globals if g not in unit.globals]
     found = Diagnostics()
-    for problem in [*name_declarations(programs, reached, unit), *unaligned_updates(unit)]:
+    for problem in [*name_declarations(programs, reached, unit), *unaligned_updates(unit), *unlicensed(unit)]:
         found.report(problem)
     found.raise_if_any()
     return unit

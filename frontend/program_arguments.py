@@ -5,8 +5,8 @@ gets what:
 
 - one that is called ``ctx``, or annotated with a context class, gets the context;
 - one that is called ``retval`` gets what the probed function returned, in programs that run when it returns;
-- all others get the arguments of the target, in their order, as C's macros ``BPF_KPROBE``, ``BPF_PROG`` and
-  ``BPF_KSYSCALL`` do it.
+- all others get the arguments of the target, in their order, as C's macros ``BPF_KPROBE``, ``BPF_PROG``,
+  ``BPF_KSYSCALL`` and ``BPF_USDT`` do it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,33 @@ from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import ContextDecl, ProgramDecl
 from pyebpf.diagnostics import Span
-from pyebpf.frontend import conversions, tree
+from pyebpf.frontend import conversions, tree, usdt
 from pyebpf.frontend.annotations import Annotation, read_annotation
 from pyebpf.frontend.arithmetic import reinterpret
 from pyebpf.frontend.instances import parameters_of
 from pyebpf.frontend.kernel_targets import Signature, check_target, signature_of, tracepoint_context
 from pyebpf.frontend.kernel_types import integer_layout, pointer_to
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.types import I64, U64, Bool, ContextPtr, Int, Kernel, Trust, Type, User
+from pyebpf.frontend.types import (
+    BOOL,
+    I64,
+    U64,
+    Bool,
+    ContextPtr,
+    Int,
+    Kernel,
+    Trust,
+    Type,
+    User,
+)
 from pyebpf.frontend.values import VariableType, describe
-from pyebpf.layout import IntType
+from pyebpf.layout import U8, IntType
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.contexts import TRACEPOINT, ContextField
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
 from pyebpf.uapi.registers import REGISTERS
+from pyebpf.uapi.usdt import MAX_ARGUMENTS
 
 _CONTEXT, _RESULT = "ctx", "retval"
 
@@ -66,7 +78,7 @@ def entry_of(header: Context, decl: ProgramDecl) -> Entry:
     of = _context(header, decl)
     local = tree.Local(_CONTEXT, ContextPtr(ContextDecl(of)), header.instance.function.span)
     reader = _Reader(header, decl, of, local, len(parameters))
-    entry = Entry(local, before=reader.registers)
+    entry = Entry(local, before=reader.before)
     for parameter in parameters:
         kind, value = reader.read(parameter)
         entry.types.append(kind)
@@ -147,7 +159,7 @@ class _Reader:
         self.local = local
         self.taken = 0
         self.count = count
-        self.registers = self._syscall_registers() if decl.kind.arguments is Arguments.SYSCALL else None
+        self.before = self._before()
         self.signature: Signature | None = None
         if count and decl.kind.arguments is not Arguments.NONE:
             self.signature = signature_of(header, decl)
@@ -176,6 +188,8 @@ class _Reader:
                 return self._register(parameter, names[number], self._declared(parameter, number))
             case Arguments.SYSCALL:
                 return self._syscall(parameter, self._next(parameter, 6))
+            case Arguments.USDT:
+                return self._usdt(parameter, self._next(parameter, MAX_ARGUMENTS))
             case Arguments.SLOTS | Arguments.BTF | Arguments.BTF_RESULT:
                 return self._slot(parameter)
 
@@ -189,7 +203,12 @@ class _Reader:
                 help="use a kind that runs at the return: `kretprobe`, `fexit`",
             )
         if self.taken >= limit:
-            raise self._refuse(parameter, f"no more than {limit} arguments are passed in registers")
+            place = (
+                "described by a probe"
+                if self.decl.kind.arguments is Arguments.USDT
+                else "passed in registers"
+            )
+            raise self._refuse(parameter, f"no more than {limit} arguments are {place}")
         self.taken += 1
         return self.taken - 1
 
@@ -237,20 +256,36 @@ class _Reader:
         assert row is not None
         return self._typed(parameter, self._field(row, 0, U64, parameter.span), declared, Trust.PROBED)
 
-    def _syscall_registers(self) -> tree.SetLocal:
-        """Where the arguments of the call are, once for all of them."""
-        spec = self.header.session.kernel_types()
-        kind = Kernel(None if spec is None else spec.find("pt_regs", btf.Kind.STRUCT))
+    def _before(self) -> tree.SetLocal | None:
+        """Where the arguments are, found once for all of them."""
         span = self.header.instance.function.span
         context = tree.GetLocal(local=self.local, type=self.local.type, span=span)
-        where = tree.SyscallRegisters(context=context, type=kind, span=span)
-        return tree.SetLocal(local=tree.Local("regs", kind, span), value=where, span=span)
+        match self.decl.kind.arguments:
+            case Arguments.SYSCALL:
+                spec = self.header.session.kernel_types()
+                kind = Kernel(None if spec is None else spec.find("pt_regs", btf.Kind.STRUCT))
+                where = tree.SyscallRegisters(context=context, type=kind, span=span)
+                return tree.SetLocal(local=tree.Local("regs", kind, span), value=where, span=span)
+            case Arguments.USDT:
+                record = usdt.record(context, span)
+                return tree.SetLocal(local=tree.Local("spec", record.type, span), value=record, span=span)
+            case _:
+                return None
+
+    def _found(self, span: Span) -> tree.GetLocal:
+        assert self.before is not None
+        return tree.GetLocal(local=self.before.local, type=self.before.local.type, span=span)
 
     def _syscall(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
-        assert self.registers is not None
-        local = self.registers.local
-        base = tree.GetLocal(local=local, type=local.type, span=parameter.span)
-        value = tree.SyscallArgument(registers=base, index=number, type=U64, span=parameter.span)
+        span = parameter.span
+        value = tree.SyscallArgument(registers=self._found(span), index=number, type=U64, span=span)
+        return self._typed(parameter, value, None, Trust.PROBED)
+
+    def _usdt(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
+        span = parameter.span
+        context = tree.GetLocal(local=self.local, type=self.local.type, span=span)
+        record = self._found(span)
+        value = tree.UsdtArgument(context=context, record=record, index=number, type=U64, span=span)
         return self._typed(parameter, value, None, Trust.PROBED)
 
     def _slot(self, parameter: _Parameter) -> tuple[VariableType, tree.Expr]:
@@ -294,7 +329,9 @@ class _Reader:
                     value = conversions.wrap(value, layout, parameter.span)
                 return self._as(parameter, value, wanted, stated.layout)
             case Bool():
-                return I64, value
+                # C's `bool` is one byte, and the rest of the register says nothing.
+                low = conversions.wrap(value, U8, parameter.span)
+                return BOOL, tree.Truth(operand=low, span=parameter.span)
             case Kernel():
                 if declared is not None and not _fits(by_declaration, wanted):
                     raise self._refuse(

@@ -18,6 +18,7 @@ from pyebpf.diagnostics import Diagnostic, Diagnostics, InternalError, Label, Sp
 from pyebpf.frontend import tree
 from pyebpf.frontend.coverage import Coverage
 from pyebpf.frontend.flow import State, Variable, join_states
+from pyebpf.frontend.licence import GPL_COMPATIBLE
 from pyebpf.frontend.parse import Source
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.types import Maybe, NoneT, Ref, Type
@@ -55,12 +56,6 @@ class Instance:
     maps: list[MapDecl] = field(default_factory=list)
     globals: list[GlobalDecl] = field(default_factory=list)
     prologue: list[tree.Stmt] = field(default_factory=list)  # what comes before the user's statements
-
-
-GPL_COMPATIBLE = frozenset(
-    {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
-)
-"""The licences that the kernel accepts for what is for GPL-compatible programs only (include/linux/license.h)."""
 
 
 @dataclass(eq=False, slots=True)

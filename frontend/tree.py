@@ -707,6 +707,35 @@ class SyscallArgument(Node):
     type: Int
 
 
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class UsdtRecord(Node):
+    """What the loader says of the place in a program (USDT) that this one runs at. Raises KEY where it says nothing."""
+
+    context: Expr
+    type: Ref
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class UsdtArgument(Node):
+    """Argument ``index`` there, with sign; ``record``: an ``UsdtRecord``. What cannot be read is 0."""
+
+    context: Expr
+    record: Expr
+    index: int
+    type: Int
+
+
+@final
+@dataclass(eq=False, slots=True, kw_only=True)
+class UsdtCookie(Node):
+    """What the user gave when the program was attached there."""
+
+    record: Expr
+    type: Int
+
+
 # ---------------------------------------------------------------- expressions: calls
 
 
@@ -830,6 +859,9 @@ Expr = (
     | KernelSetting
     | SyscallRegisters
     | SyscallArgument
+    | UsdtRecord
+    | UsdtArgument
+    | UsdtCookie
     | MapHandle
     | FunctionHandle
     | HelperCall

@@ -54,6 +54,7 @@ with collecting.paused():
         uprobe_multi,
         uretprobe,
         uretprobe_multi,
+        usdt,
         xdp,
     )
     from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError
@@ -253,6 +254,7 @@ __all__ = [
     "uprobe_multi",
     "uretprobe",
     "uretprobe_multi",
+    "usdt",
     "xdp",
 ]
 

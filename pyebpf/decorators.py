@@ -21,6 +21,7 @@ from pyebpf.tracing import (
     TracepointProgram,
     UprobeMultiProgram,
     UprobeProgram,
+    UsdtProgram,
 )
 from pyebpf.uapi import programs as kinds
 from pyebpf.uapi import programs_tracing as kinds_tracing
@@ -114,6 +115,9 @@ def target_text(kind: ProgramKind, parts: Sequence[str]) -> str:
         case TargetKind.USER_FUNCTION:
             whole = ":".join(parts)
             good = re.fullmatch(r"[^:]+:.+", whole)
+        case TargetKind.USDT:
+            whole = ":".join(parts)
+            good = re.fullmatch(r"[^:]+:[^:\s]+:[^:\s]+", whole)
         case TargetKind.FUNCTION if "multi" in kind.name or "session" in kind.name:
             whole = "".join(parts)
             good = re.fullmatch(r"[\w.*?]+", whole) if len(parts) == 1 else None
@@ -145,6 +149,7 @@ uprobe = TracingDecorator(UprobeProgram, kinds_tracing.UPROBE)
 uretprobe = TracingDecorator(UprobeProgram, kinds_tracing.URETPROBE)
 uprobe_multi = TracingDecorator(UprobeMultiProgram, kinds_tracing.UPROBE_MULTI)
 uretprobe_multi = TracingDecorator(UprobeMultiProgram, kinds_tracing.URETPROBE_MULTI)
+usdt = TracingDecorator(UsdtProgram, kinds_tracing.USDT)
 tracepoint = TracingDecorator(TracepointProgram, kinds_tracing.TRACEPOINT)
 raw_tracepoint = TracingDecorator(RawTracepointProgram, kinds_tracing.RAW_TRACEPOINT)
 raw_tracepoint_writable = TracingDecorator(RawTracepointProgram, kinds_tracing.RAW_TRACEPOINT_WRITABLE)

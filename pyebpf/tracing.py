@@ -7,8 +7,9 @@ which detaches at the end of a ``with``, by ``detach()``, and when the process e
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyebpf.declare import ContextDecl
 from pyebpf.program import Program
 
 if TYPE_CHECKING:
@@ -153,6 +154,56 @@ class UprobeMultiProgram(UprobeProgram):
         if wanted is None:
             raise TypeError(f"{self.name}.attach: say to which functions")
         return self._keep(attach_uprobe_multi(self.load(), path, wanted, pid=pid, returns=self._returns))
+
+
+class UsdtProgram(TracingProgram):
+    """A program that runs at the places that a user program or library has marked itself (USDT)."""
+
+    def attach(
+        self,
+        binary: Path | None = None,
+        provider: str | None = None,
+        name: str | None = None,
+        *,
+        pid: int | None = None,
+        cookie: int = 0,
+    ) -> Link:
+        """Attach to every place of a probe: ``attach("python3", "python", "gc__start")``.
+
+        ``binary``: a path, or the name of a library or command. ``pid``: only in this process, 0 is the own one. ``cookie``:
+        what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``TargetError`` with near names, or if the probe has fewer arguments
+        than the program or one where programs cannot read it; ``BpfError``.
+        """
+        from pyebpf.runtime.attach.usdt import attach_usdt, find_usdt
+
+        own = self.__bpf__.target.rsplit(":", 2) if self.__bpf__.target else ["", "", ""]
+        for given, declared in zip((binary, provider, name), own, strict=True):
+            if given is None and not declared:
+                raise TypeError(
+                    f"{self.name}.attach: say to which file, provider and probe, here or in the decorator"
+                )
+            self._agree(given, declared)
+        path = binary if binary is not None else own[0]
+        probe = provider or own[1], name or own[2]
+        find_usdt(path, *probe, pid=pid)
+        link = attach_usdt(self.load(), path, *probe, pid=pid, cookie=cookie, arguments=self._taken())
+        return self._keep(link)
+
+    def _taken(self) -> int:
+        """How many of the probe's arguments the function takes."""
+        code, annotations = self.function.__code__, self.function.__annotations__
+        return sum(
+            not self._is_context(name, annotations.get(name)) for name in code.co_varnames[: code.co_argcount]
+        )
+
+    def _is_context(self, name: str, annotation: Any) -> bool:
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, self.function.__globals__)
+            except Exception:  # of a type that only checkers import, say
+                annotation = None
+        declared = getattr(annotation, "__bpf__", None)
+        return isinstance(declared, ContextDecl) or (name == "ctx" and declared is None)
 
 
 class TracepointProgram(TracingProgram):

@@ -114,6 +114,7 @@ class Problem(enum.Enum):
     NOTRACE = "notrace"  # the function is compiled without a place for probes
     BAD_OFFSET = "bad offset"  # outside the function, or inside an instruction
     CHOSEN_AT_RUN_TIME = "chosen at run time"  # the symbol's code only chooses among functions
+    ARGUMENTS = "arguments"  # the program takes others than the place has, or some that it cannot read
 
 
 class TargetError(BpfError):

@@ -30,7 +30,8 @@ class LoadedProgram:
     """A program of the kernel. It closes by ``close``, at the end of a ``with``, or by the garbage
     collector; links and pins keep the kernel's program.
 
-    ``log``: what the verifier said, if a log was asked for. ``handle`` is the owned descriptor.
+    ``log``: what the verifier said, if a log was asked for. ``handle`` is the owned descriptor. ``maps``: those that it uses,
+    as far as this process has loaded it.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class LoadedProgram:
         self.attach_type = attach_type
         self.log = log
         # The kernel empties a program array without descriptors, so programs keep their maps open.
-        self._maps = maps
+        self.maps = maps
 
     @classmethod
     def from_fd(cls, fd: Fd) -> Self:

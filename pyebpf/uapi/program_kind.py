@@ -40,6 +40,7 @@ class TargetKind(enum.Enum):
     LSM_HOOK = "a security hook"
     ITERATOR = "an iterator"
     USER_FUNCTION = "a file and a function in it"
+    USDT = "a file and a probe in it, as provider and name"
 
 
 class Arguments(enum.Enum):
@@ -49,6 +50,7 @@ class Arguments(enum.Enum):
     REGISTERS = "registers"  # the arguments of a probed function, by the calling convention
     RESULT = "result"  # what a probed function returned
     SYSCALL = "syscall"  # the arguments of a system call, wherever the kernel's entry function has them
+    USDT = "usdt"  # the arguments of a probe in a program, wherever the loader says that they are
     SLOTS = "slots"  # eight bytes each, of types that the kernel does not tell
     BTF = "btf"  # eight bytes each, of the types that the kernel's type information has for the target
     BTF_RESULT = "btf_result"  # the same, and behind them what the function returned

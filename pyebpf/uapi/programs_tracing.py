@@ -99,6 +99,16 @@ URETPROBE_MULTI = replace(
     options=_sleepable("uretprobe.multi", (6, 6)),
 )
 
+USDT = replace(
+    UPROBE,
+    name="usdt",
+    section="usdt",
+    since=(5, 15),  # arguments are found by the attach cookie
+    target=TargetKind.USDT,
+    arguments=Arguments.USDT,
+    options=_sleepable("usdt", (6, 0)),
+)
+
 TRACEPOINT = ProgramKind(
     name="tracepoint",
     prog_type=ProgType.TRACEPOINT,
@@ -232,6 +242,7 @@ TRACING_KINDS: tuple[ProgramKind, ...] = (
     URETPROBE,
     UPROBE_MULTI,
     URETPROBE_MULTI,
+    USDT,
     TRACEPOINT,
     RAW_TRACEPOINT,
     RAW_TRACEPOINT_WRITABLE,

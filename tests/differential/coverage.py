@@ -29,6 +29,9 @@ OF_TRACING = {
     tree.KernelSetting,
     tree.SyscallRegisters,
     tree.SyscallArgument,
+    tree.UsdtArgument,
+    tree.UsdtCookie,
+    tree.UsdtRecord,
     tree.UserMember,
     tree.UserRead,
 }

@@ -494,6 +494,9 @@ class Evaluator:
                 | tree.KernelSetting()
                 | tree.SyscallRegisters()
                 | tree.SyscallArgument()
+                | tree.UsdtRecord()
+                | tree.UsdtArgument()
+                | tree.UsdtCookie()
                 | tree.EventData()
             ):
                 raise OutOfScope("memory of the kernel or of a user")

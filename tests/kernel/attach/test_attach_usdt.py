@@ -1,14 +1,8 @@
-"""USDT: a program with probes is compiled, its notes are read, and attached programs see its arguments.
-
-The notes are written by hand in assembler, in the form that <sys/sdt.h> gives them.
-"""
+"""USDT: a program with probes is compiled, its notes are read, and programs that find arguments themselves are attached."""
 
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +10,7 @@ import pytest
 
 from pyebpf.backend.insn import Insn, ldx
 from pyebpf.runtime.attach.link import LinkGroup
-from pyebpf.runtime.attach.usdt import attach_usdt, find_usdt
+from pyebpf.runtime.attach.usdt import attach_usdt
 from pyebpf.runtime.errors import TargetError
 from pyebpf.runtime.usdt_notes import (
     ConstantArg,
@@ -30,58 +24,12 @@ from pyebpf.runtime.usdt_notes import (
 from pyebpf.uapi.constants import AttachType, ProgType
 from tests.kernel.attach.programs import counting, loaded
 from tests.kernel.attach.test_attach_perf import nothing_left
-
-SOURCE = r"""
-    #define PROBE(provider, name, semaphore, text, ...)                      \
-        __asm__ __volatile__(                                                \
-            "990: nop\n"                                                     \
-            ".pushsection .note.stapsdt,\"\",\"note\"\n"                     \
-            ".balign 4\n"                                                    \
-            ".4byte 992f-991f, 994f-993f, 3\n"                               \
-            "991: .asciz \"stapsdt\"\n"                                      \
-            "992: .balign 4\n"                                               \
-            "993: .8byte 990b\n"                                             \
-            ".8byte _.stapsdt.base\n"                                        \
-            ".8byte " #semaphore "\n"                                        \
-            ".asciz \"" provider "\"\n"                                      \
-            ".asciz \"" name "\"\n"                                          \
-            ".asciz \"" text "\"\n"                                          \
-            "994: .balign 4\n"                                               \
-            ".popsection\n"                                                  \
-            ".ifndef _.stapsdt.base\n"                                       \
-            ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n" \
-            ".weak _.stapsdt.base\n.hidden _.stapsdt.base\n"                 \
-            "_.stapsdt.base: .space 1\n.size _.stapsdt.base, 1\n"            \
-            ".popsection\n"                                                  \
-            ".endif\n" :: __VA_ARGS__)
-
-    unsigned short counter __attribute__((section(".probes"), visibility("hidden")));
-
-    __attribute__((noinline)) void work(int small, long large)
-    {
-        PROBE("shop", "sale", counter, "-4@%0 8@%1 -1@$-7", "r"(small), "r"(large));
-        if (large > 1000)
-            PROBE("shop", "sale", counter, "-4@%0 8@%1 -1@$-7", "r"(small), "m"(large));
-    }
-
-    __attribute__((noinline)) void idle(void) { PROBE("shop", "idle", 0, "", "r"(0)); }
-
-    int enabled(void) { return *(volatile unsigned short *)&counter; }
-"""
+from tests.usdt_shop import build
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A library with probes: ``work(int, long)``, ``idle()``, ``enabled()``."""
-    compiler = shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    directory = tmp_path_factory.mktemp("usdt")
-    (directory / "shop.c").write_text(textwrap.dedent(SOURCE))
-    library = directory / "libshop.so"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(directory / "shop.c")]
-    subprocess.run(command, check=True)
-    yield library
+    yield build(tmp_path_factory.mktemp("usdt"))
 
 
 def value_of(spec: UsdtSpec, number: int) -> list[Insn]:
@@ -93,8 +41,10 @@ def value_of(spec: UsdtSpec, number: int) -> list[Insn]:
 
 def test_notes_are_read(shop: Path) -> None:
     probes = usdt_probes(shop)
-    assert [(p.provider, p.name) for p in probes] == [("shop", "sale"), ("shop", "sale"), ("shop", "idle")]
-    first, second, idle = probes
+    assert [(p.provider, p.name) for p in probes] == [
+        ("shop", name) for name in ("sale", "sale", "idle", "stock", "vector")
+    ]
+    first, second, idle = probes[:3]
     assert [(a.size, a.signed) for a in first.arguments] == [(4, True), (8, False), (1, True)]
     assert isinstance(first.arguments[0].place, RegisterArg)
     assert first.arguments[0].place.register.size == 4
@@ -105,7 +55,7 @@ def test_notes_are_read(shop: Path) -> None:
     assert first.semaphore == second.semaphore > 0
     # where the probe is, the file has the instruction that does nothing
     contents = shop.read_bytes()
-    assert [contents[p.offset] for p in probes] == [0x90] * 3
+    assert [contents[p.offset] for p in probes] == [0x90] * 5
     assert usdt_probes(shop, name="id*") == [idle]
     assert usdt_probes(shop, provider="bank") == []
 
@@ -116,19 +66,16 @@ def test_a_program_sees_the_arguments_and_raises_the_counter(
 ) -> None:
     library = ctypes.CDLL(str(shop))
     first = usdt_probes(shop)[0]
-    specs = find_usdt(shop, "shop", "sale")
     code = counting(cookie=True, value=value_of(first, 1))
     with loaded(ProgType.KPROBE, code, attach_type) as counter, nothing_left():
         assert library.enabled() == 0
-        with attach_usdt(
-            counter.program, shop, "shop", "sale", cookie=lambda spec: 40 + specs.index(spec)
-        ) as link:
+        with attach_usdt(counter.program, shop, "shop", "sale", cookie=40) as link:
             assert isinstance(link, LinkGroup) == (attach_type is None)
             assert library.enabled() > 0
             library.work(ctypes.c_int(-5), ctypes.c_long(33))
             assert (counter.count, counter.cookie, counter.value) == (1, 40, 33)
             library.work(ctypes.c_int(-5), ctypes.c_long(2000))
-            assert (counter.count, counter.cookie) == (3, 41)
+            assert (counter.count, counter.cookie) == (3, 40)
         assert library.enabled() == 0
         library.work(ctypes.c_int(-5), ctypes.c_long(33))
         assert counter.count == 3

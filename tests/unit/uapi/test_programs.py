@@ -72,7 +72,7 @@ def test_the_tracing_family_is_complete() -> None:
     types |= {ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE}
     known = {section_kind(kind.section) for kind in TRACING_KINDS}
     known |= {section_kind(option.section) for kind in TRACING_KINDS for option in kind.options}
-    others = {"usdt", "usdt.s", "uprobe.session", "uprobe.session.s", "lsm_cgroup"}
+    others = {"uprobe.session", "uprobe.session.s", "lsm_cgroup"}
     others |= {"tp", "tp.s", "tracepoint.s", "raw_tp", "raw_tp.s", "raw_tracepoint.s", "raw_tp.w", "tp_btf.s"}
     assert {row.name for row in SECTIONS if row.prog_type in types and row not in known} == others
 

@@ -11,7 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from pyebpf.runtime.availability import Way, obstacle
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.kernel_symbols import kernel_symbols
 from pyebpf.uapi.programs_tracing import TRACING_KINDS
+from tests import usdt_shop
 from tests.vm.report import REASONS
 
 bpf.license("GPL")
@@ -109,6 +110,16 @@ def uprobe_multi(value: i32) -> None:
 @bpf.uretprobe_multi("libc", "abs")
 def uretprobe_multi(retval: i32) -> None:
     number[0] = retval
+
+
+@bpf.usdt
+def usdt(small: i32, large: i64, constant: i32) -> None:
+    number[0] = small * large * constant
+
+
+@bpf.usdt(sleepable=True)
+def sleepable_usdt(small: i32, large: i64) -> None:
+    number[0] = small * large
 
 
 @bpf.tracepoint("syscalls", "sys_enter_openat")
@@ -265,18 +276,27 @@ def open_secret(folder: Path) -> None:
     os.close(os.open(folder / "secret.txt", os.O_RDWR | os.O_CREAT))
 
 
+def sell(folder: Path) -> None:
+    ctypes.CDLL(str(folder / "libshop.so")).work(ctypes.c_int(-3), ctypes.c_long(5))
+
+
+def shop(folder: Path) -> Mapping[str, Any]:
+    """Where the probe of a sale is, in a library that is compiled now."""
+    return {"binary": usdt_shop.build(folder), "provider": "shop", "name": "sale"}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A program, what makes its event happen, and what it leaves: a number or a text. ``way``: what a kernel must have;
-    ``since``: where no part of the kernel can be asked whether it is there. ``how``: what attaching is told.
-    ``injects``: programs may sleep at functions that errors can be injected into."""
+    ``since``: where no part of the kernel can be asked whether it is there. ``how``: what attaching is told, which may need
+    something made in the folder. ``injects``: programs may sleep at functions that errors can be injected into."""
 
     program: Any
     happens: Callable[[Path], object]
     leaves: int | bytes
     way: Way | None = None
     since: tuple[int, int] = (0, 0)
-    how: Mapping[str, Any] = field(default_factory=dict)
+    how: Callable[[Path], Mapping[str, Any]] = lambda _: {}
     injects: bool = False
 
 
@@ -293,6 +313,7 @@ CASES: dict[str, Kind] = {
     "uretprobe": Kind(uretprobe, lambda _: libc().abs(-7), 7),
     "uprobe_multi": Kind(uprobe_multi, lambda _: libc().abs(-5), -5, since=(6, 6)),
     "uretprobe_multi": Kind(uretprobe_multi, lambda _: libc().abs(-6), 6, since=(6, 6)),
+    "usdt": Kind(usdt, sell, 3 * 5 * 7, how=shop),
     "tracepoint": Kind(tracepoint, failing(lambda _: os.open("/no/such/file", os.O_RDONLY)), _MISSING),
     "raw_tracepoint": Kind(raw_tracepoint, getppid, GETPPID),
     "raw_tracepoint_writable": Kind(raw_tracepoint_writable, lambda _: passing.run(bytes(64)), 0),
@@ -302,12 +323,13 @@ CASES: dict[str, Kind] = {
     "fmod_ret": Kind(fmod_ret, failing(remove), -errno.EXDEV, Way.FMOD_RET),
     "lsm": Kind(lsm, failing(open_secret), -errno.EXDEV, Way.LSM),
     "iter": Kind(iter_, read_all, os.getppid(), Way.ITER),
-    "perf_event": Kind(perf_event, compute, 1, how={"frequency": 200, "pid": 0}),
+    "perf_event": Kind(perf_event, compute, 1, how=lambda _: {"frequency": 200, "pid": 0}),
     "fentry, sleepable": Kind(sleepable_fentry, getppid, 1, Way.FENTRY, injects=True),
     "fexit, sleepable": Kind(sleepable_fexit, getppid, os.getppid(), Way.FEXIT, injects=True),
     "fmod_ret, sleepable": Kind(sleepable_fmod_ret, getppid, 17, Way.FMOD_RET, injects=True),
     "lsm, sleepable": Kind(sleepable_lsm, failing(open_secret), -errno.EXDEV, Way.LSM),
     "uprobe, sleepable": Kind(sleepable_uprobe, lambda _: libc().abs(-4), -4),
+    "usdt, sleepable": Kind(sleepable_usdt, sell, -15, how=shop),
 }
 SLEEPABLE = {name for name in CASES if name.endswith("sleepable")}
 
@@ -330,7 +352,7 @@ def test_an_event_is_seen_or_attaching_is_refused(name: str, tmp_path: Path) -> 
     reason = missing(kind)
     if reason:
         with pytest.raises(bpf.PyebpfError):
-            kind.program.attach(**kind.how)
+            kind.program.attach(**kind.how(tmp_path))
         if REASONS in os.environ:
             pytest.skip(reason)
         return
@@ -338,7 +360,7 @@ def test_an_event_is_seen_or_attaching_is_refused(name: str, tmp_path: Path) -> 
         passing.load()
     number[0] = NOTHING if name != "kprobe_session" else 0
     text.clear()
-    with kind.program.attach(**kind.how):
+    with kind.program.attach(**kind.how(tmp_path)):
         kind.happens(tmp_path)
     seen = text[0].text if isinstance(kind.leaves, bytes) else number[0]
     assert seen == kind.leaves
