@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from pyebpf import declare
-from pyebpf.codes import Code
 from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic
@@ -171,6 +170,8 @@ class _Generation:
         """The module and its object, with scratch memory where the stack would not do."""
         module = self._build(scratch=False)
         found = self._object(module)
+        from pyebpf.codes import Code
+
         if isinstance(found, Diagnostic) and found.code is Code.E1001 and self._may_use_scratch():
             module = self._build(scratch=True)
             found = self._object(module)
@@ -233,6 +234,8 @@ class _Generation:
         except LlvmStackTooLarge as error:
             if not self._may_use_scratch():
                 raise
+            from pyebpf.codes import Code
+
             entry = next(iter(module.functions.values()))
             return Diagnostic(Code.E1001, str(error), entry.span)
 

@@ -144,6 +144,7 @@ class Program:
 class SocketFilter(Program):
     """A program that decides how many bytes of each packet a socket receives."""
 
+    @paused()
     def attach(self, sock: socket.socket) -> Link:
         """Filter what ``sock`` receives until the link is closed. Raises ``TypeError`` for what is no socket."""
         if not callable(getattr(sock, "fileno", None)):
@@ -157,6 +158,7 @@ class SocketFilter(Program):
 class XdpProgram(Program):
     """A program that sees each frame right after it is received."""
 
+    @paused()
     def attach(self, interface: str | int, *, mode: str | None = None) -> Link:
         """Attach to an interface (name or index). ``mode``: ``"native"``, ``"generic"`` or ``"offload"``."""
         from pyebpf.runtime.attach.xdp import XdpMode, attach_xdp
@@ -169,6 +171,7 @@ class XdpProgram(Program):
 class TcProgram(Program):
     """A program at the ingress or egress of an interface."""
 
+    @paused()
     def attach(self, interface: str | int, *, egress: bool | None = None, first: bool = False) -> Link:
         """Attach to an interface (name or index) behind the programs already there, or before them with ``first``.
 
@@ -195,6 +198,7 @@ _DIRECTION = {"tc_ingress": False, "tc_egress": True}
 class SkSkbProgram(Program):
     """A program that parses or judges what the sockets of a sockmap receive."""
 
+    @paused()
     def attach(self, sockets: SockMap) -> Link:
         """Attach to a sockmap; sockets put into it afterwards are covered."""
         from pyebpf.runtime.attach.sockmap import attach_sockmap

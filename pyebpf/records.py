@@ -2,8 +2,8 @@
 
 ``dataclasses.dataclass`` compiles the text of up to eight methods for every class when its module is imported, and
 its module imports ``inspect``: with our 300 classes that was the larger part of the first compilation. Here
-comparing, hashing and printing are ordinary functions over the fields. So is making the first object of a class, since
-many classes have only one in a process; for the second ``__init__`` is compiled. What is supported behaves the same
+comparing, hashing and printing are ordinary functions over the fields. So is making the first objects of a class, since
+many classes have only a few in a process; then ``__init__`` is compiled. What is supported behaves the same
 (``tests/unit/records`` compares the two); anything else is a TypeError when the class is made. ``dataclasses.fields``,
 ``replace`` and ``is_dataclass`` take these classes too.
 
@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 _MISSING: object = object()
+_UNCOMPILED = 32
+"""So many objects of a class are made before its ``__init__`` is compiled, which takes as long as these."""
 _set = object.__setattr__
 
 
@@ -187,13 +189,13 @@ def _with_slots(cls: type, fields: Mapping[str, Field], weakref_slot: bool) -> t
 
 
 def _first_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callable[..., None]:
-    """An ``__init__`` that serves once; at the second call it puts the compiled one into its place."""
-    used = False
+    """An ``__init__`` that serves a few times; then it puts the compiled one into its place."""
+    used = 0
 
     def __init__(self: object, *args: object, **values: object) -> None:
         nonlocal used
-        if not used:
-            used = True
+        if used < _UNCOMPILED:
+            used += 1
             bound = _bind(fields, args, values)
             if bound is not None:
                 put = _set if frozen else setattr

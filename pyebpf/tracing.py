@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyebpf.collecting import paused
 from pyebpf.declare import ContextDecl
 from pyebpf.program import Program
 
@@ -58,6 +59,7 @@ class TracingProgram(Program):
 class KprobeProgram(TracingProgram):
     """A program that runs when a function of the kernel is entered (``kprobe``) or returns (``kretprobe``)."""
 
+    @paused()
     def attach(self, function: str | int | None = None, *, offset: int = 0, cookie: int = 0) -> Link:
         """Attach to a function of the kernel: its name (``module:name`` for one in a module) or its address.
 
@@ -79,6 +81,7 @@ class KprobeProgram(TracingProgram):
 class KsyscallProgram(TracingProgram):
     """A program that runs when a system call is entered (``ksyscall``) or returns (``kretsyscall``)."""
 
+    @paused()
     def attach(self, syscall: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to the kernel's entry function of a system call, which is named without prefix: ``"write"``."""
         from pyebpf.runtime.attach.kprobe import attach_kprobe
@@ -91,6 +94,7 @@ class KsyscallProgram(TracingProgram):
 class KprobeMultiProgram(TracingProgram):
     """A program on many functions of the kernel at once, by one link (Linux 5.18; sessions 6.10)."""
 
+    @paused()
     def attach(self, functions: str | Sequence[str] | Mapping[str, int] | None = None) -> Link:
         """Attach to all functions that a pattern matches (``"tcp_*"``), or to those named; in a mapping with a cookie for
         each. Raises ``NotSupported`` for kernels without it."""
@@ -105,6 +109,7 @@ class KprobeMultiProgram(TracingProgram):
 class UprobeProgram(TracingProgram):
     """A program that runs when a function of a user program or library is entered (``uprobe``) or returns."""
 
+    @paused()
     def attach(
         self,
         binary: Path | None = None,
@@ -140,6 +145,7 @@ class UprobeProgram(TracingProgram):
 class UprobeMultiProgram(UprobeProgram):
     """A program on many functions of a file at once, by one link (Linux 6.6)."""
 
+    @paused()
     def attach(  # type: ignore[override]  # of many functions there is no one offset
         self,
         binary: Path | None = None,
@@ -159,6 +165,7 @@ class UprobeMultiProgram(UprobeProgram):
 class UsdtProgram(TracingProgram):
     """A program that runs at the places that a user program or library has marked itself (USDT)."""
 
+    @paused()
     def attach(
         self,
         binary: Path | None = None,
@@ -209,6 +216,7 @@ class UsdtProgram(TracingProgram):
 class TracepointProgram(TracingProgram):
     """A program that runs at an event of the kernel."""
 
+    @paused()
     def attach(self, category: str | None = None, name: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to an event: ``attach("sched", "sched_switch")``. Raises ``TargetError`` with near names."""
         from pyebpf.runtime.attach.tracepoint import attach_tracepoint
@@ -223,6 +231,7 @@ class TracepointProgram(TracingProgram):
 class RawTracepointProgram(TracingProgram):
     """A program that runs at a tracepoint of the kernel with what that was called with."""
 
+    @paused()
     def attach(self, name: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to a tracepoint by its name alone: ``"sched_switch"``. Raises ``TargetError`` with near names."""
         from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
@@ -234,6 +243,7 @@ class RawTracepointProgram(TracingProgram):
 class BtfProgram(TracingProgram):
     """A program for the one place that its decorator names: ``fentry``, ``fexit``, ``fmod_ret``, ``tp_btf``, ``lsm``."""
 
+    @paused()
     def attach(self, *, cookie: int = 0) -> Link:
         """Attach to that place. ``cookie``: what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``BpfError``."""
         from pyebpf.runtime.attach.tracing import attach_tracing
@@ -244,6 +254,7 @@ class BtfProgram(TracingProgram):
 class IterProgram(TracingProgram):
     """A program that the kernel calls for each of its tasks, sockets, map elements, …, to write text about it."""
 
+    @paused()
     def attach(self, over: IterOver | None = None) -> IterLink:
         """A link whose ``open_text()`` is a file with what the program writes, made anew each time. ``over``: which
         objects (``pyebpf.runtime.attach.iterator``)."""
@@ -262,6 +273,7 @@ class IterProgram(TracingProgram):
 class PerfEventProgram(TracingProgram):
     """A program that runs when a counter of the processor or the kernel overflows: a sample."""
 
+    @paused()
     def attach(
         self,
         event: PerfEvent | None = None,

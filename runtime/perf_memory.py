@@ -14,7 +14,7 @@ import os
 import select
 import struct
 import sys
-import threading
+from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 from typing import Final
 
 from pyebpf.records import dataclass
@@ -93,7 +93,7 @@ class PerfMemory(Readable):
         self._buffers: list[_Buffer] = []
         self._epoll: select.epoll | None = select.epoll()
         super().__init__()
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.taken: list[Batch] = []
         try:
             elements = backing.elements(4)

@@ -9,36 +9,18 @@ import ctypes
 import errno
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import Final
 
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
-from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
+from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd
+from pyebpf.runtime.libc_syscall import Call, libc_syscall
 from pyebpf.runtime.privilege import Need, explain_denial, lacking
 from pyebpf.runtime.syscall import error
 
 ANY_PROCESS: Final = -1
 ANY_CPU: Final = -1
-
-_NUMBERS: Final[dict[tuple[str, bool], int]] = {
-    ("x86_64", True): 298,
-    ("x86_64", False): 336,
-    ("i386", False): 336,
-    ("i686", False): 336,
-    ("aarch64", True): 241,
-    ("aarch64", False): 364,
-    ("armv7l", False): 364,
-    ("armv6l", False): 364,
-    ("riscv64", True): 241,
-    ("loongarch64", True): 241,
-    ("s390x", True): 331,
-    ("ppc64", True): 319,
-    ("ppc64le", True): 319,
-    ("mips64", True): 5292,
-}
-"""System call numbers by machine and whether the process is a 64-bit one."""
 
 _CLOEXEC: Final = 8
 _PARANOID: Final = "/proc/sys/kernel/perf_event_paranoid"
@@ -54,23 +36,9 @@ _SAMPLE_RAW: Final = 1 << 10
 
 
 @functools.cache
-def _libc_syscall(phase: Phase) -> tuple[int, Callable[..., int]]:
-    machine = os.uname().machine
-    number = _NUMBERS.get((machine, sys.maxsize > 2**32))
-    if number is None:
-        detail = f"the number of perf_event_open(2) on {machine!r} is not known"
-        raise NotSupported(errno.ENOSYS, phase, detail=detail)
-    function = ctypes.CDLL(None, use_errno=True).syscall
-    function.argtypes = (
-        ctypes.c_long,
-        ctypes.c_void_p,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_int,
-        ctypes.c_ulong,
-    )
-    function.restype = ctypes.c_long
-    return number, function
+def _libc(phase: Phase) -> Callable[..., int]:
+    number = ctypes.c_int
+    return libc_syscall(Call.PERF_EVENT_OPEN, phase, ctypes.c_void_p, number, number, number, ctypes.c_ulong)
 
 
 def perf_event_open(
@@ -80,9 +48,8 @@ def perf_event_open(
 
     What ``attr`` has addresses of must stay referenced until this returns.
     """
-    number, function = _libc_syscall(phase)
     attr.size = ctypes.sizeof(attr)
-    result = function(number, ctypes.addressof(attr), pid, cpu, -1, _CLOEXEC)
+    result = _libc(phase)(ctypes.addressof(attr), pid, cpu, -1, _CLOEXEC)
     if result >= 0:
         return Fd(result)
     code = ctypes.get_errno()

@@ -18,10 +18,8 @@ from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.kernel_config import kernel_version
 from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
-from pyebpf.runtime.rejection.source import read_source
 from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
 from pyebpf.uapi.constants import BpfCmd, ProgType
 
@@ -85,7 +83,7 @@ def load_program(
         prog_flags=program.flags,
         prog_name=kernel_name(program.name),
         expected_attach_type=program.attach_type or 0,
-        kern_version=kernel_version() if program.prog_type is ProgType.KPROBE else 0,
+        kern_version=_release() if program.prog_type is ProgType.KPROBE else 0,
         attach_btf_id=place[0],
         attach_btf_obj_fd=place[1],
     )
@@ -128,6 +126,13 @@ def _load_logged(attr: ProgLoad, level: int, size: int) -> tuple[int, str]:
         size = min(max(attr.log_true_size + 1, size * 4), _LARGEST_LOG)
 
 
+def _release() -> int:
+    """The release of the running kernel, which those before 5.0 compare."""
+    from pyebpf.runtime.kernel_config import kernel_version
+
+    return kernel_version()
+
+
 def _failure(
     code: int,
     prepared: PreparedProgram,
@@ -138,6 +143,8 @@ def _failure(
 ) -> BpfError:
     program = prepared.program
     if log.strip():
+        from pyebpf.runtime.rejection.source import read_source
+
         source = read_source(
             program.name, program.prog_type.name, prepared.func_info, prepared.line_info, types_data
         )

@@ -19,7 +19,7 @@ from pyebpf.runtime.run_result import ON_PACKETS, ON_SKB, RunResult, check_input
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
-__all__ = ["LoadedProgram", "RunResult"]
+__all__ = ["LoadedProgram", "RunResult", "require_program"]
 
 _HEADROOM: Final = 4096 + 512
 """How much more data than it got a program may give back: an XDP program can grow the frame by about a
@@ -142,3 +142,16 @@ class LoadedProgram:
     def __repr__(self) -> str:
         state = ", closed" if self.handle.closed else ""
         return f"<LoadedProgram {self.name!r} {self.type.name}{state}>"
+
+
+def require_program(
+    program: LoadedProgram, what: str, *types: ProgType, attach_types: tuple[AttachType, ...] = ()
+) -> None:
+    """Raise ``TypeError`` unless ``program`` is of one of these types, and loaded for one of ``attach_types``."""
+    if program.type not in types:
+        wanted = " or ".join(t.name for t in types)
+        raise TypeError(f"{program.name!r} is a {program.type.name} program; {what} takes {wanted}")
+    if attach_types and program.attach_type not in attach_types:
+        loaded = program.attach_type.name if program.attach_type is not None else "nothing in particular"
+        wanted = " or ".join(t.name for t in attach_types)
+        raise TypeError(f"{program.name!r} was loaded for {loaded}; {what} takes programs for {wanted}")

@@ -14,7 +14,7 @@ Source: Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c.
 from __future__ import annotations
 
 import ctypes
-import threading
+from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 from typing import Any, Final
 
 from pyebpf.records import dataclass
@@ -78,7 +78,7 @@ class RingMemory(Readable):
         self._size = size
         self._mapped: _Mapped | None = None
         super().__init__()
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.taken: list[Batch] = []
 
     def grab(self, most: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
-import threading
+from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ class Bell:
     """A descriptor that becomes readable, and stays so, when ``ring`` is called; made when first waited for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._fd: Fd | None = None
         self.rung = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import platform
+import os
 
 from tool import seconds, until
 
@@ -77,7 +77,7 @@ def leave_openat2(ctx: bpf.Tracepoint) -> None:
     end(i32(ctx.ret))
 
 
-OPEN = (enter_open, leave_open) if platform.machine() == "x86_64" else ()  # newer machines have no open(2)
+OPEN = (enter_open, leave_open) if os.uname().machine == "x86_64" else ()  # newer machines have no open(2)
 CALLS = (*OPEN, enter_openat, leave_openat, enter_openat2, leave_openat2)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -15,11 +15,15 @@ T = TypeVar("T")
 
 def seconds(what: str) -> float:
     """``--seconds N`` of the command line; as long as one likes without. Says that tracing has begun."""
-    parser = argparse.ArgumentParser(description=what)
-    parser.add_argument(
-        "--seconds", type=float, default=float("inf"), help="end after so long (default: Ctrl-C)"
-    )
-    chosen: float = parser.parse_args().seconds
+    chosen = float("inf")
+    if len(sys.argv) > 1:
+        import argparse  # as long to import as it takes to attach a program
+
+        parser = argparse.ArgumentParser(description=what)
+        parser.add_argument(
+            "--seconds", type=float, default=chosen, help="end after so long (default: Ctrl-C)"
+        )
+        chosen = parser.parse_args().seconds
     print("tracing...", flush=True)
     return chosen
 

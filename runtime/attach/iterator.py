@@ -13,7 +13,6 @@ from typing import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
-from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.attrs_tracing import IterCgroup, IterCreate, IterInfo, IterTask, LinkCreateIter
 from pyebpf.runtime.errors import BpfError, Phase
@@ -21,7 +20,7 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import ask
 from pyebpf.runtime.kernel_names import ITERATOR
 from pyebpf.runtime.maps import Map
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 

@@ -13,12 +13,12 @@ from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events, open_probe_event
-from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe, require_program
+from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
 
 _DEVICES: Final = Path("/sys/bus/event_source/devices")

@@ -15,7 +15,7 @@ from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
-from pyebpf.runtime.attach.targets import check_kernel_function, require_program
+from pyebpf.runtime.attach.targets import check_kernel_function
 from pyebpf.runtime.attach.uprobe import CodePlace, locate
 from pyebpf.runtime.attrs import Attr
 from pyebpf.runtime.attrs_tracing import LinkCreateKprobes, LinkCreateUprobes
@@ -29,7 +29,7 @@ from pyebpf.runtime.kernel_symbols import (
     kernel_symbols,
     traceable_functions,
 )
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 

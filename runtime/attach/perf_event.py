@@ -12,13 +12,12 @@ from typing import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link, LinkGroup
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
-from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.cpus import online_cpus
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
 
 _HARDWARE: Final = 0

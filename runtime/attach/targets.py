@@ -16,22 +16,8 @@ from pyebpf.runtime.info import ask
 from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.program import LoadedProgram
-from pyebpf.uapi.constants import AttachType, ProgType
 
 _MOST: Final = 4
-
-
-def require_program(
-    program: LoadedProgram, what: str, *types: ProgType, attach_types: tuple[AttachType, ...] = ()
-) -> None:
-    """Raise ``TypeError`` unless ``program`` is of one of these types, and loaded for one of ``attach_types``."""
-    if program.type not in types:
-        wanted = " or ".join(t.name for t in types)
-        raise TypeError(f"{program.name!r} is a {program.type.name} program; {what} takes {wanted}")
-    if attach_types and program.attach_type not in attach_types:
-        loaded = program.attach_type.name if program.attach_type is not None else "nothing in particular"
-        wanted = " or ".join(t.name for t in attach_types)
-        raise TypeError(f"{program.name!r} was loaded for {loaded}; {what} takes programs for {wanted}")
 
 
 def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe: bool = True) -> None:

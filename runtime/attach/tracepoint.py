@@ -10,11 +10,10 @@ from typing import Final
 from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import HeldLink, Link
 from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event
-from pyebpf.runtime.attach.targets import check_raw_tracepoint, require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.runtime.tracefs import all_events, event_id
 from pyebpf.uapi.constants import BpfCmd, ProgType
@@ -96,6 +95,8 @@ def _named_events() -> list[str]:
 
 def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: str, cookie: int) -> BpfError:
     if refused.errno == errno.ENOENT:
+        from pyebpf.runtime.attach.targets import check_raw_tracepoint
+
         check_raw_tracepoint(name, subject)
         detail = f"this kernel has no raw tracepoint {name!r}"
         return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, _named_events()))

@@ -8,12 +8,12 @@ from typing import Final
 
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
-from pyebpf.runtime.attach.targets import explain_trampoline, require_program
+from pyebpf.runtime.attach.targets import explain_trampoline
 from pyebpf.runtime.attach.tracepoint import has_raw_cookies, no_raw_cookie
 from pyebpf.runtime.attrs_tracing import LinkCreateTraced, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 

@@ -12,7 +12,6 @@ from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, has_probe_events, open_probe_event
-from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.binaries import find_binary, mappings
 from pyebpf.runtime.elf_symbols import Binary, ElfSymbol, open_binary
@@ -26,7 +25,7 @@ from pyebpf.runtime.errors import (
     TargetError,
 )
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
 
 _OUTSIDE: Final = "there is no code at {offset:#x} in the file"

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import Link, LinkGroup
 from pyebpf.runtime.attach.multi import attach_places
-from pyebpf.runtime.attach.targets import require_program
 from pyebpf.runtime.attach.uprobe import CodePlace, attach_at
 from pyebpf.runtime.binaries import find_binary
 from pyebpf.runtime.errors import Problem, TargetError
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.usdt_notes import UsdtSpec, usdt_probes
 from pyebpf.runtime.usdt_records import record, records_of
 from pyebpf.uapi.constants import AttachType, ProgType

@@ -427,7 +427,7 @@ def test_a_denied_perf_buffer_names_the_capability(monkeypatch: pytest.MonkeyPat
         ctypes.set_errno(1)
         return -1
 
-    monkeypatch.setattr(perf_open, "_libc_syscall", lambda phase: (0, denied))
+    monkeypatch.setattr(perf_open, "_libc", lambda phase: denied)
     monkeypatch.setattr("pyebpf.runtime.privilege.effective_capabilities", lambda: 1 << 39)
     with pytest.raises(PermissionDenied, match="CAP_PERFMON"), perf_counter():
         pass

@@ -23,13 +23,12 @@ from pyebpf.runtime.attach.targets import (
     check_kernel_function,
     explain_kprobe,
     explain_trampoline,
-    require_program,
 )
 from pyebpf.runtime.attrs import LinkInfo, ProgInfo
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, PermissionDenied, Phase, Problem, TargetError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
-from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.tracefs import EventField, Location
 from pyebpf.runtime.usdt_notes import REGISTERS, parse_arguments
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
