@@ -8,7 +8,8 @@ from typing import Final
 _MOST: Final = 4
 _CUTOFF: Final = 0.6
 _SHARED: Final = 0.3
-"""How many of the pairs of letters of a name another one must have to be compared at all: comparing 100,000 names
+_FEW: Final = 2_000
+"""Of more names than these only those are compared that share as many of the pairs of letters: comparing 100,000 names
 letter by letter would take seconds."""
 
 
@@ -19,11 +20,13 @@ def near(name: str, known: Iterable[str]) -> tuple[str, ...]:
     lower = name.lower()
     wanted = {lower[at : at + 2] for at in range(len(lower) - 1)}
     least, longest = len(wanted) * _SHARED, len(name) * 2 + 2
-    similar = []
-    for other in dict.fromkeys(known):
-        folded = other.lower()
-        if len(other) <= longest and sum(pair in folded for pair in wanted) >= least:
-            similar.append(other)
+    similar = list(dict.fromkeys(known))
+    if len(similar) > _FEW:
+        similar = [
+            other
+            for other in similar
+            if len(other) <= longest and sum(pair in other.lower() for pair in wanted) >= least
+        ]
     found = difflib.get_close_matches(name, similar, n=_MOST, cutoff=_CUTOFF)
     same = [other for other in similar if other.lower() == lower and other not in found]
     return tuple([*same, *found][:_MOST])

@@ -66,7 +66,7 @@ class KprobeProgram(TracingProgram):
         ``offset``: bytes from there to the instruction. ``cookie``: what ``bpf.get_attach_cookie(ctx)`` gives. Raises
         ``TargetError`` with near names for what cannot be probed, ``BpfError``.
         """
-        from pyebpf.runtime.attach.kprobe import attach_kprobe
+        from pyebpf.runtime.attach.kprobe import attach_kprobe, check_place
 
         if isinstance(function, int):
             self._agree(function, self.__bpf__.target)
@@ -74,6 +74,7 @@ class KprobeProgram(TracingProgram):
         else:
             where, plus, more = self._target(function, "which function").partition("+")
             offset = int(more, 0) + offset if plus else offset
+        check_place(where, offset, returns=self._returns)
         link = attach_kprobe(self.load(), where, offset=offset, returns=self._returns, cookie=cookie)
         return self._keep(link)
 
@@ -85,9 +86,12 @@ class KsyscallProgram(TracingProgram):
     def attach(self, syscall: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to the kernel's entry function of a system call, which is named without prefix: ``"write"``."""
         from pyebpf.runtime.attach.kprobe import attach_kprobe
+        from pyebpf.runtime.attach.targets import check_syscall
         from pyebpf.runtime.syscall_wrapper import syscall_function
 
-        function = syscall_function(self._target(syscall, "which system call"))
+        name = self._target(syscall, "which system call")
+        check_syscall(name)
+        function = syscall_function(name)
         return self._keep(attach_kprobe(self.load(), function, returns=self._returns, cookie=cookie))
 
 
@@ -98,12 +102,13 @@ class KprobeMultiProgram(TracingProgram):
     def attach(self, functions: str | Sequence[str] | Mapping[str, int] | None = None) -> Link:
         """Attach to all functions that a pattern matches (``"tcp_*"``), or to those named; in a mapping with a cookie for
         each. Raises ``NotSupported`` for kernels without it."""
-        from pyebpf.runtime.attach.multi import attach_kprobe_multi
+        from pyebpf.runtime.attach.multi import attach_functions, expand_functions
 
         if functions is None:
             functions = self._target(None, "which functions")
         self._agree(functions, self.__bpf__.target)
-        return self._keep(attach_kprobe_multi(self.load(), functions, returns=self._returns))
+        chosen = expand_functions(functions)
+        return self._keep(attach_functions(self.load(), chosen, returns=self._returns))
 
 
 class UprobeProgram(TracingProgram):
@@ -124,13 +129,11 @@ class UprobeProgram(TracingProgram):
         ``symbol``: the function; without one ``offset`` counts from the start of the file. ``pid``: only in this process, 0
         is the own one. Raises ``TargetError`` with near names, ``BpfError``.
         """
-        from pyebpf.runtime.attach.uprobe import attach_uprobe
+        from pyebpf.runtime.attach.uprobe import attach_at, locate
 
         path, name = self._place(binary, symbol)
-        link = attach_uprobe(
-            self.load(), path, name, offset=offset, pid=pid, returns=self._returns, cookie=cookie
-        )
-        return self._keep(link)
+        place = locate(path, name, offset, pid, returns=self._returns)
+        return self._keep(attach_at(self.load(), place, pid=pid, returns=self._returns, cookie=cookie))
 
     def _place(self, binary: Path | None, symbols: S | None) -> tuple[Path, S | str | None]:
         """File and functions: what is given, which must not contradict the decorator's. Raises ``TypeError``."""
@@ -154,12 +157,15 @@ class UprobeMultiProgram(UprobeProgram):
         pid: int | None = None,
     ) -> Link:
         """Attach to all functions of a file that a pattern matches, or to those named; in a mapping with a cookie each."""
-        from pyebpf.runtime.attach.multi import attach_uprobe_multi
+        from pyebpf.runtime.attach.multi import attach_places, expand_symbols
+        from pyebpf.runtime.binaries import find_binary
 
-        path, wanted = self._place(binary, symbols)
+        where, wanted = self._place(binary, symbols)
         if wanted is None:
             raise TypeError(f"{self.name}.attach: say to which functions")
-        return self._keep(attach_uprobe_multi(self.load(), path, wanted, pid=pid, returns=self._returns))
+        path = find_binary(where, pid)
+        places, cookies = expand_symbols(path, wanted, pid)
+        return self._keep(attach_places(self.load(), path, places, cookies, pid=pid, returns=self._returns))
 
 
 class UsdtProgram(TracingProgram):

@@ -22,6 +22,18 @@ def btf_typedefs() -> dict[str, int]:
     return _named("TYPEDEF")
 
 
+def is_function(name: str) -> bool:
+    """Whether the kernel's types have a function of this name, without a look at all the others."""
+    from pyebpf.btf.types import BtfError, Kind
+    from pyebpf.runtime.errors import ObjectError
+    from pyebpf.runtime.kernel_btf import vmlinux
+
+    try:
+        return bool(vmlinux().ids(name, Kind.FUNC))
+    except (ObjectError, BtfError):
+        return False
+
+
 def _named(kind: str) -> dict[str, int]:
     from pyebpf.btf import Kind
     from pyebpf.runtime.kernel_btf import vmlinux

@@ -10,9 +10,9 @@ import functools
 import os
 from typing import Final
 
-from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kallsyms import has_symbol
 from pyebpf.runtime.kernel_config import kernel_config
+from pyebpf.runtime.kernel_names import is_function
 
 _PREFIXES: Final = {
     "x86_64": "x64",
@@ -40,7 +40,7 @@ def has_syscall_wrapper() -> bool:
     if prefix is None:
         return False
     name = f"__{prefix}_sys_bpf"
-    if _in_types(name):
+    if is_function(name):
         return True
     known = has_symbol(name)
     if known is not None:
@@ -54,13 +54,3 @@ def syscall_function(name: str, *, machine: str | None = None, wrapper: bool | N
     prefix = _PREFIXES.get(os.uname().machine if machine is None else machine)
     wrapped = has_syscall_wrapper() if wrapper is None else wrapper
     return f"__{prefix}_sys_{name}" if wrapped and prefix is not None else f"__se_sys_{name}"
-
-
-def _in_types(function: str) -> bool:
-    from pyebpf.btf.types import BtfError, Kind
-    from pyebpf.runtime.kernel_btf import vmlinux
-
-    try:
-        return bool(vmlinux().ids(function, Kind.FUNC))
-    except (ObjectError, BtfError):
-        return False

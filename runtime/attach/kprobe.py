@@ -13,7 +13,7 @@ from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events, open_probe_event
-from pyebpf.runtime.attach.targets import check_kernel_function, explain_kprobe
+from pyebpf.runtime.attach.targets import expect_kernel_function, explain_kprobe
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
@@ -79,15 +79,7 @@ def attach_kprobe(
         TypeError: the program is of another type.
     """
     require_program(program, "a kprobe", ProgType.KPROBE)
-    what = "the return of" if returns else "kernel function"
-    name = function if isinstance(function, str) else f"{function:#x}"
-    subject = f"to {what} {name!r}" + (f"+{offset:#x}" if offset else "")
-    if returns and offset:
-        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
-    if offset < 0:
-        raise ValueError(f"an offset is not negative: {offset}")
-    if isinstance(function, str):
-        check_kernel_function(function, subject, offset)
+    subject = check_place(function, offset, returns=returns)
     pmu = probe_pmu("kprobe")
     if pmu is None and not has_probe_events(KPROBE_EVENTS):
         detail = "this kernel has no kprobes (it was built without CONFIG_KPROBES or CONFIG_KPROBE_EVENTS)"
@@ -103,6 +95,21 @@ def attach_kprobe(
     except BpfError as refused:
         raise explain_kprobe(refused, function, offset, subject) from None
     return attach_to_event(program, event, subject, cookie=cookie, method=method, cleanup=cleanup)
+
+
+def check_place(function: str | int, offset: int, *, returns: bool) -> str:
+    """Words for a place that ``attach_kprobe`` takes, as far as one can tell before. Raises ``TargetError``,
+    ``ValueError``."""
+    what = "the return of" if returns else "kernel function"
+    name = function if isinstance(function, str) else f"{function:#x}"
+    subject = f"to {what} {name!r}" + (f"+{offset:#x}" if offset else "")
+    if returns and offset:
+        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
+    if offset < 0:
+        raise ValueError(f"an offset is not negative: {offset}")
+    if isinstance(function, str):
+        expect_kernel_function(function, subject, offset)
+    return subject
 
 
 def event_place(function: str | int, offset: int) -> str:

@@ -66,10 +66,14 @@ def attach_kprobe_multi(program: LoadedProgram, functions: Targets, *, returns: 
     Raises ``TargetError`` if nothing matches, with near names; ``NotSupported`` for kernels without it, naming the
     first that has it; ``BpfError``; ``TypeError`` for a program of another type.
     """
+    return attach_functions(program, expand_functions(functions), returns=returns)
+
+
+def attach_functions(program: LoadedProgram, chosen: Mapping[str, int], *, returns: bool = False) -> HeldLink:
+    """The same for functions that ``expand_functions`` has found."""
     types = (AttachType.TRACE_KPROBE_MULTI, AttachType.TRACE_KPROBE_SESSION)
     require_program(program, "a link to many functions", ProgType.KPROBE, attach_types=types)
     kind = _kind(program)
-    chosen = _expand_kernel(functions)
     subject = f"to {_counted(chosen)} of the kernel"
     _check_session(program, returns)
     # The kernel knows no names with a module.
@@ -104,10 +108,8 @@ def attach_uprobe_multi(
 
     The arguments are those of ``attach_uprobe`` and ``attach_kprobe_multi``, and so is what is raised.
     """
-    types = (AttachType.TRACE_UPROBE_MULTI, AttachType.TRACE_UPROBE_SESSION)
-    require_program(program, "a link to many functions", ProgType.KPROBE, attach_types=types)
     path = find_binary(binary, pid)
-    places, cookies = _expand_symbols(path, symbols, pid)
+    places, cookies = expand_symbols(path, symbols, pid)
     return attach_places(program, path, places, cookies, pid=pid, returns=returns)
 
 
@@ -122,6 +124,8 @@ def attach_places(
     returns: bool = False,
 ) -> HeldLink:
     """One link to many places of the file ``path``. ``counters``: offsets of the counters that the kernel raises."""
+    types = (AttachType.TRACE_UPROBE_MULTI, AttachType.TRACE_UPROBE_SESSION)
+    require_program(program, "a link to many functions", ProgType.KPROBE, attach_types=types)
     kind = _kind(program)
     _check_session(program, returns)
     subject = f"to {len(places)} places of {path}"
@@ -214,8 +218,11 @@ def _cookies(targets: Targets) -> dict[str, int]:
     return dict.fromkeys(targets, 0)
 
 
-def _expand_kernel(targets: Targets) -> dict[str, int]:
-    """Every function that ``targets`` means, with its cookie; of several patterns the first counts."""
+def expand_functions(targets: Targets) -> dict[str, int]:
+    """Every function of the kernel that ``targets`` means, with its cookie; of several patterns the first counts.
+
+    Raises ``TargetError`` with near names if there is none.
+    """
     chosen: dict[str, int] = {}
     for target, cookie in _cookies(targets).items():
         if not _PATTERN.search(target):
@@ -266,7 +273,8 @@ def _known_functions() -> list[str]:
         return []
 
 
-def _expand_symbols(path: str, targets: Targets, pid: int | None) -> tuple[list[CodePlace], list[int]]:
+def expand_symbols(path: str, targets: Targets, pid: int | None) -> tuple[list[CodePlace], list[int]]:
+    """Every place of the file ``path`` that ``targets`` means, and the cookie of each; raises as ``expand_functions``."""
     binary = open_binary(path)
     found: dict[int, tuple[CodePlace, int]] = {}
     for target, cookie in _cookies(targets).items():

@@ -13,11 +13,19 @@ from pyebpf.near_names import near
 from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, ObjectError, Problem, TargetError
 from pyebpf.runtime.info import ask
-from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, targets
+from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, is_function, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.syscall_wrapper import syscall_function
 
 _MOST: Final = 4
+
+
+def expect_kernel_function(function: str, subject: str, offset: int = 0) -> None:
+    """As ``check_kernel_function``, but without the kernel's symbols, which take a quarter of a second to read, where its
+    types have the name: the kernel knows the rest, and ``explain_kprobe`` what it means."""
+    if offset or not is_function(function):
+        check_kernel_function(function, subject, offset)
 
 
 def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe: bool = True) -> None:
@@ -57,6 +65,23 @@ def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe
             raise _bad_offset(name, offset, subject, errno.EINVAL)
 
 
+def check_syscall(name: str) -> None:
+    """Raise ``TargetError`` with near names if there is no system call ``name``."""
+    function = syscall_function(name)
+    if is_function(function):
+        return
+    prefix = function.removesuffix(name)
+    functions = _typed_functions() or kernel_symbols().functions()
+    known = [other.removeprefix(prefix) for other in functions if other.startswith(prefix)]
+    if known and name not in known:
+        raise TargetError(
+            Problem.UNKNOWN,
+            f"to system call {name!r}",
+            detail="this kernel has no such system call",
+            suggestions=near(name, known),
+        )
+
+
 def _missing(function: str, name: str, subject: str) -> TargetError:
     symbols = kernel_symbols()
     others = symbols.find(name)
@@ -84,7 +109,8 @@ def _missing(function: str, name: str, subject: str) -> TargetError:
 
 
 def explain_kprobe(refused: BpfError, function: str | int, offset: int, subject: str) -> BpfError:
-    """What is wrong with a function that is there but takes no kprobe; ``refused`` itself where nobody knows."""
+    """What is wrong with a function that takes no kprobe; ``refused`` itself where nobody knows. Raises what
+    ``check_kernel_function`` raises."""
     if refused.errno not in (errno.ENOENT, errno.EINVAL, errno.EADDRNOTAVAIL, errno.EILSEQ, errno.ERANGE):
         return refused
     code = refused.errno or errno.EINVAL
@@ -92,6 +118,7 @@ def explain_kprobe(refused: BpfError, function: str | int, offset: int, subject:
         detail = f"at {function:#x} is no instruction of the kernel where a probe may be"
         return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
     name = function.rpartition(":")[2]
+    check_kernel_function(function, subject, offset)
     try:
         found = kernel_symbols().find(function)
     except BpfError:

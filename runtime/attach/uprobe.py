@@ -69,19 +69,23 @@ def attach_uprobe(
         BpfError: the file is no ELF file, there is no such process, or the kernel refused something else.
         TypeError: the program is of another type.
     """
-    require_program(program, "a uprobe", ProgType.KPROBE)
-    if returns and symbol is not None and offset:
-        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
-    place = locate(binary, symbol, offset, pid)
+    place = locate(binary, symbol, offset, pid, returns=returns)
     return attach_at(
         program, place, pid=pid, returns=returns, ref_ctr_offset=ref_ctr_offset, cookie=cookie, method=method
     )
 
 
 def locate(
-    binary: str | os.PathLike[str], symbol: str | None, offset: int = 0, pid: int | None = None
+    binary: str | os.PathLike[str],
+    symbol: str | None,
+    offset: int = 0,
+    pid: int | None = None,
+    *,
+    returns: bool = False,
 ) -> CodePlace:
     """The place that the arguments of ``attach_uprobe`` mean. Raises what it raises."""
+    if returns and symbol is not None and offset:
+        raise ValueError(f"a function returns as a whole: there is no offset {offset:#x} for that")
     if offset < 0:
         raise ValueError(f"an offset is not negative: {offset}")
     path = find_binary(binary, pid)
@@ -148,6 +152,7 @@ def attach_at(
     method: PerfMethod | None = None,
 ) -> Link:
     """Attach to a place that is known to be there; the arguments are those of ``attach_uprobe``."""
+    require_program(program, "a uprobe", ProgType.KPROBE)
     subject = f"to {'the return of ' if returns else ''}{place.name}"
     pmu = probe_pmu("uprobe")
     if pmu is None and not has_probe_events(UPROBE_EVENTS):

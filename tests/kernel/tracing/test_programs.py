@@ -6,12 +6,14 @@ import ctypes
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pyebpf as bpf
 from pyebpf import i32, i64, u32, u64
 from pyebpf.kernel import bpf_iter_meta, task_struct
+from pyebpf.runtime.errors import TargetError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="tracing needs root")
 
@@ -187,3 +189,26 @@ def test_contradicting_targets() -> None:
         executed.attach(name="sched_switch")
     with pytest.raises(ValueError, match="a tracepoint, as category and name"):
         bpf.tracepoint("sched_switch")
+
+
+@pytest.mark.parametrize(
+    ("decorator", "told"),
+    [
+        (bpf.kprobe("vfs_raed"), "did you mean vfs_read"),
+        (bpf.kretprobe("vfs_raed"), "did you mean vfs_read"),
+        (bpf.kprobe_multi("vfs_raed*"), "did you mean vfs_read"),
+        (bpf.ksyscall("wirte"), "this kernel has no such system call; did you mean write"),
+        (bpf.kretsyscall("wirte"), "did you mean write"),
+        (bpf.uprobe("libc", "mallok"), "did you mean malloc"),
+        (bpf.uretprobe("/no/such/file", "malloc"), "there is no such file"),
+        (bpf.uprobe_multi("libc", "mallok*"), "did you mean malloc"),
+    ],
+)
+def test_a_wrong_target_is_told_before_the_program_is_loaded(decorator: Any, told: str) -> None:
+    @decorator  # type: ignore[untyped-decorator]
+    def program() -> None:
+        seen[0] = 1
+
+    with pytest.raises(TargetError, match=told):
+        program.attach()
+    assert not program.loaded

@@ -201,7 +201,7 @@ def test_functions_of_system_calls(machine: str, wrapper: bool, expected: str) -
 def test_who_is_asked_about_the_wrapper(
     types: bool, symbol: bool | None, option: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(syscall_wrapper, "_in_types", lambda name: types)
+    monkeypatch.setattr(syscall_wrapper, "is_function", lambda name: types)
     monkeypatch.setattr(syscall_wrapper, "has_symbol", lambda name: symbol)
     options = {} if option is None else {"CONFIG_ARCH_HAS_SYSCALL_WRAPPER": option}
     monkeypatch.setattr(syscall_wrapper, "kernel_config", lambda: options)

@@ -253,9 +253,9 @@ def test_names_of_many_functions(
         # ftrace, which is behind links to many functions, does not know what is forbidden to kprobes
         monkeypatch.setattr(place, "forbidden_functions", lambda: frozenset({"work"}))
     monkeypatch.setattr(multi, "traceable_functions", lambda: frozenset({"work", "startup"}))
-    assert multi._expand_kernel(wanted) == chosen
+    assert multi.expand_functions(wanted) == chosen
     with pytest.raises(TargetError, match="no function of the kernel matches"):
-        multi._expand_kernel("other:w*")
+        multi.expand_functions("other:w*")
 
 
 def test_addresses_of_many_functions(monkeypatch: pytest.MonkeyPatch) -> None:
