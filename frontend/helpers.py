@@ -43,6 +43,7 @@ from pyebpf.uapi.helpers import (
 )
 from pyebpf.uapi.program_kind import Arguments
 from pyebpf.uapi.sections import section_target
+from pyebpf.uapi.target_rules import FUNCTIONS
 
 _SHORT: dict[str, int] = {"get_current_comm": 16}
 """Helpers that fill a buffer and may be called without it: the size of the bytes that they then return."""
@@ -116,29 +117,11 @@ def permitted(context: Context, helper: Helper, span: Span, what: str = "") -> P
     return terms.prototype
 
 
-_TARGETS: dict[str, frozenset[str]] = {
-    "d_path_allowed": frozenset(
-        {
-            "security_file_permission",
-            "security_inode_getattr",
-            "security_file_open",
-            "security_path_truncate",
-            "vfs_truncate",
-            "vfs_fallocate",
-            "dentry_open",
-            "vfs_getattr",
-            "filp_close",
-        }
-    )
-}
-"""The functions that a helper may be called at (``btf_allowlist_d_path``, kernel/trace/bpf_trace.c). Iterators and security
-hooks have rules of their own, which the kernel decides."""
-
 _AT_FUNCTIONS = frozenset({AttachType.TRACE_FENTRY, AttachType.TRACE_FEXIT, AttachType.MODIFY_RETURN})
 
 
 def _check_target(context: Context, rule: str, what: str, span: Span) -> None:
-    allowed = _TARGETS.get(rule)
+    allowed = FUNCTIONS.get(rule)
     target = section_target(context.kind.section)
     if allowed is None or context.kind.attach_type not in _AT_FUNCTIONS or target in allowed:
         return

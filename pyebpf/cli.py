@@ -391,8 +391,16 @@ def _parser() -> argparse.ArgumentParser:
         help="1 only what is refused, 2 every instruction, 4 statistics (2)",
     )
 
-    hooks = command("hooks", _hooks, "Tell where in this kernel programs can be attached, and why not.")
+    hooks = command(
+        "hooks", _hooks, "Tell where in the kernel, or in a file, programs can be attached, and why not."
+    )
     hooks.add_argument("pattern", metavar="PATTERN", help="a name, or a pattern such as `vfs_*` or `sched:*`")
+    hooks.add_argument(
+        "--in",
+        dest="file",
+        metavar="FILE",
+        help="an executable or library, by path or name, instead of the kernel",
+    )
     hooks.add_argument("--json", action="store_true", help="for programs")
 
     listing = command("list", _list, "Show what is loaded on this machine.")

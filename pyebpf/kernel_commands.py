@@ -29,18 +29,20 @@ class NothingFound(PyebpfError):
 
 
 def hooks(args: argparse.Namespace) -> int:
-    """``pyebpf hooks PATTERN``: places for programs, how to use them, and why not."""
+    """``pyebpf hooks PATTERN [--in FILE]``: places for programs, how to use them, and why not."""
     from pyebpf.near_names import near
     from pyebpf.runtime.hooks import hook_names, hooks_for
+    from pyebpf.runtime.user_hooks import user_hook_names, user_hooks
 
-    found = hooks_for(args.pattern)
+    found = user_hooks(args.file, args.pattern) if args.file else hooks_for(args.pattern)
     if args.json:
         print(json.dumps([_as_data(asdict(hook)) for hook in found], indent=2))
         return 0 if found else 1
     if not found:
-        similar = " or ".join(f"`{name}`" for name in near(args.pattern, hook_names()))
+        known = user_hook_names(args.file) if args.file else hook_names()
+        similar = " or ".join(f"`{name}`" for name in near(args.pattern, known))
         more = f"did you mean {similar}?" if similar else "patterns such as `vfs_*` find more"
-        raise NothingFound(f"nothing in this kernel is called {args.pattern!r}; {more}")
+        raise NothingFound(f"nothing in {args.file or 'this kernel'} is called {args.pattern!r}; {more}")
     for hook in found:
         print("\n".join(_about(hook)))
     return 0
@@ -57,7 +59,8 @@ def _as_data(value: Any) -> Any:
 def _about(hook: Hook) -> Iterator[str]:
     yield f"{hook.kind.value} {hook.name}"
     if hook.arguments is None:
-        yield "    arguments: not told by the kernel"
+        if not hook.kind.of_user_space:
+            yield "    arguments: not told by the kernel"
     elif hook.arguments:
         yield "    arguments: " + ", ".join(
             f"{a.name}: {a.type}" if a.name else a.type for a in hook.arguments

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import enum
 import errno
 import functools
 from collections.abc import Callable
 from typing import Final
 
-from pyebpf.runtime.attrs_tracing import LinkCreateKprobes
 from pyebpf.runtime.errors import BpfError, ObjectError, errno_name
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.tracefs import root
-from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+from pyebpf.uapi.constants import AttachType, ProgType
 
 
 class Way(enum.Enum):
@@ -31,6 +29,10 @@ class Way(enum.Enum):
     RAW_TRACEPOINT = "raw_tracepoint"
     TP_BTF = "tp_btf"
     ITER = "iter"
+    UPROBE = "uprobe"
+    URETPROBE = "uretprobe"
+    UPROBE_MULTI = "uprobe.multi"
+    USDT = "usdt"
 
 
 @functools.cache
@@ -59,21 +61,27 @@ def _probes() -> str:
     return _refused(ProgType.KPROBE)
 
 
-def _many_probes() -> str:
-    from pyebpf.runtime.probe import load_minimal
-    from pyebpf.runtime.syscall import call
+def _user_probes() -> str:
+    from pyebpf.runtime.attach.kprobe import probe_pmu
+    from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, has_probe_events
 
+    if probe_pmu("uprobe") is None and not has_probe_events(UPROBE_EVENTS):
+        return "this kernel was built without CONFIG_UPROBE_EVENTS"
+    return _refused(ProgType.KPROBE)
+
+
+def _many(attach_type: AttachType) -> str:
+    from pyebpf.runtime.attach.multi import kind_of, knows_links
+    from pyebpf.runtime.probe import load_minimal
+
+    kind = kind_of(attach_type)
+    absent = f"this kernel has no {kind.name}, which came with {kind.since}"
     try:
-        program = load_minimal(ProgType.KPROBE, AttachType.TRACE_KPROBE_MULTI)
+        program = load_minimal(ProgType.KPROBE, attach_type)
     except BpfError as found:
-        return str(found)
-    names = (ctypes.c_char_p * 1)(b"no_such_function_here")
-    attr = LinkCreateKprobes(0, 0, AttachType.TRACE_KPROBE_MULTI, cnt=1, syms=ctypes.addressof(names))
+        return absent if found.errno == errno.EINVAL else str(found)
     with program:
-        attr.prog_fd = program.fileno()
-        # A kernel that has such links looks for the function.
-        known = call(BpfCmd.LINK_CREATE, attr) == -errno.ESRCH
-    return "" if known else "this kernel has no kprobe.multi, which came with Linux 5.18 with CONFIG_FPROBE"
+        return "" if knows_links(program.fileno(), attach_type) else absent
 
 
 def _with_target(
@@ -114,7 +122,11 @@ _OBSTACLES: Final[dict[Way, Callable[[], str]]] = {
     Way.KPROBE: _probes,
     Way.KRETPROBE: _probes,
     Way.KSYSCALL: _probes,
-    Way.KPROBE_MULTI: _many_probes,
+    Way.KPROBE_MULTI: lambda: _many(AttachType.TRACE_KPROBE_MULTI),
+    Way.UPROBE: _user_probes,
+    Way.URETPROBE: _user_probes,
+    Way.USDT: _user_probes,
+    Way.UPROBE_MULTI: lambda: _many(AttachType.TRACE_UPROBE_MULTI),
     Way.FENTRY: lambda: _functions(AttachType.TRACE_FENTRY),
     Way.FEXIT: lambda: _functions(AttachType.TRACE_FEXIT),
     Way.FMOD_RET: lambda: _with_target(

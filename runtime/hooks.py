@@ -37,6 +37,13 @@ class HookKind(enum.Enum):
     ITERATOR = "iterator"
     LSM = "LSM hook"
     SYSCALL = "system call"
+    USER_FUNCTION = "function"
+    USDT = "USDT probe"
+
+    @property
+    def of_user_space(self) -> bool:
+        """Whether it is in a file, not in the kernel."""
+        return self in (HookKind.USER_FUNCTION, HookKind.USDT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +103,14 @@ def _sorted(hooks: Iterable[Hook]) -> list[Hook]:
     return sorted(hooks, key=lambda hook: hook.name)
 
 
-def _matching(pattern: str, names: Iterable[str]) -> list[str]:
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that are ``pattern``, or match it if it is one."""
     if pattern.translate({ord(sign): None for sign in "*?["}) == pattern:
         return [name for name in names if name == pattern]
     return fnmatch.filter(names, pattern)
 
 
-def _decided(own: dict[Way, str]) -> tuple[tuple[Way, ...], tuple[Refusal, ...]]:
+def decided(own: dict[Way, str]) -> tuple[tuple[Way, ...], tuple[Refusal, ...]]:
     """Ways that work and ways that do not, from what is against each at this place; then the kernel's own reasons."""
     against = {way: reason or obstacle(way) for way, reason in own.items()}
     works = tuple(way for way, reason in against.items() if not reason)
@@ -116,7 +124,7 @@ def _functions(pattern: str) -> list[Hook]:
     standing, traceable = frozenset(_symbols()), traceable_functions()
     return [
         _function(name, name in standing, traceable is None or name in traceable)
-        for name in _matching(pattern, _function_names())
+        for name in matching(pattern, _function_names())
     ]
 
 
@@ -162,7 +170,7 @@ def _function(name: str, standing: bool, traceable: bool) -> Hook:
         Way.FEXIT: trampoline,
         Way.FMOD_RET: trampoline or _unchangeable(name),
     }
-    works, refused = _decided(own)
+    works, refused = decided(own)
     return Hook(HookKind.FUNCTION, name, works, refused, _arguments(proto), _result(proto))
 
 
@@ -206,7 +214,7 @@ def injectable_functions() -> frozenset[str]:
 
 
 def _syscalls(pattern: str) -> list[Hook]:
-    return [_syscall(name) for name in _matching(pattern, _syscall_names())]
+    return [_syscall(name) for name in matching(pattern, _syscall_names())]
 
 
 def _syscall_names() -> list[str]:
@@ -218,7 +226,7 @@ def _syscall_names() -> list[str]:
 
 
 def _syscall(name: str) -> Hook:
-    works, refused = _decided({Way.TRACEPOINT: "", Way.KSYSCALL: ""})
+    works, refused = decided({Way.TRACEPOINT: "", Way.KSYSCALL: ""})
     arguments = _fields(_SYSCALLS, f"{_ENTER}{name}")
     # The first field is the number of the system call.
     return Hook(HookKind.SYSCALL, name, works, refused, arguments[1:] if arguments else None, "long")
@@ -237,10 +245,10 @@ def _events() -> tuple[tuple[str, str], ...]:
 def _tracepoints(pattern: str) -> list[Hook]:
     found = []
     names = {f"{category}:{name}": (category, name) for category, name in _events()}
-    short = frozenset(_matching(pattern, {name for _, name in names.values()}))
-    chosen = {*_matching(pattern, names), *(whole for whole, (_, name) in names.items() if name in short)}
+    short = frozenset(matching(pattern, {name for _, name in names.values()}))
+    chosen = {*matching(pattern, names), *(whole for whole, (_, name) in names.items() if name in short)}
     for whole in chosen:
-        works, refused = _decided({Way.TRACEPOINT: ""})
+        works, refused = decided({Way.TRACEPOINT: ""})
         arguments = _fields(*names[whole])
         found.append(Hook(HookKind.TRACEPOINT, whole, works, refused, arguments))
     return found
@@ -260,11 +268,11 @@ def _fields(category: str, name: str) -> tuple[HookArgument, ...] | None:
 
 def _typed(pattern: str, prefix: str, make: Callable[[str, int], Hook]) -> list[Hook]:
     known = _targets(prefix)
-    return [make(name, known[name]) for name in _matching(pattern, known)]
+    return [make(name, known[name]) for name in matching(pattern, known)]
 
 
 def _raw_tracepoint(name: str, number: int) -> Hook:
-    works, refused = _decided({Way.RAW_TRACEPOINT: "", Way.TP_BTF: ""})
+    works, refused = decided({Way.RAW_TRACEPOINT: "", Way.TP_BTF: ""})
     proto = _proto(number)
     # The typedef has no names of parameters; the function that calls programs has the same ones with names.
     caller = _typed_functions().get(f"{_CALLER}{name}")
@@ -277,12 +285,12 @@ def _raw_tracepoint(name: str, number: int) -> Hook:
 
 def _lsm(name: str, number: int) -> Hook:
     proto = _proto(number)
-    works, refused = _decided({Way.LSM: ""})
+    works, refused = decided({Way.LSM: ""})
     return Hook(HookKind.LSM, name, works, refused, _arguments(proto), _result(proto))
 
 
 def _iterator(name: str, number: int) -> Hook:
-    works, refused = _decided({Way.ITER: ""})
+    works, refused = decided({Way.ITER: ""})
     return Hook(HookKind.ITERATOR, name, works, refused, _arguments(_proto(number)))
 
 

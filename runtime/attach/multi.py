@@ -41,7 +41,7 @@ _PATTERN: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class MultiKind:
     """A kind of link: its name in sections, and the first kernel that has it."""
 
     name: str
@@ -49,10 +49,10 @@ class _Kind:
 
 
 _KINDS: Final = {
-    AttachType.TRACE_KPROBE_MULTI: _Kind("kprobe.multi", "Linux 5.18 with CONFIG_FPROBE"),
-    AttachType.TRACE_KPROBE_SESSION: _Kind("kprobe.session", "Linux 6.10 with CONFIG_FPROBE"),
-    AttachType.TRACE_UPROBE_MULTI: _Kind("uprobe.multi", "Linux 6.6"),
-    AttachType.TRACE_UPROBE_SESSION: _Kind("uprobe.session", "Linux 6.13"),
+    AttachType.TRACE_KPROBE_MULTI: MultiKind("kprobe.multi", "Linux 5.18 with CONFIG_FPROBE"),
+    AttachType.TRACE_KPROBE_SESSION: MultiKind("kprobe.session", "Linux 6.10 with CONFIG_FPROBE"),
+    AttachType.TRACE_UPROBE_MULTI: MultiKind("uprobe.multi", "Linux 6.6"),
+    AttachType.TRACE_UPROBE_SESSION: MultiKind("uprobe.session", "Linux 6.13"),
 }
 
 
@@ -73,7 +73,6 @@ def attach_functions(program: LoadedProgram, chosen: Mapping[str, int], *, retur
     """The same for functions that ``expand_functions`` has found."""
     types = (AttachType.TRACE_KPROBE_MULTI, AttachType.TRACE_KPROBE_SESSION)
     require_program(program, "a link to many functions", ProgType.KPROBE, attach_types=types)
-    kind = _kind(program)
     subject = f"to {_counted(chosen)} of the kernel"
     _check_session(program, returns)
     # The kernel knows no names with a module.
@@ -92,7 +91,7 @@ def attach_functions(program: LoadedProgram, chosen: Mapping[str, int], *, retur
         addrs=ctypes.addressof(starts) if places else 0,
         cookies=ctypes.addressof(cookies) if any(values) else 0,
     )
-    return HeldLink(_create(program, attr, kind, subject), program, subject)
+    return HeldLink(_create(program, attr, subject), program, subject)
 
 
 def attach_uprobe_multi(
@@ -126,7 +125,6 @@ def attach_places(
     """One link to many places of the file ``path``. ``counters``: offsets of the counters that the kernel raises."""
     types = (AttachType.TRACE_UPROBE_MULTI, AttachType.TRACE_UPROBE_SESSION)
     require_program(program, "a link to many functions", ProgType.KPROBE, attach_types=types)
-    kind = _kind(program)
     _check_session(program, returns)
     subject = f"to {len(places)} places of {path}"
     count = len(places)
@@ -148,16 +146,16 @@ def attach_places(
         pid=0 if pid is None else pid or os.getpid(),
     )
     try:
-        return HeldLink(_create(program, attr, kind, subject), program, subject)
+        return HeldLink(_create(program, attr, subject), program, subject)
     except BpfError as refused:
         if refused.errno == errno.ESRCH and pid is not None:
             refused.detail = f"there is no process {pid}"
         raise
 
 
-def _kind(program: LoadedProgram) -> _Kind:
-    assert program.attach_type is not None
-    return _KINDS[program.attach_type]
+def kind_of(attach_type: AttachType) -> MultiKind:
+    """The kind of link that programs for ``attach_type`` get."""
+    return _KINDS[attach_type]
 
 
 def _check_session(program: LoadedProgram, returns: bool) -> None:
@@ -173,13 +171,15 @@ def _counted(chosen: Mapping[str, int]) -> str:
 # ---------------------------------------------------------------- the kernel's answer
 
 
-def _create(program: LoadedProgram, attr: Attr, kind: _Kind, subject: str) -> Fd:
-    whole = f"{program.name!r} {subject}"
+def _create(program: LoadedProgram, attr: Attr, subject: str) -> Fd:
+    assert program.attach_type is not None
+    kind, whole = kind_of(program.attach_type), f"{program.name!r} {subject}"
     try:
         return bpf_fd(BpfCmd.LINK_CREATE, attr, Phase.ATTACH, whole, need=TRACING_NEED)
     except BpfError as refused:
         code = refused.errno or errno.EINVAL
-        if code in (errno.EOPNOTSUPP, ENOTSUPP) or (code == errno.EINVAL and not _known(program)):
+        unknown = code == errno.EINVAL and not knows_links(program.fd, program.attach_type)
+        if unknown or code in (errno.EOPNOTSUPP, ENOTSUPP):
             detail = f"this kernel has no {kind.name}, which came with {kind.since}"
             raise NotSupported(code, Phase.ATTACH, whole, detail=detail) from None
         if code == errno.ESRCH and isinstance(attr, LinkCreateKprobes):
@@ -187,22 +187,16 @@ def _create(program: LoadedProgram, attr: Attr, kind: _Kind, subject: str) -> Fd
         raise
 
 
-def _known(program: LoadedProgram) -> bool:
-    """Whether the kernel knows this kind of link: then it goes on to look at what the link is for."""
-    assert program.attach_type is not None
-    if program.attach_type in (AttachType.TRACE_KPROBE_MULTI, AttachType.TRACE_KPROBE_SESSION):
+def knows_links(program_fd: int, attach_type: AttachType) -> bool:
+    """Whether the kernel knows links of this kind: then it goes on to look at what the link is for."""
+    if attach_type in (AttachType.TRACE_KPROBE_MULTI, AttachType.TRACE_KPROBE_SESSION):
         names = (ctypes.c_char_p * 1)(b"no_such_function_here")
-        kprobes = LinkCreateKprobes(program.fd, 0, program.attach_type, cnt=1, syms=ctypes.addressof(names))
+        kprobes = LinkCreateKprobes(program_fd, 0, attach_type, cnt=1, syms=ctypes.addressof(names))
         return call(BpfCmd.LINK_CREATE, kprobes) == -errno.ESRCH
     root = ctypes.create_string_buffer(b"/")
     offsets = (ctypes.c_ulong * 1)(0)
     uprobes = LinkCreateUprobes(
-        program.fd,
-        0,
-        program.attach_type,
-        path=ctypes.addressof(root),
-        offsets=ctypes.addressof(offsets),
-        cnt=1,
+        program_fd, 0, attach_type, path=ctypes.addressof(root), offsets=ctypes.addressof(offsets), cnt=1
     )
     return call(BpfCmd.LINK_CREATE, uprobes) == -errno.EBADF
 

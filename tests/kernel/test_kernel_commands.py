@@ -13,6 +13,7 @@ import pytest
 import pyebpf as bpf
 from pyebpf import u32, u64
 from pyebpf.cli import main
+from tests import usdt_shop
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="asking for what is loaded needs root")
 
@@ -41,6 +42,18 @@ def test_hooks(capsys: pytest.CaptureFixture[str]) -> None:
         "did you mean `vfs_read` or `vfs_readv` or `vfs_write` or `vfs_rmdir`?\n"
     )
     assert "did you mean `openat`" in said(capsys, "hooks", "opneat", status=1)
+
+
+def test_hooks_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shop = usdt_shop.build(tmp_path)
+    text = said(capsys, "hooks", "*o*", "--in", shop)
+    assert "function work\n    usable by: uprobe, uretprobe" in text
+    assert "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: with argument 2" in text
+    (hook,) = json.loads(said(capsys, "hooks", "--json", "sale", "--in", shop))
+    assert (hook["name"], [one["type"] for one in hook["arguments"]]) == ("shop:sale", ["i32", "u64", "i8"])
+    assert json.loads(said(capsys, "hooks", "--json", "shop:s*", "--in", shop))[1]["name"] == "shop:stock"
+    assert "did you mean `malloc`" in said(capsys, "hooks", "mallok", "--in", "libc", status=1)
+    assert "there is no library or executable" in said(capsys, "hooks", "x", "--in", "no-such", status=1)
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
