@@ -173,12 +173,15 @@ def read_field(context: Context, found: Field, span: Span) -> tree.Expr:
     return tree.ContextField(context=found.base, row=row, index=found.index, type=kind, span=span)
 
 
+_TEXT, _BYTES = Kernel(btf.Array(btf.CHAR, 0)), Kernel(None)
+"""What is in an event at a place of its own. One type each, so that variables can hold it."""
+
+
 def _in_event(base: tree.Expr, row: ContextField, span: Span) -> tree.Expr:
     """A string in an event: a copy, with zeros behind its NUL. Where the event only says the place, of as many bytes as there
     are, the address."""
     if row.length is None:
-        of = btf.Array(btf.CHAR, 0) if row.text else None
-        return tree.EventData(context=base, row=row, type=Kernel(of), span=span)
+        return tree.EventData(context=base, row=row, type=_TEXT if row.text else _BYTES, span=span)
     where = tree.EventData(context=base, row=row, type=Kernel(None), span=span)
     kind = Ref(BytesType(row.length), Origin.LOCAL)
     return tree.FarCopy(address=where, string=True, type=kind, label=row.name, span=span)

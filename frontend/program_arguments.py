@@ -72,6 +72,13 @@ class _Parameter:
 def entry_of(header: Context, decl: ProgramDecl) -> Entry:
     """What the parameters of ``decl`` get. Refuses what its kind of program cannot give."""
     check_target(header, decl)
+    for default in header.scope.node.args.defaults:
+        raise header.refusal(
+            Code.E0905,
+            default,
+            "a parameter of a program has no default",
+            notes=["who calls a program always gives all that it takes"],
+        )
     parameters = list(_parameters(header))
     if decl.kind.arguments is Arguments.NONE and decl.kind.target is TargetKind.NOTHING:
         return _context_only(header, decl, parameters)
@@ -312,7 +319,9 @@ class _Reader:
         """A value of eight bytes as what the annotation, or the target's own declaration, says it is."""
         stated = parameter.annotation
         inner = btf.skip_modifiers(declared)
-        by_declaration: Type = U64 if declared is None else I64
+        # Of a register nobody knows the sign; arguments of USDT probes come with theirs.
+        unsigned = declared is None and self.decl.kind.arguments is not Arguments.USDT
+        by_declaration: Type = U64 if unsigned else I64
         layout = integer_layout(inner)
         if isinstance(inner, btf.Ptr):
             by_declaration = pointer_to(inner, trust)

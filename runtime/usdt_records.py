@@ -105,7 +105,7 @@ class Records:
             number = next((n for n in range(self._table.max_entries) if n not in self._users), None)
             if number is None:
                 detail = f"programs know of {self._table.max_entries} different places at most"
-                raise TargetError(Problem.ARGUMENTS, subject, detail=detail, errno=errno.E2BIG)
+                raise TargetError(Problem.ARGUMENTS, subject, detail=detail, errno=errno.ENOSPC)
             self._table.elements.update(number.to_bytes(4, "little"), data)
             self._numbers[data] = number
         self._users[number] = self._users.get(number, 0) + 1

@@ -48,7 +48,10 @@ def test_hooks_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     shop = usdt_shop.build(tmp_path)
     text = said(capsys, "hooks", "*o*", "--in", shop)
     assert "function work\n    usable by: uprobe, uretprobe" in text
-    assert "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: with argument 2" in text
+    assert (
+        "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: with argument 2"
+        in text
+    )
     (hook,) = json.loads(said(capsys, "hooks", "--json", "sale", "--in", shop))
     assert (hook["name"], [one["type"] for one in hook["arguments"]]) == ("shop:sale", ["i32", "u64", "i8"])
     assert json.loads(said(capsys, "hooks", "--json", "shop:s*", "--in", shop))[1]["name"] == "shop:stock"

@@ -77,3 +77,19 @@ def test_strings_of_any_length(tmp_path: Path) -> None:
     assert seen[4] >= 2
     assert seen[5] == len(names)
     assert seen[6] == 0
+
+
+@bpf.tracepoint("sched", "sched_process_exec")
+def named(ctx: bpf.Tracepoint) -> None:
+    name = ctx.filename
+    if ctx.pid == 0:
+        name = ctx.filename
+    if name == b"/bin/true":
+        seen[7] += 1
+
+
+def test_a_string_of_an_event_in_a_variable() -> None:
+    with named.attach():
+        subprocess.run(["/bin/true"], check=True)
+    assert seen[7] == 1
+    named.close()

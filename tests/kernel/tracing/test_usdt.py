@@ -41,12 +41,12 @@ def sold(small: i32, large: i64, constant: int, ctx: bpf.PtRegs) -> None:
 
 
 @bpf.usdt
-def stocked(  # type: ignore[no-untyped-def]  # what is not annotated is a u64
+def stocked(  # type: ignore[no-untyped-def]  # what is not annotated is an i64
     a, b: int, c: int, d: int, e: int, f: int, g: int, h: int, i: int, j: int
 ) -> None:
-    seen[0] = i64(a)
+    seen[0] = a
     seen[1] = b
-    seen[2] = c
+    seen[2] = c + min(d, 0)
     seen[3] = d
     seen[4] = e
     seen[5] = f
