@@ -26,7 +26,7 @@ def passes_all(ctx: bpf.Xdp) -> int:
     return bpf.XDP_PASS
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
+def said(capsys: pytest.CaptureFixture[str], *words: str | Path, status: int = 0) -> str:
     """What a command prints, or what is wrong."""
     assert main([str(word) for word in words]) == status
     printed = capsys.readouterr()
