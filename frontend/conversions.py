@@ -188,7 +188,12 @@ def _refuse_method(context: Context, method: Method) -> Refused:
     receiver = method.receiver
     if not isinstance(receiver, Static) and not _has_methods(receiver.type):
         return context.refusal(
-            Code.E0301, method.span, f"{describe(receiver.type)} has no field `{method.name}`"
+            Code.E0301,
+            method.span,
+            f"{describe(receiver.type)} has no field `{method.name}`",
+            help="an address becomes that of a struct by `bpf.cast(T, address)`"
+            if isinstance(receiver.type, Int)
+            else (),
         )
     return context.refusal(
         Code.E0301,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.availability import Way, obstacle
 from pyebpf.runtime.errors import BpfError, ObjectError
+from pyebpf.runtime.kernel_config import kernel_config
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.tracefs import all_events, event_format
@@ -20,6 +21,7 @@ from pyebpf.runtime.tracefs import all_events, event_format
 if TYPE_CHECKING:
     from pyebpf import btf
 
+_ON_NOTRACE: Final = "CONFIG_KPROBE_EVENTS_ON_NOTRACE"
 _INJECTION: Final = Path("/sys/kernel/debug/error_injection/list")
 _SECURITY: Final = "security_"
 _SYSCALLS: Final = "syscalls"
@@ -178,11 +180,9 @@ def _untouchable(name: str, notrace: str) -> str:
     """Why there can be no kprobe in a function; empty if there can."""
     if name in forbidden_functions():
         return "the kernel forbids probes in it (blacklist)"
-    return (
-        f"{notrace} (and the kernel is not built with CONFIG_KPROBE_EVENTS_ON_NOTRACE, as most)"
-        if notrace
-        else ""
-    )
+    if notrace and (kernel_config() or {}).get(_ON_NOTRACE) != "y":
+        return f"{notrace}, and this kernel was built without {_ON_NOTRACE}"
+    return ""
 
 
 def _untyped(proto: btf.FuncProto | None) -> str:

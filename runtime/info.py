@@ -4,13 +4,14 @@ statistics."""
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from enum import IntEnum
 from typing import Final, TypeVar
 
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
-from pyebpf.runtime.errors import Phase
+from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need
@@ -64,6 +65,15 @@ def known(number: int, kind: type[_Enum]) -> _Enum | int:
         return number
 
 
+def _expected(number: int, kind: type[_Enum]) -> _Enum:
+    """The member of ``kind``. Raises ``NotSupported`` for what only a newer kernel has."""
+    found = known(number, kind)
+    if isinstance(found, kind):
+        return found
+    detail = f"pyebpf knows no {kind.__name__} {number}, which is of a later kernel"
+    raise NotSupported(errno.EOPNOTSUPP, Phase.OBJECT_INFO, detail=detail)
+
+
 def ask(fd: Fd, info: _Info) -> _Info:
     """Let the kernel fill ``info`` in; what is set in it says where lists and names go. Raises ``BpfError``."""
     attr = InfoByFd(fd.fileno(), ctypes.sizeof(info), ctypes.addressof(info))
@@ -79,7 +89,7 @@ def program_facts(fd: Fd) -> ProgramFacts:
         ask(fd, ProgInfo(nr_map_ids=info.nr_map_ids, map_ids=ctypes.addressof(ids)))
     return ProgramFacts(
         id=info.id,
-        type=ProgType(info.type),
+        type=_expected(info.type, ProgType),
         name=info.name.decode(),
         tag=bytes(info.tag).hex(),
         jited_size=info.jited_prog_len,
@@ -107,7 +117,7 @@ def map_facts(fd: Fd) -> MapFacts:
     info = ask(fd, MapInfo())
     return MapFacts(
         id=info.id,
-        type=MapType(info.type),
+        type=_expected(info.type, MapType),
         name=info.name.decode(),
         key_size=info.key_size,
         value_size=info.value_size,
