@@ -13,17 +13,19 @@ from pyebpf.uapi import usdt
 from pyebpf.uapi.constants import MapType
 from pyebpf.uapi.usdt import ARGUMENT, RECORD, Location
 
-_MAPS = (
-    MapSpec(usdt.RECORDS, MapType.ARRAY, 4, RECORD.size, usdt.MAX_RECORDS, key=U32, value=RECORD),
-    # Never looked at: there have been cookies for as long as programs of this kind are compiled for.
-    MapSpec(usdt.ADDRESSES, MapType.HASH, 8, 4, 1, key=U64, value=U32),
-)
+def _declare_maps(f: State) -> None:
+    maps = f.data.module.maps
+    if usdt.RECORDS not in maps:
+        maps[usdt.RECORDS] = MapSpec(
+            usdt.RECORDS, MapType.ARRAY, 4, RECORD.size, usdt.MAX_RECORDS, key=U32, value=RECORD
+        )
+        # Never looked at: there have been cookies for as long as programs of this kind are compiled for.
+        maps[usdt.ADDRESSES] = MapSpec(usdt.ADDRESSES, MapType.HASH, 8, 4, 1, key=U64, value=U32)
 
 
 def record(f: State, node: tree.UsdtRecord) -> Value:
     """The record of the place that the program runs at."""
-    for spec in _MAPS:
-        f.data.module.maps.setdefault(spec.name, spec)
+    _declare_maps(f)
     key = f.temporary("key", 4)
     f.b.store(key.pointer, key.offset, 4, f.helper("get_attach_cookie", f.value(node.context)))
     kind = PtrTy(Space.MAP_VALUE, RECORD.size, nullable=True)

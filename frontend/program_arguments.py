@@ -338,9 +338,10 @@ class _Reader:
                     value = conversions.wrap(value, layout, parameter.span)
                 return self._as(parameter, value, wanted, stated.layout)
             case Bool():
-                # C's `bool` is one byte, and the rest of the register says nothing.
-                low = conversions.wrap(value, U8, parameter.span)
-                return BOOL, tree.Truth(operand=low, span=parameter.span)
+                if self.decl.kind.arguments is not Arguments.USDT:
+                    # C's `bool` is one byte, and the rest of the register says nothing.
+                    value = conversions.wrap(value, layout or U8, parameter.span)
+                return BOOL, tree.Truth(operand=value, span=parameter.span)
             case Kernel():
                 if declared is not None and not _fits(by_declaration, wanted):
                     raise self._refuse(

@@ -141,7 +141,11 @@ def test_an_annotation_keeps_the_low_bits(shop: Path) -> None:
     prices = (ctypes.c_int * 2)()
     with narrowed.attach(shop, "shop", "stock"):
         library.stock(ctypes.c_long(-1), prices, ctypes.c_long(1))
-    assert [seen[n] for n in range(3)] == [255, 255, 1]
+        assert [seen[n] for n in range(3)] == [255, 255, 1]
+        library.stock(ctypes.c_long(0x12_0100), prices, ctypes.c_long(1))
+        assert [seen[n] for n in range(3)] == [0, 0, 1]  # the third argument has 16 bits
+        library.stock(ctypes.c_long(0x12_0000), prices, ctypes.c_long(1))
+        assert [seen[n] for n in range(3)] == [0, 0, 0]
 
 
 def test_a_probe_without_arguments_in_this_process_only(shop: Path) -> None:
