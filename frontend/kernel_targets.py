@@ -12,12 +12,18 @@ from pyebpf.frontend.kernel_types import specification
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.records import dataclass
+from pyebpf.target import Arch
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
 
 _MULTIPLEXED = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
+CLONE = {
+    Arch.X86_64: ("clone_flags", "newsp", "parent_tidptr", "child_tidptr", "tls"),
+    Arch.ARM64: ("clone_flags", "newsp", "parent_tidptr", "tls", "child_tidptr"),
+}
+"""The arguments of ``clone``, the last two of which have no fixed order (``CONFIG_CLONE_BACKWARDS``, kernel/fork.c)."""
 _CHANGEABLE = ("security_", "__x64_sys_", "__arm64_sys_")
 
 
@@ -71,6 +77,8 @@ def signature_of(header: Context, decl: ProgramDecl) -> Signature | None:
     Refuses targets that the types do not have, for kinds that the kernel attaches by type.
     """
     needed = decl.kind.arguments in (Arguments.BTF, Arguments.BTF_RESULT)
+    if decl.kind.target is TargetKind.SYSCALL:
+        return _of_syscall(header, decl.target)
     if not decl.target:
         if needed:
             raise _refuse(
@@ -94,6 +102,19 @@ def signature_of(header: Context, decl: ProgramDecl) -> Signature | None:
             return _of_function(header, decl, spec, f"bpf_iter_{decl.target}", needed=True)
         case _:
             return None
+
+
+def _of_syscall(header: Context, name: str) -> Signature | None:
+    """The names of a system call's arguments, in the order of the target; their types nobody tells."""
+    names: tuple[str, ...] | None = None
+    if name == "clone":
+        names = CLONE[header.session.target.arch]
+    elif header.session.facts is not None:
+        found = header.session.facts.tracepoint("syscalls", f"sys_enter_{name}")
+        if found is not None:
+            # The number of the call, and what newer kernels copy from behind pointers, are not arguments.
+            names = tuple(field.name for field in found.fields if not field.name.startswith("__"))
+    return None if names is None else Signature(tuple(btf.Param(n, None) for n in names), None)
 
 
 def _of_function(

@@ -47,6 +47,8 @@ from pyebpf.uapi.registers import REGISTERS
 from pyebpf.uapi.usdt import MAX_ARGUMENTS
 
 _CONTEXT, _RESULT = "ctx", "retval"
+_CLONE_FIXED = 3
+"""So many arguments of ``clone`` have the same place everywhere."""
 
 
 @dataclass(slots=True)
@@ -285,8 +287,22 @@ class _Reader:
 
     def _syscall(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
         span = parameter.span
+        self._declared(parameter, number)
+        if self.decl.target == "clone" and number >= _CLONE_FIXED and self.signature is not None:
+            self._check_clone(parameter, [p.name for p in self.signature.params])
         value = tree.SyscallArgument(registers=self._found(span), index=number, type=U64, span=span)
         return self._typed(parameter, value, None, Trust.PROBED)
+
+    def _check_clone(self, parameter: _Parameter, names: Sequence[str]) -> None:
+        """The program must say which of the arguments that change their order it means."""
+        if parameter.name not in names:
+            last = " and ".join(f"`{name}`" for name in names[_CLONE_FIXED:])
+            raise self._refuse(
+                parameter,
+                f"`{parameter.name}` may be either of the last arguments of `clone`, which architectures have in "
+                "different orders",
+                help=f"name them as the kernel does: here {last}, in this order",
+            )
 
     def _usdt(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
         span = parameter.span
