@@ -13,6 +13,7 @@ from pyebpf.uapi import usdt
 from pyebpf.uapi.constants import MapType
 from pyebpf.uapi.usdt import ARGUMENT, RECORD, Location
 
+
 def _declare_maps(f: State) -> None:
     maps = f.data.module.maps
     if usdt.RECORDS not in maps:

@@ -72,10 +72,10 @@ def test_another_target_than_the_decorators_is_refused(
         (USERS, {"symbols": {"read*": 3}}),
         (EVENT, {"name": "sched_switch"}),
         (EVENT, {"category": "sched:sched_switch"}),
-        ((bpf.kprobe_multi,), {"functions": ["a", "b"]}),
+        ((bpf.kprobe_multi,), {"functions": ["vfs_read", "vfs_write"]}),
         ((bpf.kprobe,), {"function": 0xFFFFFFFF81000000}),
         ((bpf.uprobe,), {"binary": "libc", "offset": 4096}),
-        ((bpf.uprobe_multi,), {"binary": "libc", "symbols": ["a", "b"]}),
+        ((bpf.uprobe_multi,), {"binary": "libc", "symbols": ["abs", "getenv"]}),
     ],
 )
 def test_the_same_target_and_one_for_no_other_are_accepted(
