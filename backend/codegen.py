@@ -35,6 +35,7 @@ from pyebpf.object import (
 )
 from pyebpf.records import dataclass, field
 from pyebpf.target import Target
+from pyebpf.uapi.program_kind import Arguments
 
 Observer = Callable[[str, str], None]
 """Called with the name of a stage (``machine``, ``allocated``, ``asm``) and its text, for all functions."""
@@ -186,6 +187,7 @@ def _spec(
         prog_type=kind.prog_type,
         attach_type=kind.attach_type,
         flags=int(kind.load_flags),
+        arguments=function.arguments if kind.arguments is Arguments.USDT else None,
     )
 
 

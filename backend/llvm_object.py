@@ -22,6 +22,7 @@ from pyebpf.diagnostics import Span
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.object import FunctionSpec, LineInfo, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.target import Target
+from pyebpf.uapi.program_kind import Arguments
 
 _COPY: Final = re.compile(r"(.+)\.(specialized|cold|llvm)\.\d+")
 """The names of functions that LLVM derives from others."""
@@ -133,6 +134,7 @@ def _function(name: str, code: bytes, module: Module, types: debuginfo.FunctionT
         prog_type=kind.prog_type,
         attach_type=kind.attach_type,
         flags=int(kind.load_flags),
+        arguments=function.arguments if kind.arguments is Arguments.USDT else None,
     )
 
 

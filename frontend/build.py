@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from pyebpf.frontend import build_calls, build_control, build_expr, tree
+from pyebpf.frontend import build_calls, build_control, build_expr, build_usdt, tree
 from pyebpf.frontend.build_data import DataBuilder
 from pyebpf.frontend.build_exits import Exits
 from pyebpf.frontend.build_facts import Facts, facts
@@ -77,6 +77,7 @@ def _begin(
         frame.role,
         source.span,
         kind=source.program_kind,
+        arguments=build_usdt.arguments_read(source),
         inlining=frame.inlining,
         param_infos=tuple(info for _, _, info in frame.params),
         result_layout=frame.result_layout,

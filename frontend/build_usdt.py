@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_state import State
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import I64, PtrTy, Space
 from pyebpf.layout import U32, U64
@@ -24,15 +25,25 @@ def _declare_maps(f: State) -> None:
         maps[usdt.ADDRESSES] = MapSpec(usdt.ADDRESSES, MapType.HASH, 8, 4, 1, key=U64, value=U32)
 
 
+def arguments_read(function: tree.Function) -> tuple[int, ...]:
+    """The numbers of the arguments that a program reads."""
+    return tuple(sorted({n.index for n in nodes(function.body) if isinstance(n, tree.UsdtArgument)}))
+
+
 def record(f: State, node: tree.UsdtRecord) -> Value:
-    """The record of the place that the program runs at."""
+    """The record of the place that the program runs at, if it has all that is read of it."""
     _declare_maps(f)
     key = f.temporary("key", 4)
     f.b.store(key.pointer, key.offset, 4, f.helper("get_attach_cookie", f.value(node.context)))
     kind = PtrTy(Space.MAP_VALUE, RECORD.size, nullable=True)
     found = f.helper("map_lookup_elem", f.b.map_ref(usdt.RECORDS), f.pointer(key), type=kind)
     f.fail_if(f.b.cmp(Pred.EQ, found, f.b.null(kind)), tree.Exc.KEY)
-    return f.b.nonnull(found)
+    held = f.b.nonnull(found)
+    if node.count:
+        # A record that nobody has written has no arguments.
+        there = f.b.load(held, usdt.SHORT.cookie + 8, 2)
+        f.fail_if(f.b.cmp(Pred.ULT, there, f.b.const(node.count)), tree.Exc.KEY)
+    return held
 
 
 def cookie(f: State, node: tree.UsdtCookie) -> Value:

@@ -17,8 +17,8 @@ from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
+from pyebpf.uapi.target_rules import MULTIPLEXED
 
-_MULTIPLEXED = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
 CLONE = {
     Arch.X86_64: ("clone_flags", "newsp", "parent_tidptr", "child_tidptr", "tls"),
     Arch.ARM64: ("clone_flags", "newsp", "parent_tidptr", "tls", "child_tidptr"),
@@ -60,7 +60,7 @@ def check_target(header: Context, decl: ProgramDecl) -> None:
             help="use `fexit` to look at the result",
         )
 
-    multiplexed = _MULTIPLEXED.get(decl.target) if decl.kind.target is TargetKind.SYSCALL else None
+    multiplexed = MULTIPLEXED.get(decl.target) if decl.kind.target is TargetKind.SYSCALL else None
     if multiplexed is not None:
         raise header.refusal(
             Code.E1205,

@@ -25,6 +25,7 @@ from pyebpf.frontend.instances import parameters_of
 from pyebpf.frontend.kernel_targets import Signature, check_target, signature_of, tracepoint_context
 from pyebpf.frontend.kernel_types import integer_layout, pointer_to
 from pyebpf.frontend.session import Context
+from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import (
     BOOL,
     I64,
@@ -47,6 +48,11 @@ from pyebpf.uapi.registers import REGISTERS
 from pyebpf.uapi.usdt import MAX_ARGUMENTS
 
 _CONTEXT, _RESULT = "ctx", "retval"
+_AT_RETURN = {
+    TargetKind.FUNCTION: "use a kind that runs at the return: `kretprobe`, `fexit`",
+    TargetKind.SYSCALL: "use a kind that runs at the return: `kretsyscall`",
+    TargetKind.USER_FUNCTION: "use a kind that runs at the return: `uretprobe`",
+}
 _CLONE_FIXED = 3
 """So many arguments of ``clone`` have the same place everywhere."""
 
@@ -209,7 +215,7 @@ class _Reader:
             raise self._refuse(
                 parameter,
                 f"a program of type {self.decl.kind.name} runs before its target returns anything",
-                help="use a kind that runs at the return: `kretprobe`, `fexit`",
+                help=_AT_RETURN.get(self.decl.kind.target, ()),
             )
         if self.taken >= limit:
             place = (
@@ -347,6 +353,10 @@ class _Reader:
             layout = layout if stated is None or stated.layout is None else stated.layout
             return self._as(parameter, value, by_declaration, layout)
         wanted = stated.type
+        if isinstance(by_declaration, Kernel) and by_declaration.trust is Trust.TRACKED:
+            value = self._tracked(value, by_declaration, wanted)
+            if isinstance(wanted, Bool):
+                return BOOL, value
         match wanted:
             case Int():
                 if layout is not None and layout.bits < 64:
@@ -354,7 +364,7 @@ class _Reader:
                     value = conversions.wrap(value, layout, parameter.span)
                 return self._as(parameter, value, wanted, stated.layout)
             case Bool():
-                if self.decl.kind.arguments is not Arguments.USDT:
+                if self.decl.kind.arguments is not Arguments.USDT and not isinstance(inner, btf.Ptr):
                     # C's `bool` is one byte, and the rest of the register says nothing.
                     value = conversions.wrap(value, layout or U8, parameter.span)
                 return BOOL, tree.Truth(operand=value, span=parameter.span)
@@ -372,6 +382,16 @@ class _Reader:
                 return self._as(parameter, value, wanted, None)
             case _:
                 raise self._refuse(parameter, f"an argument cannot be {describe(wanted)}")
+
+    def _tracked(self, value: tree.Expr, kind: Kernel, wanted: VariableType) -> tree.Expr:
+        """A pointer that the verifier tracks, which is not a number to it, as what an annotation wants."""
+        if isinstance(wanted, Kernel):
+            return value
+        assert isinstance(value, tree.ContextField)
+        value.type = kind
+        if isinstance(wanted, Bool):
+            return tree.IsNone(operand=value, negated=True, span=value.span)
+        return tree.AddressAs(operand=value, type=U64, span=value.span)
 
     def _as(
         self, parameter: _Parameter, value: tree.Expr, kind: Type, layout: IntType | None
@@ -433,6 +453,9 @@ def prologue(entry: Entry, header: Context, locals_: Sequence[tree.Local]) -> li
     if entry.before is not None and any(
         local.name in used and not isinstance(local.type, ContextPtr) for local in locals_
     ):
+        if isinstance(entry.before.value, tree.UsdtRecord):
+            read = [n.index for step in set_up for n in nodes(step) if isinstance(n, tree.UsdtArgument)]
+            entry.before.value.count = max(read) + 1
         set_up.insert(0, entry.before)
     return set_up
 

@@ -710,10 +710,12 @@ class SyscallArgument(Node):
 @final
 @dataclass(eq=False, slots=True, kw_only=True)
 class UsdtRecord(Node):
-    """What the loader says of the place in a program (USDT) that this one runs at. Raises KEY where it says nothing."""
+    """What the loader says of the place in a program (USDT) that this one runs at. Raises KEY where that has fewer arguments
+    than ``count``."""
 
     context: Expr
     type: Ref
+    count: int = 0
 
 
 @final

@@ -34,14 +34,15 @@ def hooks(args: argparse.Namespace) -> int:
     from pyebpf.runtime.hooks import hook_names, hooks_for
     from pyebpf.runtime.user_hooks import user_hook_names, user_hooks
 
-    found = user_hooks(args.file, args.pattern) if args.file else hooks_for(args.pattern)
+    found = user_hooks(args.file, args.pattern) if args.file is not None else hooks_for(args.pattern)
     if args.json:
         print(json.dumps([_as_data(asdict(hook)) for hook in found], indent=2))
         return 0 if found else 1
     if not found:
-        known = user_hook_names(args.file) if args.file else hook_names()
+        known = user_hook_names(args.file) if args.file is not None else hook_names()
         similar = " or ".join(f"`{name}`" for name in near(args.pattern, known))
-        more = f"did you mean {similar}?" if similar else "patterns such as `vfs_*` find more"
+        pattern = "vfs_*" if args.file is None else "mall*"
+        more = f"did you mean {similar}?" if similar else f"patterns such as `{pattern}` find more"
         raise NothingFound(f"nothing in {args.file or 'this kernel'} is called {args.pattern!r}; {more}")
     for hook in found:
         print("\n".join(_about(hook)))

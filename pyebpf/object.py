@@ -97,7 +97,8 @@ class FunctionSpec:
 @dataclass(slots=True)
 class ProgramSpec(FunctionSpec):
     """An entry point. ``section`` is its SEC name without the ``?`` of those that are not loaded by default
-    (``autoload``); the type fields may be overridden before loading. Entry points are visible from outside.
+    (``autoload``); the type fields may be overridden before loading. Entry points are visible from outside. ``arguments``:
+    the numbers of those of a USDT probe that it reads, ``None`` where nobody knows.
     """
 
     linkage: Linkage = Linkage.GLOBAL
@@ -105,6 +106,7 @@ class ProgramSpec(FunctionSpec):
     attach_type: AttachType | None = None
     flags: int = 0
     autoload: bool = True
+    arguments: tuple[int, ...] | None = None
 
 
 class Pinning(enum.IntEnum):

@@ -215,19 +215,23 @@ def write_global(decl: GlobalDecl, value: Any) -> None:
 # ---------------------------------------------------------------- programs
 
 
-def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
-    """The kernel's program of a declaration: compiled and loaded now if it is not, or if a log is wanted.
-
-    Raises ``InMachine`` inside ``with machine():``, and ``PermissionDenied`` with the missing capability.
-    """
-    what = f"program {decl.name} is loaded"
+def check_loading(decl: ProgramDecl) -> None:
+    """Raise ``ImportOnly`` or ``InMachine`` where no program may be loaded now."""
     if _importing:
-        raise _import_only(what)
+        raise _import_only(f"program {decl.name} is loaded")
     if _opened:
         raise InMachine(
             f"program {decl.name} cannot be loaded inside `with bpf.machine():`, where nothing reaches the kernel; "
             "run it on data, or load it outside"
         )
+
+
+def load_program(decl: ProgramDecl, log_level: int = 0) -> LoadedProgram:
+    """The kernel's program of a declaration: compiled and loaded now if it is not, or if a log is wanted.
+
+    Raises ``InMachine`` inside ``with machine():``, and ``PermissionDenied`` with the missing capability.
+    """
+    check_loading(decl)
     try:
         with _making:
             return _kernel.program(decl, log_level)

@@ -7,10 +7,9 @@ which detaches at the end of a ``with``, by ``detach()``, and when the process e
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pyebpf.collecting import paused
-from pyebpf.declare import ContextDecl
 from pyebpf.program import Program
 
 if TYPE_CHECKING:
@@ -45,6 +44,18 @@ class TracingProgram(Program):
         if given != own and (isinstance(given, str | int) or list(given) != [own]):
             raise TypeError(f"{self.name} is for {self.__bpf__.target!r}: it cannot be attached to {given!r}")
 
+    def _offset(self, text: str) -> int:
+        try:
+            return int(text, 0)
+        except ValueError:
+            raise ValueError(f"{self.name}.attach: {text!r} is no offset such as 0x10") from None
+
+    def _check_loading(self) -> None:
+        """What is wrong with the target is told only where the program could be loaded."""
+        from pyebpf.session import check_loading
+
+        check_loading(self.__bpf__)
+
     def _keep(self, link: Link) -> Link:
         from pyebpf.session import keep_link
 
@@ -73,7 +84,8 @@ class KprobeProgram(TracingProgram):
             where: str | int = function
         else:
             where, plus, more = self._target(function, "which function").partition("+")
-            offset = int(more, 0) + offset if plus else offset
+            offset += self._offset(more) if plus else 0
+        self._check_loading()
         check_place(where, offset, returns=self._returns)
         link = attach_kprobe(self.load(), where, offset=offset, returns=self._returns, cookie=cookie)
         return self._keep(link)
@@ -90,6 +102,7 @@ class KsyscallProgram(TracingProgram):
         from pyebpf.runtime.syscall_wrapper import syscall_function
 
         name = self._target(syscall, "which system call")
+        self._check_loading()
         check_syscall(name)
         function = syscall_function(name)
         return self._keep(attach_kprobe(self.load(), function, returns=self._returns, cookie=cookie))
@@ -107,6 +120,7 @@ class KprobeMultiProgram(TracingProgram):
         if functions is None:
             functions = self._target(None, "which functions")
         self._agree(functions, self.__bpf__.target)
+        self._check_loading()
         chosen = expand_functions(functions)
         return self._keep(attach_functions(self.load(), chosen, returns=self._returns))
 
@@ -132,6 +146,7 @@ class UprobeProgram(TracingProgram):
         from pyebpf.runtime.attach.uprobe import attach_at, locate
 
         path, name = self._place(binary, symbol)
+        self._check_loading()
         place = locate(path, name, offset, pid, returns=self._returns)
         return self._keep(attach_at(self.load(), place, pid=pid, returns=self._returns, cookie=cookie))
 
@@ -163,6 +178,7 @@ class UprobeMultiProgram(UprobeProgram):
         where, wanted = self._place(binary, symbols)
         if wanted is None:
             raise TypeError(f"{self.name}.attach: say to which functions")
+        self._check_loading()
         path = find_binary(where, pid)
         places, cookies = expand_symbols(path, wanted, pid)
         return self._keep(attach_places(self.load(), path, places, cookies, pid=pid, returns=self._returns))
@@ -184,10 +200,10 @@ class UsdtProgram(TracingProgram):
         """Attach to every place of a probe: ``attach("python3", "python", "gc__start")``.
 
         ``binary``: a path, or the name of a library or command. ``pid``: only in this process, 0 is the own one. ``cookie``:
-        what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``TargetError`` with near names, or if the probe has fewer arguments
-        than the program or one where programs cannot read it; ``BpfError``.
+        what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``TargetError`` with near names, or if the program reads
+        arguments that the probe does not have, or has where programs cannot read them; ``BpfError``.
         """
-        from pyebpf.runtime.attach.usdt import attach_usdt, find_usdt
+        from pyebpf.runtime.attach.usdt import attach_found, find_usdt
 
         own = self.__bpf__.target.rsplit(":", 2) if self.__bpf__.target else ["", "", ""]
         for given, declared in zip((binary, provider, name), own, strict=True):
@@ -196,27 +212,10 @@ class UsdtProgram(TracingProgram):
                     f"{self.name}.attach: say to which file, provider and probe, here or in the decorator"
                 )
             self._agree(given, declared)
+        self._check_loading()
         path = binary if binary is not None else own[0]
-        probe = provider or own[1], name or own[2]
-        find_usdt(path, *probe, pid=pid)
-        link = attach_usdt(self.load(), path, *probe, pid=pid, cookie=cookie, arguments=self._taken())
-        return self._keep(link)
-
-    def _taken(self) -> int:
-        """How many of the probe's arguments the function takes."""
-        code, annotations = self.function.__code__, self.function.__annotations__
-        return sum(
-            not self._is_context(name, annotations.get(name)) for name in code.co_varnames[: code.co_argcount]
-        )
-
-    def _is_context(self, name: str, annotation: Any) -> bool:
-        if isinstance(annotation, str):
-            try:
-                annotation = eval(annotation, self.function.__globals__)
-            except Exception:  # of a type that only checkers import, say
-                annotation = None
-        declared = getattr(annotation, "__bpf__", None)
-        return isinstance(declared, ContextDecl) or (name == "ctx" and declared is None)
+        probe = find_usdt(path, provider or own[1], name or own[2], pid=pid)
+        return self._keep(attach_found(self.load(), probe, pid=pid, cookie=cookie))
 
 
 class TracepointProgram(TracingProgram):

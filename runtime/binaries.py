@@ -21,6 +21,8 @@ _STANDARD: Final = ("/usr/lib64", "/usr/lib", "/lib64", "/lib")
 _DELETED: Final = " (deleted)"
 _MAGIC: Final = b"\x7fELF"
 _DEEPEST: Final = 4
+_PROCESSES: Final = 1 << 22
+"""The kernel numbers no more processes (``PID_MAX_LIMIT`` in include/linux/threads.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,11 @@ def find_binary(name: str | os.PathLike[str], pid: int | None = None) -> str:
 
     A name with a slash is a path. Else a library (``libc``, ``libc.so.6``) or an executable: one that process ``pid``,
     if given, has mapped; what this process has mapped or the linker would find; what is in PATH. Raises ``TargetError``
-    with near names, ``BpfError`` if there is no such process.
+    with near names, ``BpfError`` if there is no such process, ``ValueError`` for a number that no process has.
     """
     text = os.fspath(name)
+    if pid is not None and not 0 <= pid < _PROCESSES:
+        raise ValueError(f"{pid} is no number of a process")
     if "/" in text:
         if not os.path.exists(text):
             raise _unknown(text, _beside(text))

@@ -130,6 +130,12 @@ def map_facts(fd: Fd) -> MapFacts:
     )
 
 
+def map_by_id(number: int) -> Fd:
+    """The map with the kernel's number ``number``. Needs CAP_SYS_ADMIN. Raises ``BpfError``."""
+    subject = f"map {number}"
+    return bpf_fd(BpfCmd.MAP_GET_FD_BY_ID, GetId(number), Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN)
+
+
 def link_facts(fd: Fd) -> LinkFacts:
     """Ask about a link."""
     info = ask(fd, LinkInfo())

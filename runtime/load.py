@@ -261,7 +261,9 @@ class _Loading:
                 missing=missing,
             )
             program, name = prepared.program, prepared.program.name
-            loaded = LoadedProgram(fd, name, program.prog_type, program.attach_type, log, used)
+            loaded = LoadedProgram(
+                fd, name, program.prog_type, program.attach_type, log, used, program.arguments
+            )
             self.made.callback(loaded.close)
             self.result.programs[name] = loaded
 

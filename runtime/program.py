@@ -31,7 +31,7 @@ class LoadedProgram:
     collector; links and pins keep the kernel's program.
 
     ``log``: what the verifier said, if a log was asked for. ``handle`` is the owned descriptor. ``maps``: those that it uses,
-    as far as this process has loaded it.
+    as far as this process has loaded it. ``arguments``: which of a USDT probe it reads, if anybody knows.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class LoadedProgram:
         attach_type: AttachType | None = None,
         log: str = "",
         maps: tuple[Map, ...] = (),
+        arguments: tuple[int, ...] | None = None,
     ) -> None:
         self.handle = fd
         self.name = name
@@ -50,6 +51,7 @@ class LoadedProgram:
         self.log = log
         # The kernel empties a program array without descriptors, so programs keep their maps open.
         self.maps = maps
+        self.arguments = arguments
 
     @classmethod
     def from_fd(cls, fd: Fd) -> Self:

@@ -148,6 +148,7 @@ def _arm64() -> dict[str, Register]:
 REGISTERS: Final = {"EM_X86_64": _x86(), "EM_AARCH64": _arm64()}
 """By ELF machine: every name that an argument may use."""
 
+_NUMBER: Final = re.compile(r"[-+]?(?:0x[0-9a-f]+|[0-9]+)")
 _ARGUMENT: Final = re.compile(r"(?P<size>-?\d+)(?P<kind>[a-z]?)@(?P<place>.*)", re.DOTALL)
 _X86_MEMORY: Final = re.compile(
     r"(?P<displacement>[-+]?(?:0x)?[0-9a-f]+)?\(%(?P<base>\w+)(?:,\s*%(?P<index>\w+)(?:,\s*(?P<scale>[1248]))?)?\)"
@@ -189,10 +190,11 @@ def _argument(text: str, machine: str) -> UsdtArgument:
 
 
 def _number(text: str) -> int | None:
-    try:
-        return int(text, 0)
-    except ValueError:
+    """A decimal or hexadecimal number that a register can hold."""
+    if not _NUMBER.fullmatch(text):
         return None
+    number = int(text, 16 if "0x" in text else 10)
+    return number if -(1 << 63) <= number < 1 << 64 else None
 
 
 def _place(text: str, machine: str) -> Place | None:
@@ -220,8 +222,11 @@ def _memory(found: re.Match[str] | None, registers: dict[str, Register]) -> Memo
     index = registers.get(parts["index"]) if parts["index"] else None
     if parts["index"] and index is None:
         return None
+    displacement = _number(parts["displacement"] or "0")
+    if displacement is None:
+        return None
     scale = int(parts.get("scale") or 1) << int(parts.get("shift") or 0)
-    return MemoryArg(registers[found["base"]], int(parts["displacement"] or "0", 0), index, scale)
+    return MemoryArg(registers[found["base"]], displacement, index, scale)
 
 
 # ---------------------------------------------------------------- notes

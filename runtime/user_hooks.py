@@ -21,35 +21,44 @@ def user_hooks(binary: Path, pattern: str) -> list[Hook]:
     Raises ``TargetError`` if there is no such file, ``BpfError`` if it is no ELF file.
     """
     path = find_binary(binary)
-    functions = [_function(name) for name in sorted(matching(pattern, _functions(path)))]
-    return [*functions, *_probes(path, pattern)]
+    functions = _functions(path)
+    chosen = [_function(name, functions[name]) for name in sorted(matching(pattern, functions))]
+    return [*chosen, *_probes(path, pattern)]
 
 
 def user_hook_names(binary: Path) -> list[str]:
     """What they are called."""
     path = find_binary(binary)
-    return [*_functions(path), *(spec.name for spec in usdt_probes(path))]
+    probes = usdt_probes(path)
+    return [*_functions(path), *(s.name for s in probes), *(f"{s.provider}:{s.name}" for s in probes)]
 
 
-def _functions(path: str) -> Iterable[str]:
-    return dict.fromkeys(symbol.name for symbol in open_binary(path).symbols)
+def _functions(path: str) -> dict[str, bool]:
+    """Names of functions, and whether all that is called so only chooses among implementations."""
+    found: dict[str, bool] = {}
+    for symbol in open_binary(path).symbols:
+        found[symbol.name] = symbol.chooser and found.get(symbol.name, True)
+    return found
 
 
-def _function(name: str) -> Hook:
-    works, refused = decided({Way.UPROBE: "", Way.URETPROBE: "", Way.UPROBE_MULTI: ""})
+def _function(name: str, chooser: bool) -> Hook:
+    against = "it only chooses among implementations when a program starts (IFUNC)" if chooser else ""
+    works, refused = decided(dict.fromkeys((Way.UPROBE, Way.URETPROBE, Way.UPROBE_MULTI), against))
     return Hook(HookKind.USER_FUNCTION, name, works, refused, None)
 
 
 def _probes(path: str, pattern: str) -> Iterator[Hook]:
-    probes: dict[str, UsdtSpec] = {}
+    probes: dict[str, list[UsdtSpec]] = {}
     for spec in usdt_probes(path):
-        probes.setdefault(f"{spec.provider}:{spec.name}", spec)
-    short = frozenset(matching(pattern, {spec.name for spec in probes.values()}))
+        probes.setdefault(f"{spec.provider}:{spec.name}", []).append(spec)
+    short = frozenset(matching(pattern, {name.partition(":")[2] for name in probes}))
     whole = frozenset(matching(pattern, probes))
-    for name, spec in sorted(probes.items()):
-        if name in whole or spec.name in short:
+    for name, specs in sorted(probes.items()):
+        if name in whole or name.partition(":")[2] in short:
             works, refused = decided({Way.USDT: ""})
-            yield Hook(HookKind.USDT, name, works, (*refused, *_unreadable(spec)), _arguments(spec))
+            # Programs get what all places have.
+            least = min(specs, key=lambda spec: len(spec.arguments))
+            yield Hook(HookKind.USDT, name, works, (*refused, *_unreadable(specs)), _arguments(least))
 
 
 def _arguments(spec: UsdtSpec) -> tuple[HookArgument, ...]:
@@ -59,9 +68,12 @@ def _arguments(spec: UsdtSpec) -> tuple[HookArgument, ...]:
     )
 
 
-def _unreadable(spec: UsdtSpec) -> Iterator[Refusal]:
-    for number, argument in enumerate(spec.arguments, 1):
-        if isinstance(argument.place, UnknownArg):
-            reason = f"with argument {number} or more: programs cannot read {argument.place.text!r}"
-            yield Refusal(Way.USDT, reason)
-            return
+def _unreadable(specs: Iterable[UsdtSpec]) -> Iterator[Refusal]:
+    found = {
+        number: argument.place.text
+        for spec in specs
+        for number, argument in enumerate(spec.arguments, 1)
+        if isinstance(argument.place, UnknownArg)
+    }
+    for number, text in sorted(found.items()):
+        yield Refusal(Way.USDT, f"for argument {number}, where programs cannot read it: {text!r}")

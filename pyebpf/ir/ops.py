@@ -677,6 +677,7 @@ class Function:
     inlining: Inlining = Inlining.AUTO
     param_infos: tuple[ParamInfo, ...] = ()  # parallel to ``params``
     result_layout: Layout | None = None  # BTF's return type; ``int`` where None
+    arguments: tuple[int, ...] = ()  # for ENTRY on a USDT probe: the arguments that it reads, by number
 
     @property
     def entry(self) -> Block:

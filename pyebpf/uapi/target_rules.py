@@ -1,6 +1,6 @@
-"""The functions at which a helper may be called, for helpers that are not allowed everywhere.
+"""What may not be attached to, or called there, whatever the kernel has.
 
-Source: kernel/trace/bpf_trace.c of Linux 6.18 (``btf_allowlist_d_path``).
+Source: kernel/trace/bpf_trace.c of Linux 6.18 (``btf_allowlist_d_path``); net/socket.c and ipc/syscall.c.
 """
 
 from __future__ import annotations
@@ -22,5 +22,8 @@ FUNCTIONS: Final[dict[str, frozenset[str]]] = {
         }
     )
 }
-"""By the kernel's test, which ``helper_table`` names (``ATTACH_TARGET``). Iterators and security hooks have rules of their own,
-which the kernel decides."""
+"""The functions at which a helper may be called that is not allowed everywhere, by the kernel's test, which ``helper_table``
+names (``ATTACH_TARGET``). Iterators and security hooks have rules of their own, which the kernel decides."""
+
+MULTIPLEXED: Final = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
+"""System calls that only 32-bit processes have, and what they use them for."""

@@ -17,6 +17,7 @@ from pyebpf.runtime.kernel_names import RAW_TRACEPOINT, btf_functions, is_functi
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall_wrapper import syscall_function
+from pyebpf.uapi.target_rules import MULTIPLEXED
 
 _MOST: Final = 4
 
@@ -67,19 +68,25 @@ def check_kernel_function(function: str, subject: str, offset: int = 0, *, probe
 
 def check_syscall(name: str) -> None:
     """Raise ``TargetError`` with near names if there is no system call ``name``."""
+    subject = f"to system call {name!r}"
+    if name in MULTIPLEXED:
+        detail = f"32-bit processes use it for {MULTIPLEXED[name]}, which programs on system calls do not see"
+        raise TargetError(Problem.UNKNOWN, subject, detail=detail)
     function = syscall_function(name)
     if is_function(function):
         return
+    try:
+        symbols = kernel_symbols()
+    except BpfError:
+        return
+    # Types leave functions without parameters out.
+    if symbols.find(function):
+        return
     prefix = function.removesuffix(name)
-    functions = _typed_functions() or kernel_symbols().functions()
-    known = [other.removeprefix(prefix) for other in functions if other.startswith(prefix)]
-    if known and name not in known:
-        raise TargetError(
-            Problem.UNKNOWN,
-            f"to system call {name!r}",
-            detail="this kernel has no such system call",
-            suggestions=near(name, known),
-        )
+    functions = {*_typed_functions(), *symbols.functions()}
+    known = sorted(other.removeprefix(prefix) for other in functions if other.startswith(prefix))
+    detail = "this kernel has no such system call"
+    raise TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, known))
 
 
 def _missing(function: str, name: str, subject: str) -> TargetError:

@@ -48,14 +48,15 @@ def test_hooks_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     shop = usdt_shop.build(tmp_path)
     text = said(capsys, "hooks", "*o*", "--in", shop)
     assert "function work\n    usable by: uprobe, uretprobe" in text
-    assert (
-        "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: with argument 2"
-        in text
-    )
+    vector = "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: for argument 2"
+    assert vector in text
     (hook,) = json.loads(said(capsys, "hooks", "--json", "sale", "--in", shop))
     assert (hook["name"], [one["type"] for one in hook["arguments"]]) == ("shop:sale", ["i32", "u64", "i8"])
     assert json.loads(said(capsys, "hooks", "--json", "shop:s*", "--in", shop))[1]["name"] == "shop:stock"
     assert "did you mean `malloc`" in said(capsys, "hooks", "mallok", "--in", "libc", status=1)
+    assert "did you mean `shop:sale`" in said(capsys, "hooks", "shop:sail", "--in", shop, status=1)
+    assert "it only chooses among implementations" in said(capsys, "hooks", "strlen", "--in", "libc")
+    assert "usable by" not in said(capsys, "hooks", "strlen", "--in", "libc")
     assert "there is no library or executable" in said(capsys, "hooks", "x", "--in", "no-such", status=1)
 
 

@@ -13,7 +13,9 @@ import pytest
 import pyebpf as bpf
 from pyebpf import i32, i64, u32, u64
 from pyebpf.kernel import bpf_iter_meta, task_struct
+from pyebpf.runtime.attach.targets import check_syscall
 from pyebpf.runtime.errors import TargetError
+from pyebpf.session import ImportOnly, importing
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="tracing needs root")
 
@@ -212,3 +214,73 @@ def test_a_wrong_target_is_told_before_the_program_is_loaded(decorator: Any, tol
     with pytest.raises(TargetError, match=told):
         program.attach()
     assert not program.loaded
+
+
+@pytest.mark.parametrize("name", ["getpid", "fork", "pause", "write"])
+def test_system_calls_that_types_do_not_have_are_known(name: str) -> None:
+    check_syscall(name)
+    with pytest.raises(TargetError, match="32-bit processes use it"):
+        check_syscall("socketcall")
+
+
+@bpf.tp_btf("sys_enter")
+def differently(regs: bool, number: int) -> None:
+    if regs and number == GETPPID:
+        seen[8] = 1
+
+
+@bpf.tp_btf("sys_enter")
+def as_number(regs: u64, number: int) -> None:
+    if number == GETPPID:
+        seen[9] = i64((regs & 0xFF) + 1)
+
+
+@bpf.tp_btf("sched_switch")
+def as_user(preempt: bool, prev: bpf.User[bytes], next: i64) -> None:
+    seen[10] = i64(u64(prev) & 7) + (next & 7)
+
+
+@bpf.raw_tracepoint("sched_switch")
+def untracked(preempt: bool, prev: bool) -> None:
+    if prev:
+        seen[11] = 1
+
+
+@pytest.mark.parametrize(
+    ("program", "key"), [(differently, 8), (as_number, 9), (as_user, 10), (untracked, 11)]
+)
+def test_pointers_that_are_annotated_otherwise(program: Any, key: int) -> None:
+    seen[key] = -1
+    with program.attach():
+        os.getppid()
+        time.sleep(0.01)
+    assert seen[key] >= 0
+    program.close()
+
+
+def test_where_nothing_is_loaded_the_target_does_not_matter(tmp_path: Path) -> None:
+    @bpf.uprobe("/no/such/file", "malloc")
+    def program() -> None:
+        seen[0] = 1
+
+    with bpf.machine(), pytest.raises(bpf.InMachine):
+        program.attach()
+    with importing(tmp_path), pytest.raises(ImportOnly):
+        program.attach()
+
+
+def test_numbers_of_attach_are_checked() -> None:
+    @bpf.uprobe("libc", "abs")
+    def program() -> None:
+        seen[0] = 1
+
+    for pid in (-1, 1 << 40):
+        with pytest.raises(ValueError, match=f"{pid} is no number of a process"):
+            program.attach(pid=pid)
+
+    @bpf.kprobe
+    def other() -> None:
+        seen[0] = 1
+
+    with pytest.raises(ValueError, match="'zz' is no offset such as 0x10"):
+        other.attach("vfs_read+zz")

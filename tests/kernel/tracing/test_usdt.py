@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 from collections.abc import Iterator
@@ -12,15 +13,19 @@ import pytest
 
 import pyebpf as bpf
 from pyebpf import i32, i64, u8, u16, u32, u64
+from pyebpf.records import replace
+from pyebpf.runtime.attach.uprobe import attach_uprobe
 from pyebpf.runtime.attach.usdt import attach_usdt
-from pyebpf.runtime.errors import Problem, TargetError
+from pyebpf.runtime.errors import BpfError, NotSupported, Problem, TargetError
 from pyebpf.runtime.load import load_object
 from pyebpf.runtime.maps import MappingMap
-from pyebpf.runtime.usdt_notes import usdt_probes
-from pyebpf.runtime.usdt_records import record, records_of
+from pyebpf.runtime.program import LoadedProgram
+from pyebpf.runtime.usdt_notes import UnknownArg, parse_arguments, usdt_probes
+from pyebpf.runtime.usdt_records import Records, record, records_of
 from pyebpf.uapi.usdt import LONG, MAX_RECORDS, RECORD, SHORT
 from tests import usdt_shop
 from tests.kernel.attach.test_attach_perf import nothing_left
+from tests.kernel.runtime.places import open_fds, pin_directory
 from tests.unit.elf.clang import compile_c
 from tests.vm.libbpf import LibbpfObject
 
@@ -83,9 +88,18 @@ def both_of_vector(a: i32, b: i64) -> None:
     seen[0] = b
 
 
+PROGRAMS = (sold, stocked, narrowed, idle, sleeping, first_of_vector, both_of_vector)
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return usdt_shop.build(tmp_path_factory.mktemp("usdt"))
+
+
+@pytest.fixture
+def bpffs() -> Iterator[Path]:
+    with pin_directory() as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +108,7 @@ def fresh() -> Iterator[None]:
         seen[key] = -1
     calls[0] = 0
     yield
-    for program in (sold, stocked, narrowed, idle, sleeping, first_of_vector, both_of_vector):
+    for program in PROGRAMS:
         program.close()
 
 
@@ -179,7 +193,7 @@ def test_arguments_are_checked_when_it_is_attached(shop: Path) -> None:
     ) as caught:
         both_of_vector.attach(shop, "shop", "vector")
     assert caught.value.problem is Problem.ARGUMENTS
-    with pytest.raises(TargetError, match="the program takes 3 arguments, the probe has 0"):
+    with pytest.raises(TargetError, match="the program reads argument 3, the probe has 0"):
         sold.attach(shop, "shop", "idle")
     with pytest.raises(TargetError, match=r"no such probe; did you mean shop:sale"):
         sold.attach(shop, "shop", "sail")
@@ -206,39 +220,174 @@ def test_where_a_program_is_for_is_said_once(shop: Path) -> None:
     placed.close()
 
 
+@bpf.usdt
+def oddly_named(ctx: i32, large: i64) -> None:
+    seen[0] = ctx
+    seen[1] = large
+
+
+@bpf.usdt
+def second_only(skipped: int, b: i64) -> None:
+    seen[0] = b
+
+
+def test_a_parameter_is_the_context_by_what_it_is(shop: Path) -> None:
+    with oddly_named.attach(shop, "shop", "sale"):
+        work(shop, -5, 33)
+    assert (seen[0], seen[1]) == (-5, 33)
+
+    import pyebpf as another_name
+
+    @bpf.usdt
+    def local(small: i32, large: i64, constant: int, regs: another_name.PtRegs) -> None:
+        seen[0] = i64(regs.ip != 0) + another_name.XDP_ABORTED
+
+    with local.attach(shop, "shop", "sale"):
+        work(shop, -5, 33)
+    assert seen[0] == 1
+
+
+def test_arguments_that_are_not_read_do_not_matter(shop: Path) -> None:
+    spec = next(s for s in usdt_probes(shop) if s.name == "vector")
+    turned = replace(spec, arguments=spec.arguments[::-1])
+    assert record(turned, SHORT, 0, (1,), "to it")[16:32] == record(spec, SHORT, 0, (0,), "to it")[:16]
+    second_only.load()
+    assert second_only.load().arguments == (1,)
+
+
+@pytest.mark.parametrize(
+    "argument", ["8@abc(%rax)", "8@010(%rsp)x", "8@$99999999999999999999", "4@0xfg(%rax)"]
+)
+def test_odd_arguments_are_unknown_ones(argument: str) -> None:
+    (found,) = parse_arguments(argument, "EM_X86_64")
+    assert isinstance(found.place, UnknownArg)
+
+
 # ---------------------------------------------------------------- records
 
 
+def records(program: LoadedProgram) -> Records:
+    found = records_of(program)
+    assert found is not None
+    return found[1]
+
+
 def test_places_that_are_alike_share_a_record_which_is_free_again_behind_the_last(shop: Path) -> None:
-    table = records_of(sold.load())
-    assert table is not None and not table._users
+    table = records(sold.load())
+    assert not table.used()
     one = sold.attach(shop, "shop", "sale")
     two = sold.attach(shop, "shop", "sale")
-    assert table._users == {0: 2, 1: 2}
+    assert table.used() == {0: 2, 1: 2}
     three = sold.attach(shop, "shop", "sale", cookie=1)
-    assert table._users == {0: 2, 1: 2, 2: 1, 3: 1}
+    assert table.used() == {0: 2, 1: 2, 2: 1, 3: 1}
     one.close()
     one.close()
     two.detach()
-    assert table._users == {2: 1, 3: 1}
+    assert table.used() == {2: 1, 3: 1}
     del three
-    assert table._users == {2: 1, 3: 1}  # the program keeps its links
+    assert table.used() == {2: 1, 3: 1}  # the program keeps its links
     sold.close()
-    assert table._users == {}
+    assert table.used() == {}
 
 
 def test_there_is_room_for_so_many_places(shop: Path) -> None:
-    sold.load()
-    table = records_of(sold.load())
-    assert table is not None
+    found = records_of(sold.load())
+    assert found is not None
+    table, taken = found
     spec = usdt_probes(shop)[0]
-    contents = [record(spec, table.format, n, 3, "to it") for n in range(MAX_RECORDS + 1)]
-    numbers = table.take(contents[:-1], "to it")
+    contents = [record(spec, SHORT, n, (0, 1, 2), "to it") for n in range(MAX_RECORDS + 1)]
+    numbers = taken.take(table, contents[:-1], "to it")
     assert numbers == list(range(MAX_RECORDS))
     with pytest.raises(TargetError, match="programs know of 256 different places at most"):
-        table.take(contents, "to it")
-    table.give_back(numbers)
-    assert table._users == {}
+        taken.take(table, contents, "to it")
+    taken.give_back(numbers)
+    assert taken.used() == {}
+
+
+def test_a_link_that_ends_while_another_is_made_waits_for_nothing(shop: Path) -> None:
+    """A finalizer or the handler of a signal may run at any place of the same thread."""
+    found = records_of(sold.load())
+    assert found is not None
+    table, taken = found
+    link = sold.attach(shop, "shop", "sale")
+    spec = usdt_probes(shop)[0]
+
+    def ending() -> Iterator[bytes]:
+        yield record(spec, SHORT, 5, (0,), "to it")
+        link.close()
+        with pytest.raises(BpfError, match="a signal handler cannot attach"):
+            sold.attach(shop, "shop", "sale")
+        yield record(spec, SHORT, 6, (0,), "to it")
+
+    assert len(taken.take(table, ending(), "to it")) == 2
+    assert len(taken.used()) == 2
+
+
+def test_nothing_is_left_of_programs(shop: Path) -> None:
+    sold.load()
+    sold.close()
+    gc.collect()
+    before = open_fds()
+    for _ in range(3):
+        with sold.attach(shop, "shop", "sale"):
+            pass
+        sold.close()
+    gc.collect()
+    assert open_fds() == before
+
+
+def test_a_pinned_link_keeps_its_number_until_it_is_detached(shop: Path, bpffs: Path) -> None:
+    table = records(stocked.load())
+    for _ in range(2):
+        link = stocked.attach(shop, "shop", "stock")
+        assert link.info().program_id == stocked.load().info().id
+        link.pin(bpffs / "link")
+        assert table.used() == {0: 1}
+        link.detach()
+        assert table.used() == {}
+    link = stocked.attach(shop, "shop", "stock")
+    link.pin(bpffs / "link")
+    link.close()
+    assert table.used() == {0: 1}
+    (bpffs / "link").unlink()
+    with pytest.raises(NotSupported, match="2 places"), sold.attach(shop, "shop", "sale") as several:
+        several.pin(bpffs / "link")
+
+
+def test_a_fork_cannot_take_numbers(shop: Path) -> None:
+    with sold.attach(shop, "shop", "sale") as link:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                link.close()
+                sold.attach(shop, "shop", "sale", cookie=3)
+            except BpfError as refused:
+                status = 0 if "before this process was forked" in str(refused) else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        work(shop, -5, 33)
+    assert [seen[n] for n in range(3)] == [-5, 33, -7]
+
+
+def test_a_program_that_another_process_has_loaded(shop: Path, bpffs: Path) -> None:
+    with sold.attach(shop, "shop", "sale", cookie=1):
+        sold.pin(bpffs / "sold")
+        with bpf.open_pinned(bpffs / "sold") as again:
+            assert isinstance(again, LoadedProgram)
+            with attach_usdt(again, shop, "shop", "sale", cookie=2):
+                work(shop, -5, 33)
+                assert calls[0] == 2
+                assert [seen[n] for n in range(3)] == [-5, 33, -7]
+        (bpffs / "sold").unlink()
+
+
+def test_without_a_record_there_is_no_argument(shop: Path) -> None:
+    """Whoever attaches the program otherwise, its arguments are not zeros."""
+    with attach_uprobe(sold.load(), shop, "work"):
+        work(shop, -5, 33)
+    assert (calls[0], seen[0]) == (0, -1)
 
 
 def test_records_of_both_formats(shop: Path) -> None:
