@@ -106,8 +106,8 @@ def lower(f: FunctionText, op: Op) -> None:
             raise f.error(f"{type(op).__name__} is written where it is used")
         case ops.ExternRef() | ops.CoreValue() | ops.CoreAddress() | ops.KernelLoad():
             raise LlvmRefused(
-                f"{op.span}: LLVM's code generator does not take programs that look into the kernel's structs "
-                "or configuration; leave out `--codegen llvm`"
+                f"{op.span}: LLVM's code generator does not take programs that look into the kernel's "
+                "structs or configuration, or take arguments from where a loader says; leave out `--codegen llvm`"
             )
         case _:
             assert_never(op)

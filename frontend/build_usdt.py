@@ -8,7 +8,7 @@ from pyebpf.frontend.build_state import State
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import I64, PtrTy, Space
-from pyebpf.layout import U32, U64
+from pyebpf.layout import U32, U64, StructType
 from pyebpf.object import MapSpec
 from pyebpf.uapi import usdt
 from pyebpf.uapi.constants import MapType
@@ -39,16 +39,17 @@ def record(f: State, node: tree.UsdtRecord) -> Value:
     found = f.helper("map_lookup_elem", f.b.map_ref(usdt.RECORDS), f.pointer(key), type=kind)
     f.fail_if(f.b.cmp(Pred.EQ, found, f.b.null(kind)), tree.Exc.KEY)
     held = f.b.nonnull(found)
-    if node.count:
+    read = arguments_read(f.source)
+    if read:
         # A record that nobody has written has no arguments.
-        there = f.b.load(held, usdt.SHORT.cookie + 8, 2)
-        f.fail_if(f.b.cmp(Pred.ULT, there, f.b.const(node.count)), tree.Exc.KEY)
+        there = _load(f, held, RECORD, "arg_cnt")
+        f.fail_if(f.b.cmp(Pred.ULE, there, f.b.const(read[-1])), tree.Exc.KEY)
     return held
 
 
 def cookie(f: State, node: tree.UsdtCookie) -> Value:
     """The user's cookie."""
-    return f.b.load(f.value(node.record), usdt.SHORT.cookie, 8)
+    return _load(f, f.value(node.record), RECORD, "usdt_cookie")
 
 
 def argument(f: State, node: tree.UsdtArgument) -> Value:
@@ -57,9 +58,7 @@ def argument(f: State, node: tree.UsdtArgument) -> Value:
     registers = f.b.address_in(f.value(node.context), 0)
 
     def field(name: str) -> Value:
-        row = ARGUMENT.field(name)
-        assert row is not None
-        return f.b.load(held, node.index * ARGUMENT.size + row.offset, row.layout.size)
+        return _load(f, held, ARGUMENT, name, node.index * ARGUMENT.size)
 
     where = field("arg_type")
     unused = f.b.binary(BinOp.AND, field("arg_bitshift"), f.b.const(63))
@@ -107,6 +106,12 @@ def argument(f: State, node: tree.UsdtArgument) -> Value:
     f.b.jump(extended)
     f.go(extended)
     return f.b.phi(I64, {signed: with_sign, unsigned: without})
+
+
+def _load(f: State, held: Value, struct: StructType, name: str, start: int = 0) -> Value:
+    field = struct.field(name)
+    assert field is not None
+    return f.b.load(held, start + field.offset, field.layout.size)
 
 
 def _copied(f: State, memory: str, where: Value, size: Value) -> Value:

@@ -12,18 +12,12 @@ from pyebpf.frontend.kernel_types import specification
 from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.records import dataclass
-from pyebpf.target import Arch
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import TRACEPOINT
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
-from pyebpf.uapi.target_rules import MULTIPLEXED
+from pyebpf.uapi.target_rules import MULTIPLEXED, ORDERS
 
-CLONE = {
-    Arch.X86_64: ("clone_flags", "newsp", "parent_tidptr", "child_tidptr", "tls"),
-    Arch.ARM64: ("clone_flags", "newsp", "parent_tidptr", "tls", "child_tidptr"),
-}
-"""The arguments of ``clone``, the last two of which have no fixed order (``CONFIG_CLONE_BACKWARDS``, kernel/fork.c)."""
 _CHANGEABLE = ("security_", "__x64_sys_", "__arm64_sys_")
 
 
@@ -107,8 +101,8 @@ def signature_of(header: Context, decl: ProgramDecl) -> Signature | None:
 def _of_syscall(header: Context, name: str) -> Signature | None:
     """The names of a system call's arguments, in the order of the target; their types nobody tells."""
     names: tuple[str, ...] | None = None
-    if name == "clone":
-        names = CLONE[header.session.target.arch]
+    if name in ORDERS:
+        names = ORDERS[name][header.session.target.arch]
     elif header.session.facts is not None:
         found = header.session.facts.tracepoint("syscalls", f"sys_enter_{name}")
         if found is not None:

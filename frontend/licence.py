@@ -14,7 +14,6 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.build_frame import reachable
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Kernel, Trust, User
-from pyebpf.uapi.constants import ProgType
 
 GPL_COMPATIBLE = frozenset(
     {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
@@ -40,7 +39,7 @@ def unlicensed(unit: tree.Unit) -> list[Diagnostic]:
     found = [
         lacking_licence(unit.license, f"the program type {program.program.kind.name}", program.span)
         for program in unit.programs
-        if program.program is not None and program.program.kind.prog_type is ProgType.LSM
+        if program.program is not None and program.program.kind.gpl_only
     ]
     for function in reachable([*unit.programs, *unit.functions]):
         found += [lacking_licence(unit.license, what, span) for what, span in _reads(function)][:1]

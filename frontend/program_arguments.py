@@ -25,7 +25,6 @@ from pyebpf.frontend.instances import parameters_of
 from pyebpf.frontend.kernel_targets import Signature, check_target, signature_of, tracepoint_context
 from pyebpf.frontend.kernel_types import integer_layout, pointer_to
 from pyebpf.frontend.session import Context
-from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import (
     BOOL,
     I64,
@@ -45,6 +44,7 @@ from pyebpf.uapi.contexts import TRACEPOINT, ContextField
 from pyebpf.uapi.contexts import Context as ContextRow
 from pyebpf.uapi.program_kind import Arguments, TargetKind
 from pyebpf.uapi.registers import REGISTERS
+from pyebpf.uapi.target_rules import ORDERS
 from pyebpf.uapi.usdt import MAX_ARGUMENTS
 
 _CONTEXT, _RESULT = "ctx", "retval"
@@ -53,8 +53,6 @@ _AT_RETURN = {
     TargetKind.SYSCALL: "use a kind that runs at the return: `kretsyscall`",
     TargetKind.USER_FUNCTION: "use a kind that runs at the return: `uretprobe`",
 }
-_CLONE_FIXED = 3
-"""So many arguments of ``clone`` have the same place everywhere."""
 
 
 @dataclass(slots=True)
@@ -294,20 +292,21 @@ class _Reader:
     def _syscall(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
         span = parameter.span
         self._declared(parameter, number)
-        if self.decl.target == "clone" and number >= _CLONE_FIXED and self.signature is not None:
-            self._check_clone(parameter, [p.name for p in self.signature.params])
+        self._check_order(parameter, number)
         value = tree.SyscallArgument(registers=self._found(span), index=number, type=U64, span=span)
         return self._typed(parameter, value, None, Trust.PROBED)
 
-    def _check_clone(self, parameter: _Parameter, names: Sequence[str]) -> None:
-        """The program must say which of the arguments that change their order it means."""
-        if parameter.name not in names:
-            last = " and ".join(f"`{name}`" for name in names[_CLONE_FIXED:])
+    def _check_order(self, parameter: _Parameter, number: int) -> None:
+        """Of arguments that are not in the same order everywhere the program must say which one it means."""
+        orders = ORDERS.get(self.decl.target, {})
+        if len({names[number] for names in orders.values()}) < 2:
+            return
+        here = orders[self.header.session.target.arch]
+        if parameter.name not in here:
             raise self._refuse(
                 parameter,
-                f"`{parameter.name}` may be either of the last arguments of `clone`, which architectures have in "
-                "different orders",
-                help=f"name them as the kernel does: here {last}, in this order",
+                f"argument {number + 1} of `{self.decl.target}` is another one on other architectures",
+                help=f"name it as the kernel does, here `{here[number]}`",
             )
 
     def _usdt(self, parameter: _Parameter, number: int) -> tuple[VariableType, tree.Expr]:
@@ -353,7 +352,8 @@ class _Reader:
             layout = layout if stated is None or stated.layout is None else stated.layout
             return self._as(parameter, value, by_declaration, layout)
         wanted = stated.type
-        if isinstance(by_declaration, Kernel) and by_declaration.trust is Trust.TRACKED:
+        tracked = isinstance(by_declaration, Kernel) and by_declaration.trust is Trust.TRACKED
+        if tracked:
             value = self._tracked(value, by_declaration, wanted)
             if isinstance(wanted, Bool):
                 return BOOL, value
@@ -375,7 +375,6 @@ class _Reader:
                         f"this argument of `{self.decl.target}` is `{btf.describe(declared)}`, the annotation says "
                         f"`{describe(wanted)}`",
                     )
-                tracked = isinstance(by_declaration, Kernel) and by_declaration.trust is Trust.TRACKED
                 kind = by_declaration if tracked else wanted
                 return self._as(parameter, value, kind, None)
             case User():
@@ -383,7 +382,7 @@ class _Reader:
             case _:
                 raise self._refuse(parameter, f"an argument cannot be {describe(wanted)}")
 
-    def _tracked(self, value: tree.Expr, kind: Kernel, wanted: VariableType) -> tree.Expr:
+    def _tracked(self, value: tree.Expr, kind: Type, wanted: VariableType) -> tree.Expr:
         """A pointer that the verifier tracks, which is not a number to it, as what an annotation wants."""
         if isinstance(wanted, Kernel):
             return value
@@ -453,9 +452,6 @@ def prologue(entry: Entry, header: Context, locals_: Sequence[tree.Local]) -> li
     if entry.before is not None and any(
         local.name in used and not isinstance(local.type, ContextPtr) for local in locals_
     ):
-        if isinstance(entry.before.value, tree.UsdtRecord):
-            read = [n.index for step in set_up for n in nodes(step) if isinstance(n, tree.UsdtArgument)]
-            entry.before.value.count = max(read) + 1
         set_up.insert(0, entry.before)
     return set_up
 

@@ -711,11 +711,10 @@ class SyscallArgument(Node):
 @dataclass(eq=False, slots=True, kw_only=True)
 class UsdtRecord(Node):
     """What the loader says of the place in a program (USDT) that this one runs at. Raises KEY where that has fewer arguments
-    than ``count``."""
+    than the function reads."""
 
     context: Expr
     type: Ref
-    count: int = 0
 
 
 @final

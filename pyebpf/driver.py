@@ -168,10 +168,10 @@ class _Generation:
 
     def run(self) -> tuple[Module, ObjectSpec]:
         """The module and its object, with scratch memory where the stack would not do."""
-        module = self._build(scratch=False)
-        found = self._object(module)
         from pyebpf.codes import Code
 
+        module = self._build(scratch=False)
+        found = self._object(module)
         if isinstance(found, Diagnostic) and found.code is Code.E1001 and self._may_use_scratch():
             module = self._build(scratch=True)
             found = self._object(module)

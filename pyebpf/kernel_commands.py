@@ -41,8 +41,7 @@ def hooks(args: argparse.Namespace) -> int:
     if not found:
         known = user_hook_names(args.file) if args.file is not None else hook_names()
         similar = " or ".join(f"`{name}`" for name in near(args.pattern, known))
-        pattern = "vfs_*" if args.file is None else "mall*"
-        more = f"did you mean {similar}?" if similar else f"patterns such as `{pattern}` find more"
+        more = f"did you mean {similar}?" if similar else "patterns such as `*read*` find more"
         raise NothingFound(f"nothing in {args.file or 'this kernel'} is called {args.pattern!r}; {more}")
     for hook in found:
         print("\n".join(_about(hook)))
@@ -60,8 +59,7 @@ def _as_data(value: Any) -> Any:
 def _about(hook: Hook) -> Iterator[str]:
     yield f"{hook.kind.value} {hook.name}"
     if hook.arguments is None:
-        if not hook.kind.of_user_space:
-            yield "    arguments: not told by the kernel"
+        yield "    arguments: not known"
     elif hook.arguments:
         yield "    arguments: " + ", ".join(
             f"{a.name}: {a.type}" if a.name else a.type for a in hook.arguments

@@ -6,14 +6,15 @@ which detaches at the end of a ``with``, by ``detach()``, and when the process e
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyebpf.collecting import paused
 from pyebpf.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pyebpf.runtime.attach.iterator import IterLink, IterOver
     from pyebpf.runtime.attach.link import Link
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
 S = TypeVar("S", bound="str | Sequence[str] | Mapping[str, int]")
+
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _attaching(method: F) -> F:
+    """What all ``attach`` have in common: what is wrong with a target is told only where the program could be loaded."""
+
+    @functools.wraps(method)
+    @paused()
+    def attach(self: TracingProgram, *args: Any, **keywords: Any) -> Any:
+        from pyebpf.session import check_loading
+
+        check_loading(self.__bpf__)
+        return method(self, *args, **keywords)
+
+    return cast("F", attach)
 
 
 class TracingProgram(Program):
@@ -50,12 +68,6 @@ class TracingProgram(Program):
         except ValueError:
             raise ValueError(f"{self.name}.attach: {text!r} is no offset such as 0x10") from None
 
-    def _check_loading(self) -> None:
-        """What is wrong with the target is told only where the program could be loaded."""
-        from pyebpf.session import check_loading
-
-        check_loading(self.__bpf__)
-
     def _keep(self, link: Link) -> Link:
         from pyebpf.session import keep_link
 
@@ -70,7 +82,7 @@ class TracingProgram(Program):
 class KprobeProgram(TracingProgram):
     """A program that runs when a function of the kernel is entered (``kprobe``) or returns (``kretprobe``)."""
 
-    @paused()
+    @_attaching
     def attach(self, function: str | int | None = None, *, offset: int = 0, cookie: int = 0) -> Link:
         """Attach to a function of the kernel: its name (``module:name`` for one in a module) or its address.
 
@@ -85,7 +97,6 @@ class KprobeProgram(TracingProgram):
         else:
             where, plus, more = self._target(function, "which function").partition("+")
             offset += self._offset(more) if plus else 0
-        self._check_loading()
         check_place(where, offset, returns=self._returns)
         link = attach_kprobe(self.load(), where, offset=offset, returns=self._returns, cookie=cookie)
         return self._keep(link)
@@ -94,7 +105,7 @@ class KprobeProgram(TracingProgram):
 class KsyscallProgram(TracingProgram):
     """A program that runs when a system call is entered (``ksyscall``) or returns (``kretsyscall``)."""
 
-    @paused()
+    @_attaching
     def attach(self, syscall: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to the kernel's entry function of a system call, which is named without prefix: ``"write"``."""
         from pyebpf.runtime.attach.kprobe import attach_kprobe
@@ -102,7 +113,6 @@ class KsyscallProgram(TracingProgram):
         from pyebpf.runtime.syscall_wrapper import syscall_function
 
         name = self._target(syscall, "which system call")
-        self._check_loading()
         check_syscall(name)
         function = syscall_function(name)
         return self._keep(attach_kprobe(self.load(), function, returns=self._returns, cookie=cookie))
@@ -111,7 +121,7 @@ class KsyscallProgram(TracingProgram):
 class KprobeMultiProgram(TracingProgram):
     """A program on many functions of the kernel at once, by one link (Linux 5.18; sessions 6.10)."""
 
-    @paused()
+    @_attaching
     def attach(self, functions: str | Sequence[str] | Mapping[str, int] | None = None) -> Link:
         """Attach to all functions that a pattern matches (``"tcp_*"``), or to those named; in a mapping with a cookie for
         each. Raises ``NotSupported`` for kernels without it."""
@@ -120,7 +130,6 @@ class KprobeMultiProgram(TracingProgram):
         if functions is None:
             functions = self._target(None, "which functions")
         self._agree(functions, self.__bpf__.target)
-        self._check_loading()
         chosen = expand_functions(functions)
         return self._keep(attach_functions(self.load(), chosen, returns=self._returns))
 
@@ -128,7 +137,7 @@ class KprobeMultiProgram(TracingProgram):
 class UprobeProgram(TracingProgram):
     """A program that runs when a function of a user program or library is entered (``uprobe``) or returns."""
 
-    @paused()
+    @_attaching
     def attach(
         self,
         binary: Path | None = None,
@@ -146,7 +155,6 @@ class UprobeProgram(TracingProgram):
         from pyebpf.runtime.attach.uprobe import attach_at, locate
 
         path, name = self._place(binary, symbol)
-        self._check_loading()
         place = locate(path, name, offset, pid, returns=self._returns)
         return self._keep(attach_at(self.load(), place, pid=pid, returns=self._returns, cookie=cookie))
 
@@ -163,7 +171,7 @@ class UprobeProgram(TracingProgram):
 class UprobeMultiProgram(UprobeProgram):
     """A program on many functions of a file at once, by one link (Linux 6.6)."""
 
-    @paused()
+    @_attaching
     def attach(  # type: ignore[override]  # of many functions there is no one offset
         self,
         binary: Path | None = None,
@@ -178,7 +186,6 @@ class UprobeMultiProgram(UprobeProgram):
         where, wanted = self._place(binary, symbols)
         if wanted is None:
             raise TypeError(f"{self.name}.attach: say to which functions")
-        self._check_loading()
         path = find_binary(where, pid)
         places, cookies = expand_symbols(path, wanted, pid)
         return self._keep(attach_places(self.load(), path, places, cookies, pid=pid, returns=self._returns))
@@ -187,7 +194,7 @@ class UprobeMultiProgram(UprobeProgram):
 class UsdtProgram(TracingProgram):
     """A program that runs at the places that a user program or library has marked itself (USDT)."""
 
-    @paused()
+    @_attaching
     def attach(
         self,
         binary: Path | None = None,
@@ -212,7 +219,6 @@ class UsdtProgram(TracingProgram):
                     f"{self.name}.attach: say to which file, provider and probe, here or in the decorator"
                 )
             self._agree(given, declared)
-        self._check_loading()
         path = binary if binary is not None else own[0]
         probe = find_usdt(path, provider or own[1], name or own[2], pid=pid)
         return self._keep(attach_found(self.load(), probe, pid=pid, cookie=cookie))
@@ -221,7 +227,7 @@ class UsdtProgram(TracingProgram):
 class TracepointProgram(TracingProgram):
     """A program that runs at an event of the kernel."""
 
-    @paused()
+    @_attaching
     def attach(self, category: str | None = None, name: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to an event: ``attach("sched", "sched_switch")``. Raises ``TargetError`` with near names."""
         from pyebpf.runtime.attach.tracepoint import attach_tracepoint
@@ -236,7 +242,7 @@ class TracepointProgram(TracingProgram):
 class RawTracepointProgram(TracingProgram):
     """A program that runs at a tracepoint of the kernel with what that was called with."""
 
-    @paused()
+    @_attaching
     def attach(self, name: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to a tracepoint by its name alone: ``"sched_switch"``. Raises ``TargetError`` with near names."""
         from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
@@ -248,7 +254,7 @@ class RawTracepointProgram(TracingProgram):
 class BtfProgram(TracingProgram):
     """A program for the one place that its decorator names: ``fentry``, ``fexit``, ``fmod_ret``, ``tp_btf``, ``lsm``."""
 
-    @paused()
+    @_attaching
     def attach(self, *, cookie: int = 0) -> Link:
         """Attach to that place. ``cookie``: what ``bpf.get_attach_cookie(ctx)`` gives. Raises ``BpfError``."""
         from pyebpf.runtime.attach.tracing import attach_tracing
@@ -259,7 +265,7 @@ class BtfProgram(TracingProgram):
 class IterProgram(TracingProgram):
     """A program that the kernel calls for each of its tasks, sockets, map elements, …, to write text about it."""
 
-    @paused()
+    @_attaching
     def attach(self, over: IterOver | None = None) -> IterLink:
         """A link whose ``open_text()`` is a file with what the program writes, made anew each time. ``over``: which
         objects (``pyebpf.runtime.attach.iterator``)."""
@@ -278,7 +284,7 @@ class IterProgram(TracingProgram):
 class PerfEventProgram(TracingProgram):
     """A program that runs when a counter of the processor or the kernel overflows: a sample."""
 
-    @paused()
+    @_attaching
     def attach(
         self,
         event: PerfEvent | None = None,

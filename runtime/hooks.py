@@ -42,11 +42,6 @@ class HookKind(enum.Enum):
     USER_FUNCTION = "function"
     USDT = "USDT probe"
 
-    @property
-    def of_user_space(self) -> bool:
-        """Whether it is in a file, not in the kernel."""
-        return self in (HookKind.USER_FUNCTION, HookKind.USDT)
-
 
 @dataclass(frozen=True, slots=True)
 class HookArgument:

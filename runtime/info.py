@@ -130,10 +130,9 @@ def map_facts(fd: Fd) -> MapFacts:
     )
 
 
-def map_by_id(number: int) -> Fd:
-    """The map with the kernel's number ``number``. Needs CAP_SYS_ADMIN. Raises ``BpfError``."""
-    subject = f"map {number}"
-    return bpf_fd(BpfCmd.MAP_GET_FD_BY_ID, GetId(number), Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN)
+def open_by_id(opening: BpfCmd, number: int, subject: str = "") -> Fd:
+    """What the kernel calls ``number``; ``opening``: ``PROG_GET_FD_BY_ID``, …. Needs CAP_SYS_ADMIN. Raises ``BpfError``."""
+    return bpf_fd(opening, GetId(number), Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN)
 
 
 def link_facts(fd: Fd) -> LinkFacts:
@@ -146,9 +145,7 @@ def link_facts(fd: Fd) -> LinkFacts:
 
 def btf_bytes(btf_id: int) -> bytes:
     """The BTF with id ``btf_id`` as the kernel holds it. Needs CAP_SYS_ADMIN."""
-    attr = GetId(btf_id)
-    subject = f"BTF {btf_id}"
-    with bpf_fd(BpfCmd.BTF_GET_FD_BY_ID, attr, Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN) as fd:
+    with open_by_id(BpfCmd.BTF_GET_FD_BY_ID, btf_id, f"BTF {btf_id}") as fd:
         size = ask(fd, BtfInfo()).btf_size
         data = ctypes.create_string_buffer(max(size, 1))
         ask(fd, BtfInfo(btf=ctypes.addressof(data), btf_size=size))

@@ -16,10 +16,10 @@ from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
-from pyebpf.runtime.info import ask, btf_bytes, known, statistics
+from pyebpf.runtime.info import ask, btf_bytes, known, open_by_id, statistics
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
-from pyebpf.runtime.syscall import bpf, bpf_fd, call, error
+from pyebpf.runtime.syscall import bpf, call, error
 from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
 
 __all__ = [
@@ -130,7 +130,7 @@ def _each(following: BpfCmd, opening: BpfCmd, subject: str) -> Iterator[Fd]:
             raise error(-result, Phase.OBJECT_INFO, f"about all {subject}", need=Need.SYS_ADMIN)
         number = attr.next_id
         try:
-            fd = _by_id(opening, number, f"about all {subject}")
+            fd = open_by_id(opening, number, f"about all {subject}")
         except BpfError as refused:
             if refused.errno == errno.ENOENT:
                 continue
@@ -240,7 +240,7 @@ def _traced(info: TracingInfo) -> str:
     from pyebpf.runtime.kernel_modules import type_name
 
     try:
-        with _by_id(BpfCmd.PROG_GET_FD_BY_ID, info.prog_id) as fd:
+        with open_by_id(BpfCmd.PROG_GET_FD_BY_ID, info.prog_id, "about a link") as fd:
             own = ask(fd, ProgInfo())
         # The link has a number of other programs where it has one of type information for the kernel and its modules.
         if own.type == ProgType.EXT or (own.attach_btf_id and not own.attach_btf_obj_id):
@@ -253,10 +253,6 @@ def _traced(info: TracingInfo) -> str:
 def _function_of_program(program_id: int, number: int) -> str:
     from pyebpf.btf import Spec, name_of
 
-    with _by_id(BpfCmd.PROG_GET_FD_BY_ID, program_id) as fd:
+    with open_by_id(BpfCmd.PROG_GET_FD_BY_ID, program_id, "about a link") as fd:
         types = Spec(btf_bytes(ask(fd, ProgInfo()).btf_id))
     return f"program {program_id} {name_of(types.type(number))}"
-
-
-def _by_id(opening: BpfCmd, number: int, subject: str = "about a link") -> Fd:
-    return bpf_fd(opening, GetId(number), Phase.OBJECT_INFO, subject, need=Need.SYS_ADMIN)

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 from weakref import WeakKeyDictionary
 
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
-from pyebpf.runtime.info import map_by_id, map_facts, program_facts
+from pyebpf.runtime.info import map_facts, open_by_id, program_facts
 from pyebpf.runtime.map_kinds import map_of
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.program import LoadedProgram
@@ -27,7 +27,7 @@ from pyebpf.runtime.usdt_notes import (
     UsdtArgument,
     UsdtSpec,
 )
-from pyebpf.uapi.constants import MapType
+from pyebpf.uapi.constants import BpfCmd, MapType
 from pyebpf.uapi.usdt import LONG, MAX_ARGUMENTS, RECORDS, SCALE_SHIFT, SHORT, Format, Location
 
 _NAME: Final = RECORDS[:15]  # as long as the kernel keeps names
@@ -93,7 +93,6 @@ class Records:
         self.format = format
         self._free = sorted(free, reverse=True)
         self._numbers: dict[bytes, int] = {}
-        self._contents: dict[int, bytes] = {}
         self._users: dict[int, int] = {}
         self._returned: deque[int] = deque()
         self._lock = RLock()
@@ -134,7 +133,7 @@ class Records:
                 raise TargetError(Problem.ARGUMENTS, subject, detail=detail, errno=errno.ENOSPC)
             table.elements.update(self._free[-1].to_bytes(4, "little"), data)
             number = self._free.pop()
-            self._numbers[data], self._contents[number], self._users[number] = number, data, 0
+            self._numbers[data], self._users[number] = number, 0
         self._users[number] += 1
         return number
 
@@ -144,7 +143,8 @@ class Records:
             number = self._returned.popleft()
             self._users[number] -= 1
             if not self._users[number]:
-                del self._users[number], self._numbers[self._contents.pop(number)]
+                del self._users[number]
+                self._numbers = {data: n for data, n in self._numbers.items() if n != number}
                 self._free.append(number)
 
     def give_back(self, numbers: Iterable[int]) -> None:
@@ -179,7 +179,7 @@ def records_of(program: LoadedProgram) -> tuple[Map, Records] | None:
 
 def _found_by_id(program: LoadedProgram) -> tuple[Map, Records] | None:
     for number in program_facts(program.handle).map_ids:
-        fd = map_by_id(number)
+        fd = open_by_id(BpfCmd.MAP_GET_FD_BY_ID, number, f"map {number}")
         facts = map_facts(fd)
         if not _holds_records(facts.type, facts.name, facts.value_size):
             fd.close()

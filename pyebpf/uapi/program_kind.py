@@ -66,7 +66,7 @@ class ProgramKind:
     ``verdict_enum`` and ``verdicts`` name results: a kind has the one or the other. ``test_run`` tells
     whether ``BPF_PROG_TEST_RUN`` runs it. ``since`` is the first kernel release. ``target``: what the decorator names, which
     becomes part of the section; ``arguments``: what the parameters are. ``watches``: it only looks on, so that its result means
-    nothing, and a function that returns nothing will do.
+    nothing, and a function that returns nothing will do. ``gpl_only``: it is for GPL-compatible programs only.
     """
 
     name: str
@@ -86,6 +86,7 @@ class ProgramKind:
     target: TargetKind = TargetKind.NOTHING
     arguments: Arguments = Arguments.NONE
     watches: bool = False
+    gpl_only: bool = False
 
     @property
     def sleepable(self) -> bool:

@@ -204,6 +204,7 @@ LSM = replace(
     return_range=(-4095, 0),
     options=_sleepable("lsm", (5, 11)),
     watches=False,
+    gpl_only=True,  # bpf_lsm_verify_prog()
 )
 
 ITER = replace(

@@ -1,11 +1,14 @@
 """What may not be attached to, or called there, whatever the kernel has.
 
-Source: kernel/trace/bpf_trace.c of Linux 6.18 (``btf_allowlist_d_path``); net/socket.c and ipc/syscall.c.
+Source: kernel/trace/bpf_trace.c of Linux 6.18 (``btf_allowlist_d_path``); net/socket.c, ipc/syscall.c and
+kernel/fork.c.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from pyebpf.target import Arch
 
 FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "d_path_allowed": frozenset(
@@ -27,3 +30,11 @@ names (``ATTACH_TARGET``). Iterators and security hooks have rules of their own,
 
 MULTIPLEXED: Final = {"socketcall": "all calls of sockets", "ipc": "all calls of System V objects"}
 """System calls that only 32-bit processes have, and what they use them for."""
+
+ORDERS: Final = {
+    "clone": {
+        Arch.X86_64: ("clone_flags", "newsp", "parent_tidptr", "child_tidptr", "tls"),
+        Arch.ARM64: ("clone_flags", "newsp", "parent_tidptr", "tls", "child_tidptr"),
+    }
+}
+"""The arguments of system calls that do not have them in the same order everywhere (``CONFIG_CLONE_BACKWARDS``)."""

@@ -75,7 +75,7 @@ class Format:
         return self.cookie + 16
 
 
-SHORT: Final = Format(argument=16, register=12, signed=14, shift=15)
+SHORT: Final = Format(ARGUMENT.size, *(f.offset for f in ARGUMENT.fields[-3:]))
 """``RECORD``."""
 LONG: Final = Format(argument=24, register=14, signed=16, shift=17)
 """libbpf since 1.7, where bit-fields came into the records and moved what is behind them."""

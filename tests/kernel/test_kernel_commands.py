@@ -47,7 +47,7 @@ def test_hooks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_hooks_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shop = usdt_shop.build(tmp_path)
     text = said(capsys, "hooks", "*o*", "--in", shop)
-    assert "function work\n    usable by: uprobe, uretprobe" in text
+    assert "function work\n    arguments: not known\n    usable by: uprobe, uretprobe" in text
     vector = "USDT probe shop:vector\n    arguments: u32, u64\n    usable by: usdt\n    not by usdt: for argument 2"
     assert vector in text
     (hook,) = json.loads(said(capsys, "hooks", "--json", "sale", "--in", shop))
