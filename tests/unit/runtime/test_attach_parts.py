@@ -333,11 +333,11 @@ def test_numbers_of_targets_are_of_programs_or_of_the_kernels_types(
     infos = {(BpfCmd.PROG_GET_FD_BY_ID, 3): own, (BpfCmd.PROG_GET_FD_BY_ID, 7): ProgInfo(btf_id=5)}
     asked: list[tuple[BpfCmd, int]] = []
 
-    def by_id(opening: BpfCmd, number: int) -> Fd:
+    def by_id(opening: BpfCmd, number: int, subject: str = "") -> Fd:
         asked.append((opening, number))
         return Fd(os.open(os.devnull, os.O_RDONLY))
 
-    monkeypatch.setattr(listing, "_by_id", by_id)
+    monkeypatch.setattr(listing, "open_by_id", by_id)
     monkeypatch.setattr(listing, "ask", lambda fd, info: infos[asked[-1]])
     monkeypatch.setattr(listing, "btf_bytes", {5: types}.__getitem__)
     monkeypatch.setattr(kernel_modules, "bpf_fd", lambda *args, need: by_id(*args[:2]))
