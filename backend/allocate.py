@@ -19,8 +19,6 @@ those φs. ``frame`` lays out the stack frame afterwards; ``allocation_check`` p
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend import coloring, flow, frame, liveness, moves, spill
 from pyebpf.backend import pieces as live_ranges
 from pyebpf.backend.flow import REGISTERS, Flow, FlowBlock, FlowEdge, Site
@@ -30,6 +28,7 @@ from pyebpf.backend.moves import SLOT_SIZE, Move
 from pyebpf.backend.pieces import MEMORY, CutBlock, CutSite, Pieces
 from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.records import replace
 
 _LABEL: Final = "spill"

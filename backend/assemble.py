@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.disassemble import (
@@ -21,6 +20,7 @@ from pyebpf.backend.disassemble import (
 )
 from pyebpf.backend.insn import Alu, AtomicImm, CallKind, Class, Insn, InsnError, Mode, Pseudo, Size, Source
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import Final, TypeVar
 
 
 class AssemblyError(PyebpfError):

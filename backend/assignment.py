@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pyebpf.backend.flow import REGISTERS, Flow
 from pyebpf.backend.pieces import Pieces, check_fixed
+from pyebpf.hints import Final
 
 UNCOLOURED: Final = -1
 # Where nothing else decides: the registers that calls ask for least first, the preserved ones last.

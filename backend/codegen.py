@@ -8,7 +8,6 @@ every chain of calls, and its depth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.backend import debuginfo, insn
@@ -22,6 +21,7 @@ from pyebpf.backend.peephole import peephole
 from pyebpf.backend.select import select
 from pyebpf.backend.void_results import clear_results
 from pyebpf.diagnostics import InternalError, PyebpfError
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
 from pyebpf.object import (

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
 
 from pyebpf.backend import recoloring
 from pyebpf.backend.assignment import ORDER, UNCOLOURED, Assignment
@@ -21,6 +20,7 @@ from pyebpf.backend.flow import PHASE, Flow
 from pyebpf.backend.machine import CALLEE_SAVED
 from pyebpf.backend.pieces import ANY, Pieces
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 
 _PRESERVED: Final = sum(1 << r for r in CALLEE_SAVED)
 

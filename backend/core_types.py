@@ -9,11 +9,11 @@ strings change accordingly, and pointers end at nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind, access_path
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 
 _OF_FIELDS: Final = frozenset(
     {

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Iterator
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.backend.emit import Code
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module, ParamInfo
 from pyebpf.ir.types import IntTy, IRType, PtrTy, Space, VoidTy
 from pyebpf.object import DataSection, LineInfo, MapSpec, ObjectSpec

@@ -7,10 +7,10 @@ One instruction has one text, which ``pyebpf.backend.assemble`` reads back. Jump
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, AtomicImm, CallKind, Class, Insn, Jmp, Mode, Pseudo, Size, Source
+from pyebpf.hints import Final
 
 ALU_SIGNS: Final = {
     Alu.ADD: "+=",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 import io
 import struct
-from typing import TYPE_CHECKING, Any
 
 from pyebpf.diagnostics import InternalError, PyebpfError
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ This is the form that libbpf, cilium/ebpf and aya read. Which types the kernel a
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf import btf
 from pyebpf.backend.elf_file import ElfError
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 from pyebpf.object import MapSpec, Pinning
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import MapType

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import TypeVar
 
 from pyebpf import btf
 from pyebpf.backend.elf_code import CodeReader, Place
@@ -25,6 +24,7 @@ from pyebpf.backend.elf_file import (
 )
 from pyebpf.backend.elf_maps import SLOT_SIZE, read_definition
 from pyebpf.backend.insn import SLOT_BYTES
+from pyebpf.hints import TypeVar
 from pyebpf.object import (
     CoreRelocation,
     DataSection,

@@ -7,7 +7,6 @@ reach 32767 slots; longer ones go through ``gotol`` (ISA v4) or through relays o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.block_order import block_order
@@ -22,6 +21,7 @@ from pyebpf.backend.machine import (
     PReg,
 )
 from pyebpf.diagnostics import InternalError, Span
+from pyebpf.hints import Final
 from pyebpf.object import Relocation
 from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target

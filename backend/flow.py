@@ -9,7 +9,6 @@ Rematerialisable definitions have no site: such a value is made where it is need
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pyebpf.backend.machine import (
     ALLOCATABLE,
@@ -23,6 +22,7 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 
 PHASE: Final = "register allocation"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterable
-from typing import Final
 
 from pyebpf.backend import insn_references as numbers
 from pyebpf.backend.insn_references import SLOT_BYTES as SLOT_BYTES
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 
 

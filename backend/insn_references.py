@@ -5,7 +5,7 @@ Plain numbers, since this is on the way of every program that is loaded; ``insn`
 
 from __future__ import annotations
 
-from typing import Final
+from pyebpf.hints import Final
 
 SLOT_BYTES: Final = 8
 

@@ -12,9 +12,8 @@ are dead.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.flow import Flow, FlowBlock
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 
 NEVER: Final = 1 << 60

@@ -6,10 +6,9 @@ LLVM records lines only with a compile unit, a subprogram for each function and 
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.debuginfo import MAX_COLUMN
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Function, FunctionRole
 from pyebpf.records import dataclass, field
 

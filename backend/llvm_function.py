@@ -7,10 +7,10 @@ The lowering of operations (``llvm_ops``) are functions over it, as those of ins
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from pyebpf.backend.llvm_debug import DebugInfo, quoted
 from pyebpf.diagnostics import InternalError, Span
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Block, Function, Module, Value
 from pyebpf.ir.types import IntTy, IRType, PtrTy, VoidTy

@@ -9,12 +9,11 @@ which ``llvm_object`` needs to find them again. Functions keep their names and t
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.llvm_debug import DebugInfo, quoted
 from pyebpf.backend.llvm_function import Declarations, FunctionText, function_symbol, type_text
 from pyebpf.backend.llvm_ops import lower
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import reverse_postorder
 from pyebpf.ir.ops import Function, FunctionRole, Inlining, Module

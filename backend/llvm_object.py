@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.backend import debuginfo
@@ -19,6 +18,7 @@ from pyebpf.backend.insn import SLOT_BYTES
 from pyebpf.backend.llvm_function import MAPS
 from pyebpf.backend.llvm_process import LlvmRefused
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.object import FunctionSpec, LineInfo, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.target import Target

@@ -21,10 +21,9 @@ Where LLVM finds the number to be a constant, nothing is hidden (``llvm.is.const
 
 from __future__ import annotations
 
-from typing import Final, assert_never
-
 from pyebpf.backend.llvm_function import FunctionText, function_symbol, is_leaf, literal, type_text
 from pyebpf.backend.llvm_process import LlvmRefused
+from pyebpf.hints import Final, assert_never
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Op, Pred, Value
 from pyebpf.ir.types import I1, I64, IntTy, PtrTy, Space, VoidTy

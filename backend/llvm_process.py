@@ -10,10 +10,10 @@ import os
 import subprocess
 import sys
 import threading
-from typing import IO, Final, assert_never
 
 from pyebpf.backend.llvm_worker import ANSWER, REQUEST, Status
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import IO, Final, assert_never
 from pyebpf.records import dataclass, field
 from pyebpf.target import Isa
 

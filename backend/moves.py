@@ -9,11 +9,11 @@ on pointers. Between two slots a value goes through a register; if none is free,
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
 
 from pyebpf.backend import insn as encoding
 from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, PReg, Role
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, replace
 
 SLOT_SIZE: Final = 8

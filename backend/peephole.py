@@ -8,7 +8,6 @@ refuses one instruction that accesses different kinds of memory depending on whe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Class, Jmp, Source
@@ -22,6 +21,7 @@ from pyebpf.backend.machine import (
     Role,
 )
 from pyebpf.backend.moves import move
+from pyebpf.hints import Final
 from pyebpf.ir.builder import NameSupply
 from pyebpf.records import replace
 

@@ -14,12 +14,11 @@ coalescing makes.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import Liveness
 from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 
 MEMORY: Final = -1

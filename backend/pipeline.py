@@ -8,7 +8,6 @@ which orders are not a matter of taste, and is checked when this module is impor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from pyebpf.backend.passes import (
     addressing,
@@ -30,6 +29,7 @@ from pyebpf.backend.passes import (
     range_checks,
     simplify,
 )
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Function, Module
 from pyebpf.ir.verify import verify
 from pyebpf.records import dataclass

@@ -9,10 +9,10 @@ colouring, the search may stop anywhere.
 from __future__ import annotations
 
 import enum
-from typing import Final
 
 from pyebpf.backend.assignment import ORDER, Assignment
 from pyebpf.backend.pieces import ANY
+from pyebpf.hints import Final
 
 _ROUNDS: Final = 4
 

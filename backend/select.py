@@ -7,14 +7,13 @@ critical edges get blocks of their own. What an operation is made of is in ``sel
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.backend import select_arithmetic as arithmetic
 from pyebpf.backend import select_control as control
 from pyebpf.backend import select_kernel as kernel
 from pyebpf.backend import select_memory as memory
 from pyebpf.backend.machine import MAX_ARGUMENTS, MachineBlock, MachineFunction, VReg
 from pyebpf.backend.select_context import Selection
+from pyebpf.hints import assert_never
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Block, Function, FunctionRole, Module, Op, Pred
 from pyebpf.ir.types import VOID

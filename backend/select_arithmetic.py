@@ -5,13 +5,12 @@ Each function appends the instructions of one operation and gives the register o
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu
 from pyebpf.backend.machine import VReg
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import signed
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Value
 from pyebpf.ir.types import I1, I32, I64

@@ -9,7 +9,6 @@ where only 64-bit instructions are used, it is always zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Source
@@ -29,6 +28,7 @@ from pyebpf.backend.machine import (
 from pyebpf.backend.select_facts import LEAVES, Facts, signed
 from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import InternalError, Span
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Function, Module, Value
 from pyebpf.ir.types import I32, IntTy

@@ -6,8 +6,6 @@ ranges from it; only a comparison whose truth value is stored or computed with i
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, CallKind, Jmp, Source
 from pyebpf.backend.machine import (
@@ -23,6 +21,7 @@ from pyebpf.backend.machine import (
 )
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import signed
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Pred, Value
 from pyebpf.ir.types import I32

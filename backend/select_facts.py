@@ -8,8 +8,8 @@ register may be non-zero, so that widening costs nothing where the upper bits ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import cfg, ops
 from pyebpf.ir.ops import BinOp, Effects, Function, FunctionRole, Module, Value
 from pyebpf.ir.types import I1, I32, IntTy

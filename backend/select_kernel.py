@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Source
 from pyebpf.backend.machine import CoreSymbol, MachineInsn, Operand, Role, VReg
 from pyebpf.backend.select_context import Selection
 from pyebpf.btf.access import CoreKind
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.target import Isa
 

@@ -7,13 +7,13 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, AtomicImm
 from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, Role, VReg
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import OFFSET_MAX, OFFSET_MIN, Address, addresses
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import AtomicOp
 from pyebpf.ir.types import I32, PtrTy, Space

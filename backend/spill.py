@@ -18,13 +18,13 @@ the edges would cost; a loop header takes first what changes in the loop. ``resi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final
 
 from pyebpf.backend import residency
 from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import LOOP_EXIT_DISTANCE, NEVER, Liveness
 from pyebpf.backend.residency import BlockPlan, SpillPlan
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 
 _PREFER_REMAT: Final = 1 << 40

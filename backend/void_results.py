@@ -6,8 +6,6 @@ pointer to the caller" (``prepare_func_exit`` in kernel/bpf/verifier.c). So wher
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, Class, Source
 from pyebpf.backend.machine import (
@@ -19,6 +17,7 @@ from pyebpf.backend.machine import (
     PReg,
     Role,
 )
+from pyebpf.hints import Final
 from pyebpf.ir.types import VOID
 
 _ARGUMENTS: Final = 0b111110

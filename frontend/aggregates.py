@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
@@ -14,6 +12,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Origin, Ref
 from pyebpf.frontend.values import Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, Layout, StructType
 
 

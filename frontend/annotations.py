@@ -7,7 +7,6 @@ Annotations are resolved like any other name, so they mean the same with and wit
 from __future__ import annotations
 
 import ast
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import ContextDecl, KernelTypeDecl, UserDecl, declaration_of
@@ -20,6 +19,7 @@ from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import BOOL, I64, ContextPtr, Kernel, Maybe, NoneT, Origin, Ref, User
 from pyebpf.frontend.values import OptionalInt, VariableType, join
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 from pyebpf.records import dataclass
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
@@ -11,6 +10,7 @@ from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.values import Operand, Static
+from pyebpf.hints import Any
 from pyebpf.records import dataclass
 
 

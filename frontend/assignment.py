@@ -7,7 +7,6 @@ that is no name refers to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
@@ -30,6 +29,7 @@ from pyebpf.frontend.values import (
     VariableType,
     describe,
 )
+from pyebpf.hints import Any
 
 Storer = Callable[[Context, Any, Operand, Span], None]
 _STORERS: dict[str, Storer] = {}

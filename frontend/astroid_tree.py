@@ -8,9 +8,9 @@ pyproject.toml, and a test compares the result with that of ``astroid.parse``.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Final
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from astroid import nodes

@@ -7,7 +7,6 @@ poisoned, and the analysis goes on, so that all errors of a function come in one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.expressions import refuse_construct
@@ -15,6 +14,7 @@ from pyebpf.frontend.flow import Knowledge, State
 from pyebpf.frontend.resources import check_not_dropped
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import NONE
+from pyebpf.hints import Any
 
 Handler = Callable[[Context, Any], None]
 

@@ -15,7 +15,6 @@ A ``while`` loop is accepted if one of these holds; nothing else is tried.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.frontend import tree
@@ -26,6 +25,7 @@ from pyebpf.frontend.guards import Trips, followed
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import I64_MAX, I64_MIN, Int
 from pyebpf.frontend.values import Static
+from pyebpf.hints import Any
 from pyebpf.records import dataclass
 
 TRIPS_LIMIT = 1 << 23

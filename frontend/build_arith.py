@@ -6,11 +6,10 @@ that survive wrapping."""
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.tree import ArithOp, CompareOp, Exc
 from pyebpf.frontend.types import I64_MAX
+from pyebpf.hints import assert_never
 from pyebpf.ir.ops import BinOp, Pred, Value
 
 _SIMPLE = {

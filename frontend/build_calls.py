@@ -6,8 +6,6 @@ them.
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.frontend import build_memory as memory
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_counters import forget_each_time, forget_objects, forget_variables
@@ -23,6 +21,7 @@ from pyebpf.frontend.build_maps import map_ref, raise_os_if_negative
 from pyebpf.frontend.build_refs import layout_of
 from pyebpf.frontend.build_state import Operand, Place, State
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Pointer, Ref
+from pyebpf.hints import assert_never
 from pyebpf.ir.ops import Call, Pred, Value
 from pyebpf.ir.types import I1, VOID, PtrTy, Space
 from pyebpf.layout import BytesType

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.frontend import (
     build_calls,
     build_loops,
@@ -20,6 +18,7 @@ from pyebpf.frontend.build_data import foreign
 from pyebpf.frontend.build_exits import Leave
 from pyebpf.frontend.build_state import Number, State
 from pyebpf.frontend.types import Int
+from pyebpf.hints import assert_never
 from pyebpf.ir.ops import AtomicOp, Value
 from pyebpf.layout import IntType
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
 
 from pyebpf import btf
 from pyebpf.declare import GlobalDecl
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import Any, assert_never
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import ExternRef, GlobalRef, Module
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType, round_up

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import TypeVar, assert_never
 
 from pyebpf.frontend.tree import Exc, Handler
+from pyebpf.hints import TypeVar, assert_never
 from pyebpf.ir.builder import Builder
 from pyebpf.ir.ops import Alloca, Block
 from pyebpf.records import dataclass, field

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.frontend import (
     build_arith,
     build_calls,
@@ -19,6 +17,7 @@ from pyebpf.frontend import (
 from pyebpf.frontend.build_data import variable_align
 from pyebpf.frontend.build_state import Number, Operand, Place, State
 from pyebpf.frontend.types import Bool, Int
+from pyebpf.hints import assert_never
 from pyebpf.ir.ops import BinOp, Block, Cmp, Pred, Value
 from pyebpf.ir.types import I1, PtrTy
 from pyebpf.layout import IntType

@@ -9,7 +9,6 @@ happen on every way out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.frontend.build_exits import CleanupScope, LoopScope
@@ -17,6 +16,7 @@ from pyebpf.frontend.build_hiding import forget
 from pyebpf.frontend.build_known import Hidden
 from pyebpf.frontend.build_state import State
 from pyebpf.frontend.loop_weight import ITERATOR_ROUNDS, Loop
+from pyebpf.hints import Final
 from pyebpf.ir.ops import Block, Pred, Value
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.object import Extern

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import assert_never
 
 from pyebpf.declare import MapDecl
 from pyebpf.frontend import build_memory as memory
@@ -12,6 +11,7 @@ from pyebpf.frontend import tree
 from pyebpf.frontend.build_exits import CleanupScope, Leave
 from pyebpf.frontend.build_refs import OUTSIDE_PACKET, as_argument, layout_of
 from pyebpf.frontend.build_state import Place, State
+from pyebpf.hints import assert_never
 from pyebpf.ir.ops import MapRef, Pred, Value
 from pyebpf.ir.types import VOID, PtrTy, Space
 from pyebpf.layout import IntType, Layout

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_calls import copy_result, give_result
@@ -28,6 +27,7 @@ from pyebpf.frontend.build_exits import CleanupScope, Leave
 from pyebpf.frontend.build_frame import Calling, result_in_record
 from pyebpf.frontend.build_state import USERS_BYTES, Place, Scratch, State
 from pyebpf.frontend.types import NoneT, Ref
+from pyebpf.hints import Final
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import PtrTy, Space
 from pyebpf.layout import U32, U64, ArrayType

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from pyebpf.frontend.types import (
     Bool,
     ContextPtr,
@@ -19,6 +17,7 @@ from pyebpf.frontend.types import (
     Type,
     User,
 )
+from pyebpf.hints import assert_never
 from pyebpf.ir.types import CTX, I64, VOID, IRType, PtrTy, Space
 from pyebpf.records import replace
 

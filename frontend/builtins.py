@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import Builtin, HelperDecl, declaration_of
@@ -22,6 +21,7 @@ from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr, Int, Maybe, Origin, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 
 Handler = Callable[[Context, Any], Operand]

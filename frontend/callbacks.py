@@ -7,7 +7,6 @@ what the body assigns is, after the loop, known by its declared type only.
 from __future__ import annotations
 
 import types
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import FunctionDecl, declaration_of
@@ -27,6 +26,7 @@ from pyebpf.frontend.scope import NestedFunction, Scope
 from pyebpf.frontend.session import Context, Instance, Memory, Poisoned
 from pyebpf.frontend.types import Bool, Int, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import Operand, OptionalInt, Static, VariableType, describe
+from pyebpf.hints import Any
 
 LOOP_SINCE = (5, 17)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import (
@@ -38,6 +37,7 @@ from pyebpf.frontend.scope import NestedFunction
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr, Kernel, Maybe, Ref, User
 from pyebpf.frontend.values import Method, Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 from pyebpf.uapi.constants import MapType
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
@@ -22,6 +21,7 @@ from pyebpf.frontend.strings import equal_bytes
 from pyebpf.frontend.tree import CompareOp
 from pyebpf.frontend.types import NONE, U64, Bool, Int, Kernel, Maybe, Ref, User
 from pyebpf.frontend.values import FoundInt, Items, MaybeVariable, Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import BytesType, StructType
 
 _FOLD: dict[str, Callable[[Any, Any], object]] = {

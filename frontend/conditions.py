@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
@@ -29,6 +28,7 @@ from pyebpf.frontend.values import (
     describe,
     join,
 )
+from pyebpf.hints import Any
 
 Tester = Callable[[Context, Any], Test]
 

@@ -5,8 +5,6 @@ Method spellings of helpers (``ctx.adjust_head(d)``, ``ctx.redirect(ifindex, fla
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf import btf
 from pyebpf.codes import Code
 from pyebpf.declare import declaration_of
@@ -32,6 +30,7 @@ from pyebpf.frontend.types import (
     Type,
 )
 from pyebpf.frontend.values import ContextPart, Method, Operand, Static
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType

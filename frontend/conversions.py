@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import types
-from typing import TypeGuard
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -54,6 +53,7 @@ from pyebpf.frontend.values import (
     describe,
     inert,
 )
+from pyebpf.hints import TypeGuard
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 
 

@@ -9,7 +9,8 @@ silently dropped, by construction.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+
+from pyebpf.hints import Any
 
 # Containers without a meaning of their own: only their children count.
 _TRANSPARENT = frozenset({"Arguments", "Decorators"})

@@ -7,7 +7,6 @@ for its class; a class without a handler is refused. ``value`` gives a tree node
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Label, Span
@@ -19,6 +18,7 @@ from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import NONE, NoneT
 from pyebpf.frontend.values import Caught, Items, MaybeVariable, Operand, OptionalInt, Static
+from pyebpf.hints import Any
 from pyebpf.records import replace
 
 Handler = Callable[[Context, Any], Operand]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import Any
 
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.types import Int, NoneT
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, join
+from pyebpf.hints import Any
 from pyebpf.records import dataclass, field, replace
 
 

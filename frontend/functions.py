@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import FunctionStyle
@@ -42,6 +41,7 @@ from pyebpf.frontend.types import (
     User,
 )
 from pyebpf.frontend.values import Operand, Static, VariableType, describe, widen
+from pyebpf.hints import Any
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import IntType, StructType
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -31,6 +30,7 @@ from pyebpf.frontend.types import (
     Type,
 )
 from pyebpf.frontend.values import FoundInt, Operand, Static
+from pyebpf.hints import Any
 from pyebpf.layout import BytesType, IntType
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.helpers import (

@@ -7,7 +7,6 @@ widen. The tree of the last round is the result, and only its diagnostics count.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.frontend import tree
@@ -23,6 +22,7 @@ from pyebpf.frontend.scope import Scope, bind_names
 from pyebpf.frontend.session import Context, Instance, Memory, Refused, Session, local_type
 from pyebpf.frontend.types import NONE, Int
 from pyebpf.frontend.values import OptionalInt, VariableType
+from pyebpf.hints import Any
 from pyebpf.ir.ops import Inlining
 from pyebpf.uapi.programs import ProgramKind
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -21,6 +20,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import I64, U64, Int, Kernel, Origin, Ref, Trust, User
 from pyebpf.frontend.values import Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 
 # ---------------------------------------------------------------- addresses

@@ -9,7 +9,6 @@ unless it would take too much alone (``driver_of``) or together with all others 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Diagnostic, Span
@@ -28,6 +27,7 @@ from pyebpf.frontend.loop_weight import (
 from pyebpf.frontend.session import Context, Session
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int
+from pyebpf.hints import Final
 
 ITERATORS_SINCE: Final = (6, 4)
 """The first kernel with ``bpf_iter_num_new`` and its relatives (kernel/bpf/bpf_iter.c)."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.blocks import block
 from pyebpf.frontend.flow import Fate, State, join_states
 from pyebpf.frontend.session import Context, LoopFrame, local_type
 from pyebpf.frontend.types import BOOL, Int
+from pyebpf.hints import Any
 
 
 def enter(context: Context, node: Any) -> LoopFrame:

@@ -13,8 +13,6 @@ the verifier would see it, gets a guard (``guards``).
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import aggregates, arithmetic, conversions, tree
@@ -31,6 +29,7 @@ from pyebpf.frontend.looping import close, enter, finish, intervals, single_roun
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import BOOL, I64_MAX, I64_MIN, Int, Ref
 from pyebpf.frontend.values import Items, Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType
 
 # ---------------------------------------------------------------- while

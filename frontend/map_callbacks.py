@@ -7,7 +7,6 @@ types are integers in it, read when it is called; others are references, the key
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
@@ -21,6 +20,7 @@ from pyebpf.frontend.packets import packet_changed
 from pyebpf.frontend.session import Context, Instance, Poisoned
 from pyebpf.frontend.types import Bool, Handle, Int, Maybe, NoneT, Origin, Pointer, Ref
 from pyebpf.frontend.values import Operand, Static, VariableType
+from pyebpf.hints import Any
 from pyebpf.layout import IntType, Layout
 from pyebpf.uapi.constants import MapType
 

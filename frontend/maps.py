@@ -5,8 +5,6 @@ What a map offers depends on its type: ``_METHODS`` lists it for each, so that a
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.diagnostics import Span
@@ -24,6 +22,7 @@ from pyebpf.frontend.session import Context, Refused
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int, Maybe, Origin, Ref
 from pyebpf.frontend.values import FoundInt, Method, Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import IntType, Layout
 from pyebpf.uapi.constants import MapType
 

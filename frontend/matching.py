@@ -5,8 +5,6 @@ The subject is evaluated once. Patterns that look into objects (classes, sequenc
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.frontend import conversions, tree
 from pyebpf.frontend.assignment import assign, keep
@@ -20,6 +18,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.statements import branch
 from pyebpf.frontend.types import BOOL, Bool
 from pyebpf.frontend.values import FoundInt, Operand, Static
+from pyebpf.hints import Any
 
 _REFUSED = {
     "MatchClass": "a class pattern",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
@@ -16,6 +15,7 @@ from pyebpf.frontend.flow import join_states
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.tree import ArithOp
 from pyebpf.frontend.values import Operand, Static
+from pyebpf.hints import Any
 
 _BINARY: dict[str, Callable[[Any, Any], object]] = {
     "+": operator.add,

@@ -14,12 +14,12 @@ import inspect
 import linecache
 import types
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import CompileError, Diagnostic, Span
 from pyebpf.frontend.astroid_tree import rebuild
 from pyebpf.frontend.edited import Definition, comparable, says_the_same
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl
 from pyebpf.frontend import conversions, helpers, tree
@@ -13,6 +11,7 @@ from pyebpf.frontend.map_records import record_expr
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Origin, Ref
 from pyebpf.frontend.values import Operand, Static
+from pyebpf.hints import Any
 from pyebpf.uapi.constants import BPF_F_CURRENT_CPU
 from pyebpf.uapi.helpers import helper_by_name
 

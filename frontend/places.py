@@ -7,7 +7,6 @@ Which subject is asked is decided here by the kind of the base, once for reading
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.declare import GlobalDecl, MapDecl, declaration_of
@@ -35,6 +34,7 @@ from pyebpf.frontend.values import (
     Static,
     describe,
 )
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, StructType
 from pyebpf.records import dataclass
 

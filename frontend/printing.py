@@ -8,7 +8,6 @@ is refused.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -33,6 +32,7 @@ from pyebpf.frontend.types import (
     Trust,
 )
 from pyebpf.frontend.values import Operand, Static, describe
+from pyebpf.hints import Any
 from pyebpf.layout import U64, ArrayType, BytesType
 from pyebpf.uapi.helpers import helper_by_name
 

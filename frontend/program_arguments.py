@@ -12,7 +12,6 @@ gets what:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -38,6 +37,7 @@ from pyebpf.frontend.types import (
     User,
 )
 from pyebpf.frontend.values import VariableType, describe
+from pyebpf.hints import Any
 from pyebpf.layout import U8, IntType
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.contexts import TRACEPOINT, ContextField

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pyebpf.codes import Code
 from pyebpf.frontend import conversions, tree
@@ -21,6 +20,7 @@ from pyebpf.frontend.session import Context, ErrorFrame
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int
 from pyebpf.frontend.values import Static
+from pyebpf.hints import Any
 
 _ERRNO = Int(False, 0, 4095, seen=False)
 

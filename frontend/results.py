@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.declare import ProgramDecl
 from pyebpf.diagnostics import Label, Span
@@ -17,6 +15,7 @@ from pyebpf.frontend.session import Context, Refused, origin_of
 from pyebpf.frontend.tailcalls import tail_call
 from pyebpf.frontend.types import BOOL, NONE, Bool, ContextPtr, Int, Maybe, NoneT, Origin, Ref
 from pyebpf.frontend.values import Mismatch, Operand, OptionalInt, Static, VariableType, describe, join, widen
+from pyebpf.hints import Any
 
 
 def joined_result(context: Context) -> VariableType | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import builtins
 import types
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from pyebpf.frontend import tree
 from pyebpf.frontend.flow import Variable
 from pyebpf.frontend.parse import Source
 from pyebpf.frontend.types import NONE
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from pyebpf import btf
 from pyebpf.codes import Code
@@ -23,6 +22,7 @@ from pyebpf.frontend.parse import Source
 from pyebpf.frontend.scope import Scope
 from pyebpf.frontend.types import Maybe, NoneT, Ref, Type
 from pyebpf.frontend.values import Mismatch, OptionalInt, VariableType, describe, join, widen
+from pyebpf.hints import Any
 from pyebpf.records import dataclass, field
 from pyebpf.target import Target, TargetFacts
 from pyebpf.uapi.programs import ProgramKind

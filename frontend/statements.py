@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import arithmetic, conversions, tree
@@ -18,6 +16,7 @@ from pyebpf.frontend.places import Place, place
 from pyebpf.frontend.session import Context, Poisoned, Refused
 from pyebpf.frontend.types import Int, Ref
 from pyebpf.frontend.values import Static
+from pyebpf.hints import Any
 from pyebpf.layout import IntType
 
 # ---------------------------------------------------------------- simple statements

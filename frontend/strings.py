@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import conversions, tree
@@ -13,6 +11,7 @@ from pyebpf.frontend.session import Context
 from pyebpf.frontend.suggest import near
 from pyebpf.frontend.types import Int, Origin, Ref
 from pyebpf.frontend.values import Method, Operand, Static
+from pyebpf.hints import Any
 from pyebpf.layout import U8, BytesType
 
 

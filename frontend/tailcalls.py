@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.frontend import conversions, tree
@@ -12,6 +10,7 @@ from pyebpf.frontend.expressions import operand
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import ContextPtr
 from pyebpf.frontend.values import Static
+from pyebpf.hints import Any
 from pyebpf.uapi.constants import MapType
 
 

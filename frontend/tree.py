@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import final
 
 from pyebpf import btf
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import Span
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Kernel, Maybe, Ref, Type, User
+from pyebpf.hints import final
 from pyebpf.ir.ops import Inlining
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, Layout, StructType
 from pyebpf.records import dataclass, field

@@ -8,8 +8,6 @@ object known at compile time (``Static``), the attribute of a run-time value tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
-
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.types import (
@@ -27,6 +25,7 @@ from pyebpf.frontend.types import (
     Ref,
     Type,
 )
+from pyebpf.hints import TYPE_CHECKING, final
 from pyebpf.records import dataclass
 from pyebpf.uapi.contexts import ContextField
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyebpf.codes import Code
 from pyebpf.declare import MapDecl, declaration_of
 from pyebpf.frontend import tree
@@ -15,6 +13,7 @@ from pyebpf.frontend.map_records import check_record
 from pyebpf.frontend.session import Context
 from pyebpf.frontend.types import Maybe, Origin, Ref
 from pyebpf.frontend.values import Method, Static
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, StructType
 from pyebpf.uapi.constants import MapType
 

@@ -17,9 +17,9 @@ helpers (``bpf.ktime_get_ns()``; C's names without ``bpf_``).
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from pyebpf import collecting, tracebacks
+from pyebpf.hints import TYPE_CHECKING
 
 # None of what these modules make is garbage.
 with collecting.paused():

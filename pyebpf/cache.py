@@ -15,10 +15,10 @@ import marshal
 import os
 import zlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.fingerprint import Fingerprint, Uncacheable, fingerprint
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.plain import NotPlain, Plain, decode, encode
 from pyebpf.ready import Ready

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pyebpf.declare import FunctionDecl, ProgramDecl, declaration_of
+from pyebpf.hints import Any
 
 _newest: WeakValueDictionary[tuple[str, str], ProgramDecl] = WeakValueDictionary()
 _cell_of: WeakKeyDictionary[ProgramDecl, int] = WeakKeyDictionary()

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from pyebpf.codes import Code
 from pyebpf.declare import ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic, PyebpfError, render
+from pyebpf.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyebpf.driver import Codegen, Compiled

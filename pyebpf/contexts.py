@@ -7,9 +7,9 @@ exist to annotate parameters with and are never instantiated.
 from __future__ import annotations
 
 from collections.abc import MutableSequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pyebpf.declare import ContextDecl
+from pyebpf.hints import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pyebpf.uapi.contexts import RAW_TRACEPOINT_ARGS, SK_BUFF, TRACEPOINT, TRACING_ARGS, XDP_MD
 from pyebpf.uapi.registers import X86_64
 

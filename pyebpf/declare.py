@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import enum
 import types
-from typing import Any
 
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import MapType

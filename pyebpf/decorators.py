@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar, overload
 
 from pyebpf.declare import ProgramDecl
+from pyebpf.hints import Any, Generic, TypeVar, overload
 from pyebpf.program import Program, SkSkbProgram, SocketFilter, TcProgram, XdpProgram
 from pyebpf.tracing import (
     BtfProgram,
@@ -111,22 +110,33 @@ def target_text(kind: ProgramKind, parts: Sequence[str]) -> str:
     match kind.target:
         case TargetKind.TRACEPOINT:
             whole = "/".join(parts).replace(":", "/")
-            good = re.fullmatch(r"[\w-]+/[\w-]+", whole)
+            category, _, event = whole.partition("/")
+            good = _is_word(category, "-") and _is_word(event, "-")
         case TargetKind.USER_FUNCTION:
             whole = ":".join(parts)
-            good = re.fullmatch(r"[^:]+:.+", whole)
+            binary, _, function = whole.partition(":")
+            good = bool(binary and function) and "\n" not in function
         case TargetKind.USDT:
             whole = ":".join(parts)
-            good = re.fullmatch(r"[^:]+:[^:\s]+:[^:\s]+", whole)
+            binary, *names = whole.split(":")
+            good = bool(binary) and len(names) == 2 and all(name.split() == [name] for name in names)
         case TargetKind.FUNCTION if "multi" in kind.name or "session" in kind.name:
             whole = "".join(parts)
-            good = re.fullmatch(r"[\w.*?]+", whole) if len(parts) == 1 else None
+            good = len(parts) == 1 and _is_word(whole, ".*?")
         case _:
             whole = "".join(parts)
-            good = re.fullmatch(r"(\w+:)?[\w.]+(\+\w+)?", whole) if len(parts) == 1 else None
+            place, plus, offset = whole.partition("+")
+            module, colon, function = place.rpartition(":")
+            good = len(parts) == 1 and _is_word(function, ".")
+            good = good and (not colon or _is_word(module)) and (not plus or _is_word(offset))
     if not good:
         raise ValueError(f"@bpf.{kind.name} takes {kind.target.value}, not {', '.join(map(repr, parts))}")
     return whole
+
+
+def _is_word(text: str, others: str = "") -> bool:
+    """Whether ``text`` is of letters, digits, underscores and the ``others``; it is not empty."""
+    return text != "" and all(sign.isalnum() or sign == "_" or sign in others for sign in text)
 
 
 socket_filter = ProgramDecorator(SocketFilter, kinds.SOCKET_FILTER)

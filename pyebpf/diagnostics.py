@@ -6,10 +6,9 @@ This is the bottom of the floor: it imports nothing of pyebpf but the table of c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -183,6 +182,8 @@ _PARTS: Final = (
 
 def paint(line: str) -> str:
     """A line of a rendered diagnostic with colours for a terminal (ECMA-48, which notebooks understand too)."""
+    import re
+
     for pattern, coloured in _PARTS:
         if re.match(pattern, line):
             return re.sub(pattern, coloured, line)

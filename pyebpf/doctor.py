@@ -15,8 +15,8 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime import privilege
 from pyebpf.runtime.privilege import Capability

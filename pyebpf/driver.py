@@ -11,12 +11,12 @@ import enum
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, assert_never
 
 from pyebpf import declare
 from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic
+from pyebpf.hints import TYPE_CHECKING, assert_never
 from pyebpf.records import dataclass, field
 from pyebpf.target import Arch, Isa, Target, TargetFacts
 

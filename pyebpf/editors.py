@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 from pyebpf.diagnostics import Diagnostic, Span
+from pyebpf.hints import Any
 
 
 def to_json(diagnostic: Diagnostic) -> str:

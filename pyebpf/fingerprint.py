@@ -13,11 +13,9 @@ import enum
 import functools
 import operator
 import os
-import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, assert_never
 
 from pyebpf import declare
 from pyebpf.declare import (
@@ -34,6 +32,7 @@ from pyebpf.declare import (
 )
 from pyebpf.decorators import ProgramDecorator
 from pyebpf.frontend.running import annotation_strings, trace
+from pyebpf.hints import TYPE_CHECKING, Any, assert_never
 from pyebpf.lang import FieldSpec
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass, field, fields
@@ -42,7 +41,8 @@ from pyebpf.uapi import constants, programs
 if TYPE_CHECKING:
     from pyebpf.target import Target
 
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_WORDS = "".join(sign if sign.isalnum() or sign == "_" else " " for sign in map(chr, range(128)))
+"""By the number of each ASCII character: itself where names may have it, a space otherwise."""
 _COMPILER = ("", "btf", "ir", "uapi", "frontend", "backend", "backend/passes")
 _PREPARED_BY = ("runtime/linker.py", "runtime/prepare.py")
 """The folders and files of the package that decide what a compilation gives and how it is made ready."""
@@ -416,13 +416,13 @@ class _Walk:
 
 def _names(text: str) -> frozenset[str]:
     """Every name that a piece of source mentions, also in strings and annotations; as Python normalises names."""
-    found = set(_IDENTIFIER.findall(text))
-    strange = [name for name in found if not name.isascii()]
-    if strange:
-        import unicodedata
+    if text.isascii():  # without ``re``, which takes longer to import than a script has functions to read
+        return frozenset(word.lstrip("0123456789") for word in text.translate(_WORDS).split()) - {""}
+    import re
+    import unicodedata
 
-        found.update(unicodedata.normalize("NFKC", name) for name in strange)
-    return frozenset(found)
+    found = set(re.findall(r"[^\W\d]\w*", text))
+    return frozenset(found | {unicodedata.normalize("NFKC", name) for name in found})
 
 
 def _last_line(code: types.CodeType, lines: list[str]) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pyebpf.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket

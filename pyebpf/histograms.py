@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final, Protocol, TextIO
 from pyebpf.records import dataclass
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ fields of such values are read as attributes, as deep as one likes: ``task.mm.ow
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyebpf.declare import KernelTypeDecl
+from pyebpf.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # To type checkers the types that tools use most are classes; all other names are anything. `pyebpf stubs` knows the fields.

@@ -10,9 +10,9 @@ import keyword
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyebpf import btf

@@ -10,10 +10,20 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from pyebpf import declare, layout
 from pyebpf.declare import Builtin, FunctionDecl, FunctionStyle, GlobalDecl, License
+from pyebpf.hints import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    TypeAlias,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    is_type_variable,
+    overload,
+)
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.structs import Struct, zero
 
@@ -150,7 +160,7 @@ class _Variable(Generic[T]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, annotation: Any) -> Any:
-            if isinstance(annotation, TypeVar):
+            if is_type_variable(annotation):
                 return super().__class_getitem__(annotation)
             of = layout_of(annotation)
             return lambda initial=None, *, name=None: cls._make(of, initial, name)

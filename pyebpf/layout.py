@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from pyebpf.hints import Any
 from pyebpf.records import dataclass
 
 

@@ -5,9 +5,8 @@ All of it works in programs only; the compiler gives it its meaning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-
 from pyebpf.declare import Builtin, KernelTypeDecl, UserDecl, declaration_of
+from pyebpf.hints import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from pyebpf.lang import builtin, in_program, struct
 from pyebpf.layout import StructType
 

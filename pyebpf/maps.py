@@ -7,9 +7,9 @@ user space touches it first, and every later program of the process shares it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyebpf.declare import MapDecl
+from pyebpf.hints import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, is_type_variable
 from pyebpf.lang import layout_of
 from pyebpf.layout import U32, U64, ArrayType, IntType, Layout, StructType
 from pyebpf.uapi.constants import MapCreateFlag, MapType
@@ -90,7 +90,7 @@ class _Keyed(_Indexed, Generic[K, V]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, types: Any) -> Any:
-            if isinstance(types, tuple) and all(isinstance(of, TypeVar) for of in types):
+            if isinstance(types, tuple) and all(is_type_variable(of) for of in types):
                 return super().__class_getitem__(types)
             if not isinstance(types, tuple) or len(types) != 2:
                 raise TypeError(f"{cls.__name__} takes a key type and a value type: {cls.__name__}[u32, u64]")
@@ -279,7 +279,7 @@ class _Sequence(_Declared, Generic[V]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, of: Any) -> Any:
-            if isinstance(of, TypeVar):
+            if is_type_variable(of):
                 return super().__class_getitem__(of)
             value = layout_of(of)
 

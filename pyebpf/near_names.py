@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+
+from pyebpf.hints import Final
 
 _MOST: Final = 4
 _CUTOFF: Final = 0.6

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.diagnostics import CompileError, file_title, file_titles
+from pyebpf.hints import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pyebpf.backend.listing import Listed

@@ -13,10 +13,10 @@ section. The numbers are in the ``Relocation`` alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final
 
 from pyebpf.declare import MapDecl
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, MapType, ProgType

@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import importlib
 from collections.abc import Sequence
-from typing import Final, TypeVar
 
+from pyebpf.hints import Final, TypeVar
 from pyebpf.layout import StructType
 from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.records import fields, is_dataclass

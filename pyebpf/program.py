@@ -6,10 +6,9 @@ values of that moment.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyebpf.collecting import paused
 from pyebpf.declare import ProgramDecl
+from pyebpf.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket

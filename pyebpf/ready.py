@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from pyebpf.declare import GlobalDecl, MapDecl
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import ObjectSpec, Prepared, map_spec
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import operator
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+
+from pyebpf.hints import TYPE_CHECKING, Any
 
 _MISSING: object = object()
 _UNCOMPILED = 32

@@ -10,10 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyebpf.backend.frame import STACK_BYTES
 from pyebpf.declare import ProgramDecl
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 from pyebpf.verifier_log import INSTRUCTION

@@ -13,10 +13,10 @@ import sys
 import warnings
 from _thread import RLock  # threading is imported by few scripts, and takes a millisecond
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.privilege import explain_denial, lacking, program_need
 from pyebpf.world import World

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
 from pyebpf.declare import Buffers, MapDecl
+from pyebpf.hints import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, is_type_variable, overload
 from pyebpf.lang import layout_of
 from pyebpf.layout import Layout
 from pyebpf.maps import _Declared
@@ -48,7 +48,7 @@ class _Events(_Declared, Generic[V]):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, of: Any) -> Any:
-            if isinstance(of, TypeVar):
+            if is_type_variable(of):
                 return super().__class_getitem__(of)
             value = layout_of(of)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import types
-from typing import Any
 
+from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
 
+from pyebpf.hints import TYPE_CHECKING, Protocol
 from pyebpf.records import dataclass
 
 if TYPE_CHECKING:

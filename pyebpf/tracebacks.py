@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from types import TracebackType
-from typing import Final
 
 from pyebpf.diagnostics import InternalError, PyebpfError
+from pyebpf.hints import Final
 
 _OURS: Final = os.path.dirname(__file__) + os.sep
 _BETWEEN: Final = ("contextlib.py", "functools.py")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyebpf.collecting import paused
+from pyebpf.hints import TYPE_CHECKING, Any, TypeVar, cast
 from pyebpf.program import Program
 
 if TYPE_CHECKING:

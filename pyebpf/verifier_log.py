@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from pyebpf.declare import ProgramDecl
 from pyebpf.diagnostics import Diagnostic
+from pyebpf.hints import Final
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from pyebpf import cache
@@ -22,6 +21,7 @@ from pyebpf.driver import (
     module_globals,
     running_target,
 )
+from pyebpf.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from pyebpf.ready import Ready
 from pyebpf.records import dataclass, field
 

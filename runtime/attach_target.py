@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.object import ProgramSpec
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject

@@ -6,8 +6,8 @@ import enum
 import errno
 import functools
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import BpfError, ObjectError, errno_name
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.tracefs import root

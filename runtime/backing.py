@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
 
+from pyebpf.hints import TYPE_CHECKING, Final, Protocol
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.facts import MapFacts

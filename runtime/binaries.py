@@ -10,8 +10,8 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError

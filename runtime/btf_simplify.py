@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Final
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.types import Int, Kind
+from pyebpf.hints import Final
 from pyebpf.runtime.probe import Feature, has
 
 _FEATURES: Final = {

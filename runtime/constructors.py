@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
 

@@ -11,10 +11,10 @@ The rules are libbpf's (relo_core.c of 1.8): objects of clang mean the same here
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind
+from pyebpf.hints import Final
 from pyebpf.object import CoreRelocation, PreparedProgram
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.core_compat import same_kind

@@ -7,9 +7,8 @@ compares members too.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf import btf
+from pyebpf.hints import Final
 
 _MAX_DEPTH: Final = 32
 

@@ -6,10 +6,9 @@ name, and arrays have other lengths. What CO-RE compares are the names on the wa
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind, access_path
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.core_compat import fields_compatible, same_name, types_compatible, types_match
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Final
 
 from pyebpf.backend.insn_references import SLOT_BYTES
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import CoreError
 
 POISON: Final = 195_896_080

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.core_match import FIELD_KINDS, Way
 from pyebpf.runtime.errors import CoreError

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.layout import IntType, Layout
 from pyebpf.object import DataSection, MapSpec, Variable
 from pyebpf.runtime.errors import BpfError, Phase

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.attrs import MapBatch, MapElem
 from pyebpf.runtime.backing import NoBatch

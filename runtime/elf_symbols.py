@@ -13,8 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, Final
 
+from pyebpf.hints import IO, TYPE_CHECKING, Any, Final
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError

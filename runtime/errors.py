@@ -11,9 +11,9 @@ import enum
 import errno as errno_module
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pyebpf.diagnostics import Diagnostic

@@ -12,9 +12,9 @@ import functools
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Sized
-from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pyebpf.collecting import paused
+from pyebpf.hints import TYPE_CHECKING, Any, Final, TypeVar
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Final
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final
 from pyebpf.runtime.backing import RecordSource
 from pyebpf.runtime.patience import PAUSE
 from pyebpf.runtime.record_batches import EventCodec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
+from pyebpf.hints import Any
 from pyebpf.runtime.events import EventStream
 from pyebpf.runtime.patience import Patience
 

@@ -7,8 +7,8 @@ without type in its table of symbols. What is weak and not there has address 0, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.references import KernelFunction, KernelSymbol

@@ -6,7 +6,8 @@ import fcntl
 import os
 import weakref
 from types import TracebackType
-from typing import Final, Self
+
+from pyebpf.hints import Final, Self
 
 LOWEST: Final = 3
 """bpf(2) reads 0 as "none" in many fields, and 1 and 2 are where a closed stderr would be reused."""

@@ -8,15 +8,16 @@ import fnmatch
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.availability import Way, obstacle
 from pyebpf.runtime.errors import BpfError, ObjectError
+from pyebpf.runtime.event_format import event_format
 from pyebpf.runtime.kernel_config import kernel_config
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, traceable_functions
-from pyebpf.runtime.tracefs import all_events, event_format
+from pyebpf.runtime.tracefs import all_events
 
 if TYPE_CHECKING:
     from pyebpf import btf

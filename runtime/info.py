@@ -7,8 +7,8 @@ import ctypes
 import errno
 import os
 from enum import IntEnum
-from typing import Final, TypeVar
 
+from pyebpf.hints import Final, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
 from pyebpf.runtime.errors import NotSupported, Phase

@@ -4,8 +4,8 @@ of all."""
 from __future__ import annotations
 
 import re
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import ObjectError
 
 _PATH: Final = "/proc/kallsyms"

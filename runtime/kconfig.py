@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Final
 
 from pyebpf import btf
+from pyebpf.hints import Final
 from pyebpf.object import DataSection, Extern, Variable
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kernel_config import config_files, has_attach_cookie, kernel_config, kernel_version

@@ -7,9 +7,9 @@ import functools
 import mmap
 import os
 from pathlib import Path
-from typing import Final
 
 from pyebpf.btf.decode import Spec
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kernel_index import indexed
 

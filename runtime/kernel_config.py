@@ -8,8 +8,8 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs import ProgLoad
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.syscall import call

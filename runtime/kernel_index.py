@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Final
 from zlib import crc32
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.index import dump_index, load_index
 from pyebpf.btf.strings import Bytes
+from pyebpf.hints import Final
 from pyebpf.runtime.own_folder import TYPES_SUFFIX, evict, folder, private, read_own, write_own
 
 KERNELS: Final = 4

@@ -6,11 +6,11 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
-from typing import Final
 
 from pyebpf.btf import name_of
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.types import BtfError
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs import GetId
 from pyebpf.runtime.errors import ObjectError, Phase
 from pyebpf.runtime.fd import Fd

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Final
+
+from pyebpf.hints import Final
 
 RAW_TRACEPOINT: Final = "btf_trace_"  # typedefs
 ITERATOR: Final = "bpf_iter_"  # functions

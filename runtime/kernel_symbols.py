@@ -10,8 +10,8 @@ import errno
 import functools
 from array import array
 from bisect import bisect_right
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime import kallsyms, tracefs
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase

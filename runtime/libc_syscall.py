@@ -12,8 +12,8 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 
 

@@ -8,9 +8,9 @@ into the code. The distance to a subprogram is known already when linking.
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
+from pyebpf.hints import Final
 from pyebpf.object import (
     CoreRelocation,
     FunctionSpec,

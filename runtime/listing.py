@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterator
-from typing import Final, TypeVar
 
+from pyebpf.hints import Final, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo

@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
 
+from pyebpf.hints import TYPE_CHECKING, Final, Self
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
 from pyebpf.runtime.errors import BpfError, CoreError, LoadWarning, ObjectError, PermissionDenied

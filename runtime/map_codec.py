@@ -13,8 +13,8 @@ import operator
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, cast
 
+from pyebpf.hints import Any, Final, Literal, Protocol, cast
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
 

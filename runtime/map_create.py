@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.layout import Layout
 from pyebpf.object import MapSpec, Pinning
 from pyebpf.records import dataclass

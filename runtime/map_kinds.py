@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final
 from pyebpf.layout import U32, Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing

@@ -14,8 +14,8 @@ import os
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from collections.abc import Mapping as AbstractMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final, Self, SupportsIndex
 from pyebpf.runtime.backing import Backing, NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError
 from pyebpf.runtime.facts import MapFacts

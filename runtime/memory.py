@@ -13,8 +13,8 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.syscall import error

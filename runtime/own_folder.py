@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Final
+
+from pyebpf.hints import Final
 
 TYPES_SUFFIX: Final = ".types"
 """Of the names of files that ``kernel_index`` keeps."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+
+from pyebpf.hints import Final
 
 PAUSE: Final = 50e-6
 """Seconds to wait where there is something to read, but the oldest record is still being written."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.runtime.events import EventStream
 from pyebpf.runtime.map_codec import Codec, HasFileno
 

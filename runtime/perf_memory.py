@@ -15,8 +15,8 @@ import select
 import struct
 import sys
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing, BufferUse
 from pyebpf.runtime.cpus import online_cpus

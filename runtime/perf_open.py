@@ -10,8 +10,8 @@ import errno
 import functools
 import os
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd

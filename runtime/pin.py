@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.runtime.attrs import ObjPin
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd

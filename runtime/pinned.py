@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.layout import Layout
 from pyebpf.runtime.attach.iterator import IterLink
 from pyebpf.runtime.attach.link import BpfLink, HeldLink

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
+from pyebpf.hints import Final
 from pyebpf.object import CoreReference, DataSection, MapSpec, ObjectSpec, Prepared, PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.linker import Linked, link

@@ -11,8 +11,8 @@ import enum
 import os
 import sys
 from collections.abc import Iterable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.uapi.constants import MapType, ProgType
 
 

@@ -12,10 +12,10 @@ import enum
 import functools
 import os
 from collections.abc import Callable
-from typing import Final
 
 from pyebpf import btf
 from pyebpf.btf.encode import encode
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd

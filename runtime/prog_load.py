@@ -10,9 +10,9 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from pyebpf.backend.insn_references import SLOT_BYTES
+from pyebpf.hints import Final
 from pyebpf.object import PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad

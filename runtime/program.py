@@ -6,8 +6,8 @@ import ctypes
 import errno
 import os
 from types import TracebackType
-from typing import Final, Self
 
+from pyebpf.hints import Final, Self
 from pyebpf.runtime.attrs import ProgRun
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.fd import Fd

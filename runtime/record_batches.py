@@ -10,8 +10,8 @@ import functools
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
 from pyebpf.runtime.constructors import Constructor, constructor

@@ -6,7 +6,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterable
-from typing import Final, Protocol, assert_never
 
 from pyebpf.backend.insn_references import (
     CALL_HELPER,
@@ -17,6 +16,7 @@ from pyebpf.backend.insn_references import (
     PSEUDO_NONE,
     SLOT_BYTES,
 )
+from pyebpf.hints import Final, Protocol, assert_never
 from pyebpf.object import Reference, Relocation, RelocKind
 from pyebpf.records import dataclass
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import ctypes
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import BufferUse
 from pyebpf.runtime.fd import Fd

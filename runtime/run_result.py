@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Any, Final
 
+from pyebpf.hints import Any, Final
 from pyebpf.runtime.backing import Backing
 from pyebpf.runtime.errors import errno_name
 from pyebpf.runtime.map_codec import Buffer, Codec, RawCodec

@@ -11,8 +11,8 @@ import ctypes
 import errno
 import functools
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs import Attr
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd

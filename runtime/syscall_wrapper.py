@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.kallsyms import has_symbol
 from pyebpf.runtime.kernel_config import kernel_config
 from pyebpf.runtime.kernel_names import is_function

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from pyebpf import btf
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import ANY_WIDTH, LOCATIONS, Context, ContextField, FieldKind
 
 if TYPE_CHECKING:
-    from pyebpf.runtime.tracefs import EventField, Location
+    from pyebpf.runtime.event_format import EventField, Location
 
 _TRACEPOINT: Final = frozenset({ProgType.TRACEPOINT})
 _READ_FROM: Final = 8
@@ -43,7 +43,7 @@ class RunningFacts:
         if self.path is not None:
             return self._by_type(category, name)
         from pyebpf.runtime.errors import BpfError, TargetError
-        from pyebpf.runtime.tracefs import event_format
+        from pyebpf.runtime.event_format import event_format
 
         try:
             found = event_format(category, name)
@@ -96,7 +96,7 @@ def _event_field(field: EventField) -> ContextField:
 
 
 def _kinds() -> dict[Location, FieldKind]:
-    from pyebpf.runtime.tracefs import Location
+    from pyebpf.runtime.event_format import Location
 
     return {
         Location.INLINE: FieldKind.SCALAR,

@@ -9,8 +9,8 @@ import select
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need

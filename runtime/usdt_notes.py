@@ -11,8 +11,8 @@ import fnmatch
 import os
 import re
 import struct
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.elf_symbols import Binary, malformed_is_told, open_binary
 

@@ -11,9 +11,9 @@ import struct
 from _thread import RLock
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, assert_never
 from weakref import WeakKeyDictionary
 
+from pyebpf.hints import Final, assert_never
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 from pyebpf.runtime.info import map_facts, open_by_id, program_facts
 from pyebpf.runtime.map_kinds import map_of

@@ -7,8 +7,8 @@ import os
 import select
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.backing import MIXED
 from pyebpf.runtime.fd import Fd
 

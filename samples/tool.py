@@ -6,11 +6,14 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import TypeVar
 
 import pyebpf as bpf
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # importing ``typing`` takes as long as attaching three programs
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 
 def seconds(what: str) -> float:

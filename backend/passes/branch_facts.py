@@ -21,9 +21,8 @@ to ``constant_folding``.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
-
 from pyebpf.backend.passes.addresses import signed
+from pyebpf.hints import Final, TypeVar
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Branch, Cmp, Const, Function, Op, Pred, Value, const

@@ -16,8 +16,7 @@ Requires: nothing. Invalidates: nothing that is left.
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.edit import remove_ops
 from pyebpf.ir.ops import Effects, Function, Op, Value

@@ -20,9 +20,8 @@ Requires: ``addressing`` before helps. Invalidates: nothing.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.passes.addresses import Place, alignment, chunks, place_of
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import predecessors, reverse_postorder, uses
 from pyebpf.ir.ops import Alloca, Block, CallHelper, Const, Function, MemCopy, MemZero, Op, Store, Value

@@ -7,8 +7,8 @@ Both constant folding and simplification ask here, so that there is one definiti
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Const, Pred, Value
 from pyebpf.ir.predicates import UNSIGNED

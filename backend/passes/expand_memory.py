@@ -21,10 +21,10 @@ left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from pyebpf.backend.passes.addresses import chunks, known_alignment, may_be_unaligned, place_of
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.ir.edit import block_names, rename_predecessor
 from pyebpf.ir.ops import (
     Binary,

@@ -29,11 +29,11 @@ Requires: ``simplify`` before, which puts operands in order. Invalidates: nothin
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final
 
 from pyebpf.backend.passes.addresses import place_of
 from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.backend.passes.memory import Memory, Region, context_changers
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators, Loop, defining_blocks, iterated_frontier, loops
 from pyebpf.ir.edit import substitute

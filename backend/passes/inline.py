@@ -26,8 +26,8 @@ should see again.
 from __future__ import annotations
 
 import copy
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.edit import (

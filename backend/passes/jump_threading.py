@@ -18,9 +18,8 @@ Requires: ``constant_folding`` before. Invalidates: blocks and edges; new phis a
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.passes.evaluate import evaluate
+from pyebpf.hints import Final
 from pyebpf.ir.cfg import Dominators, uses
 from pyebpf.ir.edit import block_names, remove_unreachable_blocks, retarget
 from pyebpf.ir.ops import Block, Branch, Const, Effects, Function, Jump, Op, Phi, Value

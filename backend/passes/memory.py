@@ -8,10 +8,10 @@ private slots.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from pyebpf.backend.passes.addresses import escaping, place_of
 from pyebpf.backend.passes.dead_code import LOOKS_ONLY
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.ops import Alloca, Call, CallHelper, CallKfunc, Function, Module, Op, Value

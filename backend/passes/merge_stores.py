@@ -24,11 +24,10 @@ Requires: ``expand_memory`` before. Invalidates: loads that were merged are left
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.passes.addresses import Place, known_alignment, may_be_unaligned, place_of
 from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.backend.passes.memory import Memory, Region, context_changers
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.ops import Alloca, Block, Const, Function, Load, Module, Op, Store, Value, const

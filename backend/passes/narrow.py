@@ -26,9 +26,8 @@ Requires: ISA v3 (32-bit comparisons), ``simplify`` before and after. Invalidate
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.passes.evaluate import possible_bits
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.edit import substitute

@@ -21,9 +21,8 @@ Requires: nothing. Invalidates: nothing; what is no longer used is left to ``dea
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.passes.evaluate import byte_swap, compare, evaluate, possible_bits
+from pyebpf.hints import Final
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import reverse_postorder, uses
 from pyebpf.ir.edit import substitute

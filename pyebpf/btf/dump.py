@@ -10,7 +10,6 @@ A reference is written ``[id] what``, so that the text can be read without looki
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import assert_never
 
 from pyebpf.btf.base import kind_of
 from pyebpf.btf.decode import Spec
@@ -38,6 +37,7 @@ from pyebpf.btf.types import (
     Volatile,
     describe,
 )
+from pyebpf.hints import assert_never
 
 
 def dump(spec: Spec) -> str:

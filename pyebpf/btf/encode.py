@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import assert_never
 
 from pyebpf.btf.base import ARRAY_INDEX
 from pyebpf.btf.header import HEADER_SIZE, MAGIC
@@ -37,6 +36,7 @@ from pyebpf.btf.types import (
     Volatile,
 )
 from pyebpf.diagnostics import InternalError
+from pyebpf.hints import assert_never
 from pyebpf.records import dataclass, field
 
 MAX_VLEN = 0xFFFF

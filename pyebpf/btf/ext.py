@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.header import MAGIC
 from pyebpf.btf.types import BtfError, Func, Type
+from pyebpf.hints import TypeVar
 from pyebpf.records import dataclass, field
 
 _HEADER = "HBBIIIIIII"

@@ -10,11 +10,11 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Final
 from zlib import crc32
 
 from pyebpf.btf.names import essential_name
 from pyebpf.btf.types import Kind
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 
 _HEADER: Final = struct.Struct("=16s6I")

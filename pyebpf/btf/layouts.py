@@ -7,7 +7,6 @@ the way to a layout; on the way from one, integers have C's names and ordered on
 from __future__ import annotations
 
 import weakref
-from typing import assert_never
 
 from pyebpf import layout as lay
 from pyebpf.btf.base import CHAR, S8, S16, S32, S64, U8, U16, U32, U64, skip_modifiers
@@ -35,6 +34,7 @@ from pyebpf.btf.types import (
     Var,
     Volatile,
 )
+from pyebpf.hints import assert_never
 
 _INTS: dict[tuple[int, bool], Int] = {
     (i.size * 8, i.signed): i for i in (U8, U16, U32, U64, S8, S16, S32, S64)

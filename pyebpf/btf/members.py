@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import overload
 
 from pyebpf.btf.types import Member
+from pyebpf.hints import overload
 
 
 class LateMembers(Sequence[Member]):

@@ -7,8 +7,8 @@ operation that the IR excludes (division by zero, too large a shift) is taken no
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import bits, bounds, number
 from pyebpf.ir.bits import Bits
 from pyebpf.ir.bounds import Bounds

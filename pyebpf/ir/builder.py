@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import TypeVar
 
 from pyebpf.diagnostics import InternalError, Span
+from pyebpf.hints import TypeVar
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Block, Function, Op, Pred, Value
 from pyebpf.ir.types import I1, I32, I64, IntTy, IRType, PtrTy, Space

@@ -9,8 +9,8 @@ there.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import bits as known_bits
 from pyebpf.ir import bounds
 from pyebpf.ir.bits import Bits

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from pyebpf.diagnostics import Span
+from pyebpf.hints import TYPE_CHECKING, ClassVar, Final, final
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.layout import Layout
 from pyebpf.object import DataSection, Extern, MapSpec

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Set
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import arithmetic, number, ops, relations, results
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.number import Number

@@ -8,8 +8,8 @@ low halves, because versions differ in what those and the whole tell of each oth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.ir import arithmetic, bits, bounds, number, ops, relations
 from pyebpf.ir.number import Number
 from pyebpf.ir.ops import BinOp, Const, Value

@@ -31,9 +31,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
 
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Any, Final
 from pyebpf.ir import ops, text_data
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.ops import (

@@ -45,9 +45,8 @@ A violation is our mistake, never the user's: ``InternalError`` names the functi
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from pyebpf.diagnostics import InternalError, Span
+from pyebpf.hints import NoReturn
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Function, FunctionRole, Module, Op, Param, Phi, Pred, Value

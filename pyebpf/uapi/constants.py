@@ -9,7 +9,8 @@ linux/if_ether.h and linux/pkt_cls.h.
 """
 
 import enum
-from typing import Final
+
+from pyebpf.hints import Final
 
 
 class BpfCmd(enum.IntEnum):

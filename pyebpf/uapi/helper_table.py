@@ -11,7 +11,7 @@ program types``). One constant, because unmarshalling it costs nothing. Sources:
 ``bpf_func_proto`` and ``*_func_proto()`` in the kernel.
 """
 
-from typing import Final
+from pyebpf.hints import Final
 
 TABLE: Final = """\
 map_lookup_elem 1 3.19 NONE 206fe66

@@ -6,8 +6,7 @@
 Source: the eBPF documentation project's feature table, checked against kernel trees.
 """
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
 
 PROG_TYPES: Final[dict[ProgType, tuple[int, int]]] = {

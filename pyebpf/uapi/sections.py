@@ -7,8 +7,7 @@ A question mark in front (``?xdp``) means that the program is not loaded unless 
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import AttachType as A
 from pyebpf.uapi.constants import ProgLoadFlag

@@ -6,8 +6,7 @@ kernel/fork.c.
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.target import Arch
 
 FUNCTIONS: Final[dict[str, frozenset[str]]] = {

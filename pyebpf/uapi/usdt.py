@@ -9,8 +9,8 @@ Source: tools/lib/bpf/usdt.bpf.h and usdt.c of Linux 6.12; for ``LONG`` libbpf 1
 from __future__ import annotations
 
 import enum
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.layout import I16, U8, U16, U64, ArrayType, struct_type
 from pyebpf.records import dataclass
 

@@ -8,8 +8,8 @@ import errno
 import io
 import os
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED

@@ -7,8 +7,8 @@ import errno
 import functools
 import re
 from pathlib import Path
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event

@@ -14,8 +14,8 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
 
+from pyebpf.hints import Final, Self
 from pyebpf.runtime.attrs import LinkCreate, LinkDetach, LinkUpdate
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.fd import Fd

@@ -9,8 +9,8 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import HeldLink

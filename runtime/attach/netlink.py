@@ -11,8 +11,8 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Final, Self
 
+from pyebpf.hints import Final, Self
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error

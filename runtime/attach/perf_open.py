@@ -7,8 +7,8 @@ import errno
 import fcntl
 import functools
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import HeldLink, Link, OtherLink
 from pyebpf.runtime.attrs_tracing import LinkCreatePerf
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase

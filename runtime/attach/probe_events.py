@@ -12,8 +12,8 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.fd import Fd

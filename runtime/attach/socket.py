@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 import struct
-from typing import Final, Protocol
 
+from pyebpf.hints import Final, Protocol
 from pyebpf.runtime.attach.link import Link, OtherLink
 from pyebpf.runtime.errors import Phase
 from pyebpf.runtime.privilege import Need

@@ -4,8 +4,8 @@ they send."""
 from __future__ import annotations
 
 import errno
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attrs import ProgAttach
 from pyebpf.runtime.errors import BpfError, Phase

@@ -6,9 +6,9 @@ What surely fails is refused before the kernel is asked; the rest is explained a
 from __future__ import annotations
 
 import errno
-from typing import Final
 
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.hints import Final
 from pyebpf.near_names import near
 from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, ObjectError, Problem, TargetError

@@ -7,8 +7,8 @@ import enum
 import errno
 import socket
 import struct
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attach.netlink import (
     NLA_F_NESTED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import HeldLink, Link
 from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
 from pyebpf.runtime.attach.targets import explain_trampoline

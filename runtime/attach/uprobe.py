@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link

@@ -6,8 +6,8 @@ from __future__ import annotations
 import enum
 import errno
 import struct
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attach.netlink import (
     NLA_F_NESTED,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Diagnostic, Label
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.facts import Facts, Known, facts, groups
 from pyebpf.runtime.rejection.parse import Log, Step, parse

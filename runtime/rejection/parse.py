@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.state import Value, states
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import linecache
 import re
-from typing import Final
 
 from pyebpf.diagnostics import Span
+from pyebpf.hints import Final
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 from pyebpf.runtime.rejection.source import Source

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.codes import Code
+from pyebpf.hints import Final
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
 from pyebpf.runtime.rejection.trace import gives_back
 

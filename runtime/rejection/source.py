@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
 
+from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 
 _PLACE: Final = re.compile(r"(?:^|(?<=[\s:]))(R\d+|fp-\d+)(?:_[rwD]+)?=")

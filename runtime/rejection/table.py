@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.rejection import rules_calls, rules_memory, rules_structure
 from pyebpf.runtime.rejection.rules import Rule
 

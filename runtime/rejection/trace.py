@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.parse import Step
 from pyebpf.uapi.helpers import helper_by_id

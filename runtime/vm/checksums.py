@@ -6,7 +6,8 @@ Numbers are in the machine's byte order, as the kernel reads the packet's 16-bit
 from __future__ import annotations
 
 import sys
-from typing import Final
+
+from pyebpf.hints import Final
 
 _M16: Final = 0xFFFF
 _M32: Final = 0xFFFF_FFFF

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import BpfError, Phase, UnsupportedObject
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.runtime.vm.run import ContextModel

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 from pyebpf.btf.layouts import layout_of
+from pyebpf.hints import Any
 from pyebpf.layout import Layout
 from pyebpf.object import DataSection, Variable
 from pyebpf.runtime.errors import BpfError, Phase

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 import string
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.errors import OutOfBounds
 from pyebpf.runtime.vm.memory import Memory
 

@@ -6,8 +6,7 @@ and which errno it gives is the kernel's: kernel/bpf/helpers.c, net/core/filter.
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.runtime.vm import (
     helpers_map,
     helpers_skb,

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.maps import MachineMap
 from pyebpf.runtime.vm.maps_perf import PerfMap

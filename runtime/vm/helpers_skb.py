@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm import checksums, packets
 from pyebpf.runtime.vm.contexts_skb import ETH_P_IP, ETH_P_IPV6, SkbContext
 from pyebpf.runtime.vm.errors import BadArgument, MissingHelper

@@ -3,8 +3,7 @@ kernel/bpf/helpers.c."""
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.run import HelperImplementation, Run
 
 _NANOSECONDS: Final = 1_000_000_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.formats import BadFormat, expand
 from pyebpf.runtime.vm.run import M64, HelperImplementation, Run
 

@@ -3,8 +3,7 @@ verdict comes out, and the packet goes nowhere. Source: net/core/filter.c, net/c
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.helpers_map import map_at
 from pyebpf.runtime.vm.maps_array import SockArray

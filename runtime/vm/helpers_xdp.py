@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.contexts_xdp import XdpContext
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.run import HelperImplementation, Run

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.vm.memory import PAGE_BITS, PAGE_MASK
 from pyebpf.runtime.vm.run import HelperImplementation, Run

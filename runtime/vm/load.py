@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
 
 from pyebpf import btf
+from pyebpf.hints import Final, Self
 from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
 from pyebpf.runtime.linker import link

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, NoReturn
 
 from pyebpf.backend.insn import LD_IMM64, SLOT_BYTES, AtomicImm, Class, Insn, decode
+from pyebpf.hints import Any, Final, NoReturn
 from pyebpf.object import LineInfo
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.environment import Environment

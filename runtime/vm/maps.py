@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ClassVar, Final
 
+from pyebpf.hints import TYPE_CHECKING, ClassVar, Final
 from pyebpf.object import MapSpec
 from pyebpf.runtime.errors import BpfError, Phase, UnsupportedObject
 from pyebpf.runtime.vm.environment import Environment

@@ -9,8 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.object import MapSpec
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, refuse

@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Iterator
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.object import MapSpec
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, Values, check_flags, refuse

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
 
 from pyebpf.btf.layouts import layout_of
+from pyebpf.hints import TYPE_CHECKING, Any, Final
 from pyebpf.runtime.backing import ElementAccess, NoBatch, RecordSource
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotInKernel, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.facts import MapFacts

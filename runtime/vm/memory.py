@@ -14,8 +14,8 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.errors import OutOfBounds, ReadOnly
 
 PAGE_BITS: Final = 24

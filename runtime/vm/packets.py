@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import Final
 
+from pyebpf.hints import Final
 from pyebpf.runtime.vm import checksums
 from pyebpf.runtime.vm.contexts import ETHERNET
 from pyebpf.runtime.vm.contexts_skb import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.backing import MIXED, BufferUse, RecordSource
 from pyebpf.runtime.errors import NotInKernel
 from pyebpf.runtime.record_batches import Batch, Run, append_run

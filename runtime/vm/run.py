@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pyebpf.hints import TYPE_CHECKING, Any, Final, Protocol
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import AttachType, ProgType
 

@@ -12,9 +12,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Final
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Insn, InsnError, Pseudo, decode
+from pyebpf.hints import Final
 from pyebpf.object import RelocKind
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.errors import BadCode, Where

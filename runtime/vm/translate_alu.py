@@ -6,9 +6,8 @@ the result fits; signs are taken off by flipping the highest bit and subtracting
 
 from __future__ import annotations
 
-from typing import Final
-
 from pyebpf.backend.insn import Alu, Class, Insn, Jmp, Source
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.translate_facts import M32, M64, State, unsigned
 
 _SIGN: Final = {32: 1 << 31, 64: 1 << 63}

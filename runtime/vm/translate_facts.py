@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Final
 
 from pyebpf.backend.insn import CALL, LD_IMM64, Alu, AtomicImm, CallKind, Class, Insn, Mode, Source
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.translate_flow import Block, Flow
 
 M64: Final = 0xFFFF_FFFF_FFFF_FFFF

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from pyebpf.backend.insn import AtomicImm, Class, Insn, Mode
+from pyebpf.hints import Final
 from pyebpf.runtime.vm.translate_facts import M64, Base, Place, State
 
 FRAME_BYTES: Final = 512

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Final, Protocol
 
+from pyebpf.hints import Final, Protocol
 from pyebpf.runtime.vm.translate_flow import Flow
 from pyebpf.runtime.vm.translate_text import Line, Text, TooDeep
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINKED = ("frontend", "backend", "runtime")
 
 FLOOR = (
+    "hints",
     "records",
     "collecting",
     "near_names",

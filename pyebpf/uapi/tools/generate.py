@@ -68,7 +68,7 @@ def constants() -> str:
         "Enums hold what programs and the loader choose from; flags of helpers and all else are plain\n"
         "integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_link.h,\n"
         'linux/if_ether.h and linux/pkt_cls.h.\n"""\n\n',
-        "import enum\nfrom typing import Final\n",
+        "import enum\n\nfrom pyebpf.hints import Final\n",
     ]
     for name, base, prefixes, doc in CLASSES:
         out.append(f'\n\nclass {name}(enum.{base}):\n    """{doc}"""\n\n')
@@ -116,7 +116,7 @@ def releases() -> str:
         HEADER.format(source="input/releases.tsv"),
         '"""The first kernel release of each program type, map type and attach type, as (major, minor).\n\n'
         'Source: the eBPF documentation project\'s feature table, checked against kernel trees.\n"""\n\n',
-        "from typing import Final\n\nfrom pyebpf.uapi.constants import AttachType, MapType, ProgType\n",
+        "from pyebpf.hints import Final\nfrom pyebpf.uapi.constants import AttachType, MapType, ProgType\n",
     ]
     for variable, name in (
         ("PROG_TYPES", "ProgType"),
@@ -145,7 +145,7 @@ def helper_table() -> str:
         "may call it on the same terms (``A prototype | first release if later | conditions | bit mask of\n"
         "program types``). One constant, because unmarshalling it costs nothing. Sources: linux/bpf.h,\n"
         '``bpf_func_proto`` and ``*_func_proto()`` in the kernel.\n"""\n\n',
-        'from typing import Final\n\nTABLE: Final = """\\\n',
+        'from pyebpf.hints import Final\n\nTABLE: Final = """\\\n',
     ]
     paragraphs = []
     for row in table("helpers.tsv"):

@@ -23,6 +23,7 @@ from pyebpf.runtime.availability import Way, obstacle
 from pyebpf.runtime.binaries import find_binary, mappings
 from pyebpf.runtime.elf_symbols import open_binary
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Problem, TargetError
+from pyebpf.runtime.event_format import Location, event_format
 from pyebpf.runtime.hooks import HookArgument, HookKind, hooks_for
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, targets
@@ -36,7 +37,7 @@ from pyebpf.runtime.listing import (
     statistics,
 )
 from pyebpf.runtime.symbols import Symbol, symbolize_kernel, symbolize_user
-from pyebpf.runtime.tracefs import Location, event_format, event_id
+from pyebpf.runtime.tracefs import event_id
 from pyebpf.uapi.constants import AttachType, LinkType, MapType, ProgType
 from tests.kernel.attach.programs import btf_id, counting, load_traced, loaded, member_offset, writes_field
 from tests.kernel.attach.test_attach_perf import LIBC, nothing_left

@@ -328,7 +328,7 @@ def test_a_kernel_without_links_of_events_is_told(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("method", [None, PerfMethod.IOCTL])
 def test_a_tracepoint_counts_system_calls(method: PerfMethod | None) -> None:
-    from pyebpf.runtime.tracefs import event_format
+    from pyebpf.runtime.event_format import event_format
 
     field = event_format("syscalls", "sys_enter_getpriority").field("who")
     assert field is not None

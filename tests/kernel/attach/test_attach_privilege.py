@@ -87,7 +87,7 @@ ORDINARY = """
     import os
     from pyebpf import tracepoint
     from pyebpf.driver import compile_programs, running_facts
-    from pyebpf.runtime import tracefs
+    from pyebpf.runtime import event_format, tracefs
     from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events
     from pyebpf.runtime.errors import BpfError, Phase
 
@@ -113,7 +113,7 @@ ORDINARY = """
         tracefs.categories,
         lambda: tracefs.events("sched"),
         lambda: tracefs.event_id("sched", "sched_switch"),
-        lambda: tracefs.event_format("sched", "sched_switch"),
+        lambda: event_format.event_format("sched", "sched_switch"),
         tracefs.all_events,
     ):
         try:

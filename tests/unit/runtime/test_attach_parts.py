@@ -15,7 +15,15 @@ from hypothesis import strategies as some
 from pyebpf import btf
 from pyebpf.btf.encode import encode
 from pyebpf.runtime import attrs_tracing as attrs
-from pyebpf.runtime import binaries, info, kernel_modules, kernel_symbols, listing, syscall, tracefs
+from pyebpf.runtime import (
+    binaries,
+    event_format,
+    info,
+    kernel_modules,
+    kernel_symbols,
+    listing,
+    syscall,
+)
 from pyebpf.runtime.attach import multi
 from pyebpf.runtime.attach import targets as attach_targets
 from pyebpf.runtime.attach.kprobe import event_place
@@ -26,10 +34,10 @@ from pyebpf.runtime.attach.targets import (
 )
 from pyebpf.runtime.attrs import LinkInfo, ProgInfo
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, PermissionDenied, Phase, Problem, TargetError
+from pyebpf.runtime.event_format import EventField, Location
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.kernel_symbols import KernelSymbols
 from pyebpf.runtime.program import LoadedProgram, require_program
-from pyebpf.runtime.tracefs import EventField, Location
 from pyebpf.runtime.usdt_notes import REGISTERS, parse_arguments
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
@@ -88,7 +96,7 @@ def test_flags_of_events_are_the_right_bits(flag: str, bit: int) -> None:
 
 
 def field(line: str) -> EventField:
-    return tracefs._field(line, False)
+    return event_format._field(line, False)
 
 
 @pytest.mark.parametrize(
