@@ -6,10 +6,10 @@ headers and bytes. Source: the System V ABI, chapters 4 and 5; object files of 6
 
 from __future__ import annotations
 
-import enum
 import io
 import struct
 
+from pyebpf import enums
 from pyebpf.diagnostics import InternalError, PyebpfError
 from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.records import dataclass, field
@@ -31,7 +31,7 @@ class ElfError(PyebpfError):
         super().__init__(f"{file}: {message}" if file else message)
 
 
-class SectionType(enum.IntEnum):
+class SectionType(enums.IntEnum):
     """``sh_type`` of the sections that matter."""
 
     PROGBITS = 1
@@ -42,7 +42,7 @@ class SectionType(enum.IntEnum):
     OTHER = -1
 
 
-class SectionFlag(enum.IntFlag):
+class SectionFlag(enums.IntFlag):
     """``sh_flags``."""
 
     WRITE = 1
@@ -53,7 +53,7 @@ class SectionFlag(enum.IntFlag):
 NO_FLAGS = SectionFlag(0)
 
 
-class Bind(enum.IntEnum):
+class Bind(enums.IntEnum):
     """The binding of a symbol."""
 
     LOCAL = 0
@@ -61,7 +61,7 @@ class Bind(enum.IntEnum):
     WEAK = 2
 
 
-class SymbolType(enum.IntEnum):
+class SymbolType(enums.IntEnum):
     """What a symbol stands for."""
 
     NOTYPE = 0
@@ -71,7 +71,7 @@ class SymbolType(enum.IntEnum):
     OTHER = -1
 
 
-class RelType(enum.IntEnum):
+class RelType(enums.IntEnum):
     """``R_BPF_*``."""
 
     BPF_64_64 = 1

@@ -6,10 +6,10 @@ counted in *slots* of 8 bytes: ``ld_imm64`` is one ``Insn`` and takes two.
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Iterable
 
+from pyebpf import enums
 from pyebpf.backend import insn_references as numbers
 from pyebpf.backend.insn_references import SLOT_BYTES as SLOT_BYTES
 from pyebpf.diagnostics import PyebpfError
@@ -17,7 +17,7 @@ from pyebpf.hints import Final
 from pyebpf.records import dataclass
 
 
-class Class(enum.IntEnum):
+class Class(enums.IntEnum):
     """The low three bits of an opcode."""
 
     LD = 0x00
@@ -30,14 +30,14 @@ class Class(enum.IntEnum):
     ALU64 = 0x07
 
 
-class Source(enum.IntEnum):
+class Source(enums.IntEnum):
     """Where ALU and jump instructions take their second operand from."""
 
     K = 0x00  # imm
     X = 0x08  # the src register
 
 
-class Alu(enum.IntEnum):
+class Alu(enums.IntEnum):
     """Operations of ALU and ALU64. An offset makes DIV and MOD signed and MOV sign-extending (v4)."""
 
     ADD = 0x00
@@ -56,7 +56,7 @@ class Alu(enum.IntEnum):
     END = 0xD0
 
 
-class Jmp(enum.IntEnum):
+class Jmp(enums.IntEnum):
     """Operations of JMP and JMP32."""
 
     JA = 0x00
@@ -76,7 +76,7 @@ class Jmp(enum.IntEnum):
     JCOND = 0xE0  # may_goto, 6.9
 
 
-class Size(enum.IntEnum):
+class Size(enums.IntEnum):
     """The width of a memory access."""
 
     W = 0x00
@@ -99,7 +99,7 @@ _SIZES: Final = {1: Size.B, 2: Size.H, 4: Size.W, 8: Size.DW}
 _SIZE_BYTES: Final = {size: width for width, size in _SIZES.items()}
 
 
-class Mode(enum.IntEnum):
+class Mode(enums.IntEnum):
     """How a memory instruction addresses."""
 
     IMM = 0x00  # ld_imm64
@@ -110,7 +110,7 @@ class Mode(enum.IntEnum):
     ATOMIC = 0xC0
 
 
-class AtomicImm(enum.IntEnum):
+class AtomicImm(enums.IntEnum):
     """The operation of an atomic instruction, in ``imm``. The ``FETCH`` forms return the old value in src."""
 
     ADD = 0x00
@@ -127,7 +127,7 @@ class AtomicImm(enum.IntEnum):
     STORE_RELEASE = 0x110  # 6.15
 
 
-class Pseudo(enum.IntEnum):
+class Pseudo(enums.IntEnum):
     """What the 64 bits of ``ld_imm64`` mean, in ``src`` (linux/bpf.h, BPF_PSEUDO_*)."""
 
     NONE = numbers.PSEUDO_NONE
@@ -139,7 +139,7 @@ class Pseudo(enum.IntEnum):
     MAP_IDX_VALUE = 6
 
 
-class CallKind(enum.IntEnum):
+class CallKind(enums.IntEnum):
     """What ``call`` calls, in ``src``."""
 
     HELPER = numbers.CALL_HELPER
@@ -234,11 +234,11 @@ class Insn:
         return self.imm if self.opcode == GOTOL else self.offset
 
 
-class _Fields(enum.Flag):
-    DST = enum.auto()
-    SRC = enum.auto()
-    OFFSET = enum.auto()
-    IMM = enum.auto()
+class _Fields(enums.Flag):
+    DST = enums.auto()
+    SRC = enums.auto()
+    OFFSET = enums.auto()
+    IMM = enums.auto()
 
 
 def _fields() -> dict[int, _Fields]:

@@ -10,9 +10,9 @@ allocated; frame slots are addressed through it).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 
+from pyebpf import enums
 from pyebpf.backend.insn import LD_IMM64, Class
 from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import Span
@@ -51,7 +51,7 @@ class PReg:
 Reg = VReg | PReg
 
 
-class Role(enum.Enum):
+class Role(enums.Enum):
     """Whether an instruction reads or writes an operand."""
 
     USE = "use"

@@ -8,8 +8,7 @@ colouring, the search may stop anywhere.
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.backend.assignment import ORDER, Assignment
 from pyebpf.backend.pieces import ANY
 from pyebpf.hints import Final
@@ -17,7 +16,7 @@ from pyebpf.hints import Final
 _ROUNDS: Final = 4
 
 
-class _Share(enum.Enum):
+class _Share(enums.Enum):
     """How much moves along when a piece has to make room."""
 
     GROUP = "group"  # all that its affinities hold together in one register

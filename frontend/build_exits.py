@@ -7,9 +7,9 @@ filled when the scope has been left, and then go on to the next scope outside.""
 
 from __future__ import annotations
 
-import enum
 import math
 
+from pyebpf import enums
 from pyebpf.frontend.tree import Exc, Handler
 from pyebpf.hints import TypeVar, assert_never
 from pyebpf.ir.builder import Builder
@@ -17,7 +17,7 @@ from pyebpf.ir.ops import Alloca, Block
 from pyebpf.records import dataclass, field
 
 
-class Leave(enum.Enum):
+class Leave(enums.Enum):
     """The exits that are no exceptions."""
 
     BREAK = "break"

@@ -11,9 +11,9 @@ a reference to stack memory, that reference is passed itself."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 
+from pyebpf import enums
 from pyebpf.diagnostics import InternalError
 from pyebpf.frontend import tree
 from pyebpf.frontend.build_types import ir_type
@@ -45,7 +45,7 @@ class RecordLayout:
     result_elsewhere: bool = False
 
 
-class Calling(enum.Enum):
+class Calling(enums.Enum):
     """Who calls the function, in which form."""
 
     ENTRY = "entry"  # the kernel, with the context

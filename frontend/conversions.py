@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import enum
 import types
 
-from pyebpf import btf
+from pyebpf import btf, enums
 from pyebpf.codes import Code
 from pyebpf.declare import (
     Builtin,
@@ -152,7 +151,7 @@ def what_is(value: object) -> str:
             return "a program"
         case FunctionDecl() | HelperDecl() | Builtin():
             return "a function"
-    if isinstance(value, enum.Enum):
+    if enums.is_member(value):
         return f"the member `{value}` of an enum without integer values"
     if isinstance(value, types.ModuleType):
         return f"the module `{value.__name__}`"
@@ -165,9 +164,9 @@ def what_is(value: object) -> str:
 
 
 def _instead_of(value: object) -> str | tuple[str, ...]:
+    if enums.is_member(value):
+        return "use an `IntEnum`, or `.value`"
     match value:
-        case enum.Enum():
-            return "use an `IntEnum`, or `.value`"
         case list() | dict() | set():
             return "use a tuple for constants, a map or an array for data that changes"
     match declaration_of(value):

@@ -7,9 +7,9 @@ Branches work on copies (``State.copy``) that are joined where they meet.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 
+from pyebpf import enums
 from pyebpf.diagnostics import Span
 from pyebpf.frontend import tree
 from pyebpf.frontend.types import Int, NoneT
@@ -36,7 +36,7 @@ class Variable:
     present: tree.Local | None = None
 
 
-class Fate(enum.Enum):
+class Fate(enums.Enum):
     """What became of the storage behind a reference."""
 
     PACKET_CHANGED = "packet changed"

@@ -13,10 +13,9 @@ right, each once. An operation that can fail raises the exception in its docstri
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 
-from pyebpf import btf
+from pyebpf import btf, enums
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import Span
 from pyebpf.frontend.types import BOOL, NONE, Bool, Int, Kernel, Maybe, Ref, Type, User
@@ -33,7 +32,7 @@ ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
 """The types of maps that have every element from the beginning."""
 
 
-class Exc(enum.Enum):
+class Exc(enums.Enum):
     """The exceptions that programs can raise; the value is the code that an out-of-line function reports."""
 
     EXCEPTION = 1
@@ -130,7 +129,7 @@ class Bind(Node):
     type: Type
 
 
-class ArithOp(enum.Enum):
+class ArithOp(enums.Enum):
     """Python's integer operators; FLOORDIV and MOD round towards minus infinity."""
 
     ADD = "+"
@@ -177,7 +176,7 @@ class Invert(Node):
     type: Int
 
 
-class CompareOp(enum.Enum):
+class CompareOp(enums.Enum):
     """Integer comparisons, right for every mix of signed and unsigned operands."""
 
     EQ = "=="
@@ -420,7 +419,7 @@ MapKey = "Expr"
 """Keys and values: an Int (stored with the low bytes that the layout holds, in its byte order) or a reference."""
 
 
-class Missing(enum.Enum):
+class Missing(enums.Enum):
     """What a lookup does where the key is missing."""
 
     NULL = "null"  # gives None: the type is Maybe[Ref]
@@ -945,7 +944,7 @@ class If(Node):
     orelse: Body
 
 
-class LoopDriver(enum.Enum):
+class LoopDriver(enums.Enum):
     """What ends a loop for the verifier."""
 
     COUNTER = "counter"  # it follows every iteration
@@ -1119,7 +1118,7 @@ Body = tuple[Stmt, ...]
 # ---------------------------------------------------------------- functions
 
 
-class FunctionKind(enum.Enum):
+class FunctionKind(enums.Enum):
     """What an instance is compiled as."""
 
     ENTRY = "entry"

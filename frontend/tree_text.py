@@ -6,9 +6,9 @@ are not nodes, then its children.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 
+from pyebpf import enums
 from pyebpf.declare import GlobalDecl, MapDecl
 from pyebpf.frontend import tree
 from pyebpf.layout import ArrayType, BytesType, Field, IntType, StructType
@@ -98,7 +98,7 @@ def _short(node: object) -> str | None:
             return node.name
         case Field(name=name) | ContextField(name=name) | Helper(name=name):
             return name
-        case enum.Enum():
+        case enums.Enum():
             return node.name
         case tuple():
             parts = [_short(item) for item in node]

@@ -6,9 +6,7 @@ they depend on what the user wrote and never on an optimisation.
 
 from __future__ import annotations
 
-import enum
-
-from pyebpf import btf
+from pyebpf import btf, enums
 from pyebpf.declare import ContextDecl, MapDecl
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass
@@ -57,7 +55,7 @@ class NoneT:
         return "None"
 
 
-class Origin(enum.Enum):
+class Origin(enums.Enum):
     """Where a reference points, for rights and for the kernel's rules."""
 
     LOCAL = "local"  # this activation's stack
@@ -87,7 +85,7 @@ class Ref:
         return self.layout.name
 
 
-class Handle(enum.Enum):
+class Handle(enums.Enum):
     """Kernel objects that helpers return and take, and that programs cannot look into as memory of a layout."""
 
     SOCKET = "socket"
@@ -107,7 +105,7 @@ class Pointer:
         return self.handle.value
 
 
-class Trust(enum.Enum):
+class Trust(enums.Enum):
     """How a program may read through an address in the kernel."""
 
     TRACKED = "tracked"  # the verifier knows the object (by BTF id) and lets programs load its fields

@@ -7,8 +7,7 @@ E09 functions, callbacks and tail calls, E10 objects and building, E11 refused b
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.records import dataclass
 
 
@@ -22,7 +21,7 @@ class Explanation:
     right: str
 
 
-class Code(enum.Enum):
+class Code(enums.Enum):
     """Every code that a diagnostic may carry."""
 
     E0101 = Explanation(

@@ -7,9 +7,9 @@ end never imports the user-facing layer.
 
 from __future__ import annotations
 
-import enum
 import types
 
+from pyebpf import enums
 from pyebpf.hints import Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass
@@ -18,7 +18,7 @@ from pyebpf.uapi.contexts import Context
 from pyebpf.uapi.programs import ProgramKind
 
 
-class Builtin(enum.Enum):
+class Builtin(enums.Enum):
     """Functions of the language that are not helpers: the compiler gives each its meaning."""
 
     LOOP = "loop"  # bpf.loop(n, body, state): bpf_loop
@@ -97,7 +97,7 @@ class GlobalDecl:
     section: str | None = None
 
 
-class FunctionStyle(enum.Enum):
+class FunctionStyle(enums.Enum):
     """How a Python function that programs call is compiled."""
 
     PLAIN = "plain"  # @bpf.function or undecorated: static, inlined where that is smaller

@@ -7,7 +7,6 @@ bpf(2), kernel/bpf/Kconfig.
 
 from __future__ import annotations
 
-import enum
 import gzip
 import json
 import os
@@ -16,13 +15,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime import privilege
 from pyebpf.runtime.privilege import Capability
 
 
-class State(enum.Enum):
+class State(enums.Enum):
     """How a finding is meant."""
 
     OK = "ok"

@@ -7,12 +7,11 @@ Nothing here knows about a kernel but as a ``Target``; what is loaded is the bus
 
 from __future__ import annotations
 
-import enum
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from pyebpf import declare
+from pyebpf import declare, enums
 from pyebpf.collecting import paused
 from pyebpf.declare import GlobalDecl, ProgramDecl, declaration_of
 from pyebpf.diagnostics import CompileError, Diagnostic
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     """Gives every global of a unit its data section; may add further globals to share a section with."""
 
 
-class Codegen(enum.Enum):
+class Codegen(enums.Enum):
     """Who makes instructions of the SSA."""
 
     PYEBPF = "pyebpf"  # our passes, selection, allocation and emission

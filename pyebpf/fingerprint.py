@@ -9,7 +9,6 @@ raises ``Uncacheable`` where it meets anything that it does not know.
 from __future__ import annotations
 
 import builtins
-import enum
 import functools
 import operator
 import os
@@ -17,7 +16,7 @@ import sys
 import types
 from collections.abc import Iterable, Mapping
 
-from pyebpf import declare
+from pyebpf import declare, enums
 from pyebpf.declare import (
     Builtin,
     ContextDecl,
@@ -159,7 +158,7 @@ class _Walk:
         kind = type(value)
         if value is None or kind in (bool, int, str, bytes, float):
             self.out.append(repr(value))
-        elif isinstance(value, enum.Enum) and declaration_of(value) is None:
+        elif enums.is_member(value) and declaration_of(value) is None:
             self._member(value, names)
         elif isinstance(value, tuple | list) and kind in (tuple, list):
             self.out.append(f"{kind.__name__} {len(value)}")
@@ -211,7 +210,7 @@ class _Walk:
             if not _of_python(found):
                 self.value(found, names)
 
-    def _member(self, member: enum.Enum, names: frozenset[str]) -> None:
+    def _member(self, member: enums.Enum, names: frozenset[str]) -> None:
         kind = type(member)
         self.out.append(f"{kind.__module__}.{kind.__qualname__}.{member.name}")
         if self._again("member", member, names):
@@ -250,9 +249,7 @@ class _Walk:
         if cls.__module__.partition(".")[0] == "pyebpf" or self._again("class", cls, names):
             return
         self.out += [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
-        self._attributes(
-            cls, names | cls.__members__.keys() if isinstance(cls, enum.EnumMeta) else names, names
-        )
+        self._attributes(cls, names | cls.__members__.keys() if enums.is_enumeration(cls) else names, names)
 
     # ------------------------------------------------------------ functions
 

@@ -6,14 +6,14 @@ addresses from a layout, BTF describes it, and user space encodes and decodes va
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Sequence
 
+from pyebpf import enums
 from pyebpf.hints import Any
 from pyebpf.records import dataclass
 
 
-class Order(enum.Enum):
+class Order(enums.Enum):
     """The byte order in which an integer is stored."""
 
     NATIVE = "native"

@@ -12,8 +12,7 @@ section. The numbers are in the ``Relocation`` alone.
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.declare import MapDecl
 from pyebpf.diagnostics import InternalError
 from pyebpf.hints import TYPE_CHECKING, Final
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
     from pyebpf import btf
 
 
-class Linkage(enum.Enum):
+class Linkage(enums.Enum):
     """Whether a function can be seen from outside: STATIC is verified at each call, GLOBAL on its own."""
 
     STATIC = "static"
     GLOBAL = "global"
 
 
-class RelocKind(enum.Enum):
+class RelocKind(enums.Enum):
     """What a relocation puts into its instruction."""
 
     MAP = "map"  # ld_imm64: the map ``symbol``
@@ -109,7 +108,7 @@ class ProgramSpec(FunctionSpec):
     arguments: tuple[int, ...] | None = None
 
 
-class Pinning(enum.IntEnum):
+class Pinning(enums.IntEnum):
     """libbpf's ``pinning`` attribute."""
 
     NONE = 0

@@ -6,10 +6,10 @@ only those of the modules below are made. Structs of the user's module are given
 
 from __future__ import annotations
 
-import enum
 import importlib
 from collections.abc import Sequence
 
+from pyebpf import enums
 from pyebpf.hints import Final, TypeVar
 from pyebpf.layout import StructType
 from pyebpf.object import ObjectSpec, Prepared
@@ -67,7 +67,7 @@ class _Encoder:
             isinstance(value, bool | int | float | str | bytes) and kind.__module__ == "builtins"
         ):
             return value
-        if isinstance(value, enum.Enum):
+        if isinstance(value, enums.Enum):
             plain = self._value(value.value)
             return ("enum", *self._class(kind), plain)
         if isinstance(value, StructType) and id(value) in self._structs:
@@ -152,6 +152,6 @@ def _named_class(module: Plain, name: Plain) -> type:
     found = getattr(importlib.import_module(module), name)
     if not isinstance(found, type) or found.__module__ != module:
         raise NotPlain(f"{module}.{name} is not a class")
-    if not (is_dataclass(found) or issubclass(found, enum.Enum)):
+    if not (is_dataclass(found) or issubclass(found, enums.Enum)):
         raise NotPlain(f"{module}.{name} is not data")
     return found

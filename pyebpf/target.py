@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.hints import TYPE_CHECKING, Protocol
 from pyebpf.records import dataclass
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from pyebpf.uapi.contexts import Context
 
 
-class Isa(enum.IntEnum):
+class Isa(enums.IntEnum):
     """The levels of the BPF instruction set (LLVM's ``-mcpu``).
 
     v1 the base; v2 adds the unsigned and signed less-than jumps (4.14); v3 the 32-bit ALU and jumps (5.1);
@@ -25,7 +24,7 @@ class Isa(enum.IntEnum):
     V4 = 4
 
 
-class Arch(enum.Enum):
+class Arch(enums.Enum):
     """The architectures that tracing programs can be compiled for; the value is what ``uname -m`` prints."""
 
     X86_64 = "x86_64"

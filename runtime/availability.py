@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import functools
 from collections.abc import Callable
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.runtime.errors import BpfError, ObjectError, errno_name
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
@@ -14,7 +14,7 @@ from pyebpf.runtime.tracefs import root
 from pyebpf.uapi.constants import AttachType, ProgType
 
 
-class Way(enum.Enum):
+class Way(enums.Enum):
     """How a program is attached; the value is the name of the section."""
 
     KPROBE = "kprobe"

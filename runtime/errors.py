@@ -7,11 +7,11 @@ any other system call of Python. What is wrong with an *object*, before the kern
 
 from __future__ import annotations
 
-import enum
 import errno as errno_module
 import os
 from functools import cached_property
 
+from pyebpf import enums
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.hints import TYPE_CHECKING, Final
 
@@ -27,7 +27,7 @@ _SHOWN_LINES: Final = 40
 """How much of a log stands in the text of an exception: the end, where the reason is."""
 
 
-class Phase(enum.Enum):
+class Phase(enums.Enum):
     """What was being done. The value completes "cannot …"."""
 
     BTF_LOAD = "load the type information"
@@ -103,7 +103,7 @@ class NotSupported(BpfError):
     """This kernel, or this kind of object, does not have the operation."""
 
 
-class Problem(enum.Enum):
+class Problem(enums.Enum):
     """Why nothing can be attached to a target."""
 
     UNKNOWN = "unknown"  # there is nothing of this name

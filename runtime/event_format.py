@@ -5,17 +5,17 @@ Source: Documentation/trace/events.rst, and the format files themselves.
 
 from __future__ import annotations
 
-import enum
 import errno
 import re
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.tracefs import event_file
 
 
-class Location(enum.Enum):
+class Location(enums.Enum):
     """Where in a record the value of a field is."""
 
     INLINE = "inline"  # at the field's offset

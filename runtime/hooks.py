@@ -3,12 +3,12 @@ and why not in the other ways."""
 
 from __future__ import annotations
 
-import enum
 import fnmatch
 import functools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pyebpf import enums
 from pyebpf.hints import TYPE_CHECKING, Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.availability import Way, obstacle
@@ -31,7 +31,7 @@ _CALLER: Final = "__bpf_trace_"
 _MOST_ARGUMENTS: Final = 12  # MAX_BPF_FUNC_ARGS
 
 
-class HookKind(enum.Enum):
+class HookKind(enums.Enum):
     """What a hook is."""
 
     FUNCTION = "kernel function"

@@ -6,8 +6,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from enum import IntEnum
 
+from pyebpf.enums import IntEnum
 from pyebpf.hints import Final, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo

@@ -6,18 +6,18 @@ Source: arch/*/entry/syscalls/*.tbl and include/uapi/asm-generic/unistd.h of Lin
 from __future__ import annotations
 
 import ctypes
-import enum
 import errno
 import functools
 import os
 import sys
 from collections.abc import Callable
 
+from pyebpf import enums
 from pyebpf.hints import Any, Final
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 
 
-class Call(enum.Enum):
+class Call(enums.Enum):
     """A system call, by the column of its numbers below."""
 
     BPF = 0

@@ -7,13 +7,13 @@ library's functions are called directly.
 from __future__ import annotations
 
 import ctypes
-import enum
 import functools
 import mmap
 import os
 import weakref
 from collections.abc import Callable
 
+from pyebpf import enums
 from pyebpf.hints import Any, Final
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
@@ -23,7 +23,7 @@ PAGE: Final = mmap.PAGESIZE
 _FAILED: Final = ctypes.c_void_p(-1).value
 
 
-class Access(enum.IntEnum):
+class Access(enums.IntEnum):
     """What user space may do with the memory."""
 
     READ = mmap.PROT_READ

@@ -7,16 +7,16 @@ Documentation/admin-guide for kernel.unprivileged_bpf_disabled, kernel_lockdown(
 
 from __future__ import annotations
 
-import enum
 import os
 import sys
 from collections.abc import Iterable
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.uapi.constants import MapType, ProgType
 
 
-class Capability(enum.IntEnum):
+class Capability(enums.IntEnum):
     """Capabilities by bit number (linux/capability.h): those that bpf(2) looks at, and that of packet sockets."""
 
     NET_ADMIN = 12
@@ -26,14 +26,14 @@ class Capability(enum.IntEnum):
     BPF = 39
 
 
-class Need(enum.Flag):
+class Need(enums.Flag):
     """What an operation asks for. CAP_SYS_ADMIN stands for any of them."""
 
     NOTHING = 0
-    BPF = enum.auto()
-    NET_ADMIN = enum.auto()
-    PERFMON = enum.auto()
-    SYS_ADMIN = enum.auto()
+    BPF = enums.auto()
+    NET_ADMIN = enums.auto()
+    PERFMON = enums.auto()
+    SYS_ADMIN = enums.auto()
 
 
 _CAPABILITIES: Final = {

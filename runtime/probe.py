@@ -8,12 +8,11 @@ how a program is attached is tried directly, because there the attempt is the qu
 from __future__ import annotations
 
 import ctypes
-import enum
 import functools
 import os
 from collections.abc import Callable
 
-from pyebpf import btf
+from pyebpf import btf, enums
 from pyebpf.btf.encode import encode
 from pyebpf.hints import Final
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
@@ -24,7 +23,7 @@ from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 
 
-class Feature(enum.Enum):
+class Feature(enums.Enum):
     """A question to the kernel; the value names what it is about."""
 
     BTF_DECL_TAG = "declaration tags in BTF (5.16)"

@@ -7,10 +7,10 @@ variable of its own.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from itertools import pairwise
 
+from pyebpf import enums
 from pyebpf.backend.passes.addresses import alignment, known_alignment, may_be_unaligned, place_of, signed
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Alloca, Const, MemCopy, Value
@@ -32,14 +32,14 @@ class Slice:
         return self.offset + self.width
 
 
-class Role(enum.Enum):
+class Role(enums.Enum):
     """What an operation does to the bytes."""
 
-    LOAD = enum.auto()
-    STORE = enum.auto()
-    ZERO = enum.auto()
-    COPY_IN = enum.auto()  # the slot is the target of a MemCopy
-    COPY_OUT = enum.auto()  # the slot is its source
+    LOAD = enums.auto()
+    STORE = enums.auto()
+    ZERO = enums.auto()
+    COPY_IN = enums.auto()  # the slot is the target of a MemCopy
+    COPY_OUT = enums.auto()  # the slot is its source
 
 
 @dataclass(frozen=True, slots=True)

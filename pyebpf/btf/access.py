@@ -8,8 +8,7 @@ bpf_core_relo_kind`` in linux/bpf.h of Linux 6.18.
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.btf.base import size_of, skip_modifiers
 from pyebpf.btf.types import Array, BtfError, Enum, Enum64, Int, Struct, Type, Union, describe
 from pyebpf.records import dataclass
@@ -17,7 +16,7 @@ from pyebpf.records import dataclass
 _MAX_STEPS = 64
 
 
-class CoreKind(enum.IntEnum):
+class CoreKind(enums.IntEnum):
     """``enum bpf_core_relo_kind``: what a relocated instruction wants to know."""
 
     FIELD_BYTE_OFFSET = 0

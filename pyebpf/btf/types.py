@@ -9,9 +9,9 @@ Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h of Linux 6.18.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 
+from pyebpf import enums
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.records import dataclass
 
@@ -26,7 +26,7 @@ class BtfError(PyebpfError):
         )
 
 
-class Kind(enum.IntEnum):
+class Kind(enums.IntEnum):
     """``BTF_KIND_*``."""
 
     VOID = 0
@@ -51,7 +51,7 @@ class Kind(enum.IntEnum):
     ENUM64 = 19
 
 
-class IntEncoding(enum.IntFlag):
+class IntEncoding(enums.IntFlag):
     """``BTF_INT_*``. The kernel takes at most one."""
 
     NONE = 0
@@ -60,7 +60,7 @@ class IntEncoding(enum.IntFlag):
     BOOL = 4
 
 
-class FuncLinkage(enum.IntEnum):
+class FuncLinkage(enums.IntEnum):
     """``enum btf_func_linkage``."""
 
     STATIC = 0
@@ -68,7 +68,7 @@ class FuncLinkage(enum.IntEnum):
     EXTERN = 2
 
 
-class VarLinkage(enum.IntEnum):
+class VarLinkage(enums.IntEnum):
     """``BTF_VAR_*``."""
 
     STATIC = 0

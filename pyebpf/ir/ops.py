@@ -11,9 +11,9 @@ was checked is the integer that is used.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator
 
+from pyebpf import enums
 from pyebpf.diagnostics import Span
 from pyebpf.hints import TYPE_CHECKING, ClassVar, Final, final
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from pyebpf import btf
 
 
-class Effects(enum.Flag):
+class Effects(enums.Flag):
     """What an operation does besides giving a value. ``NONE`` may be merged, moved later and removed."""
 
     NONE = 0
-    READS = enum.auto()  # reads memory: may be removed, may not pass a write that could alias
-    WRITES = enum.auto()  # writes memory or the world: stays, in order
-    PINNED = enum.auto()  # depends on control flow: may be removed, may not leave its block
-    TERMINATES = enum.auto()  # ends a block
+    READS = enums.auto()  # reads memory: may be removed, may not pass a write that could alias
+    WRITES = enums.auto()  # writes memory or the world: stays, in order
+    PINNED = enums.auto()  # depends on control flow: may be removed, may not leave its block
+    TERMINATES = enums.auto()  # ends a block
 
 
 @dataclass(eq=False, slots=True)
@@ -111,7 +111,7 @@ class Phi(Value):
 # ---------------------------------------------------------------- integers
 
 
-class BinOp(enum.Enum):
+class BinOp(enums.Enum):
     """Two's complement arithmetic of the operands' width. Division by zero is excluded by a check before it;
     a shift count is below the width."""
 
@@ -164,7 +164,7 @@ class ByteSwap(Value):
     operand: Value
 
 
-class Pred(enum.Enum):
+class Pred(enums.Enum):
     """The relation that a comparison tests. ``TEST``: ``left & right`` is not zero."""
 
     EQ = "eq"
@@ -337,7 +337,7 @@ class MemCopy(Value):
     align: int
 
 
-class AtomicOp(enum.Enum):
+class AtomicOp(enums.Enum):
     """Read-modify-write operations of the instruction set."""
 
     ADD = "add"
@@ -636,7 +636,7 @@ class Block:
         return [op for op in self.ops if isinstance(op, Phi)]
 
 
-class FunctionRole(enum.Enum):
+class FunctionRole(enums.Enum):
     """What a function is to the kernel."""
 
     ENTRY = "entry"  # a program: one context parameter, the verdict as result
@@ -645,7 +645,7 @@ class FunctionRole(enum.Enum):
     GLOBAL = "global"  # called by ``Call``; verified on its own
 
 
-class Inlining(enum.Enum):
+class Inlining(enums.Enum):
     """What the user asked of the inliner."""
 
     AUTO = "auto"

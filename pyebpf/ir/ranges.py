@@ -12,9 +12,9 @@ operands are the same as in the walk before is not computed again.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Set
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.ir import arithmetic, number, ops, relations, results
 from pyebpf.ir.cfg import Dominators
@@ -32,7 +32,7 @@ _Known = dict[Value, Number]
 _Edge = tuple[Block, Block]
 
 
-class View(enum.Enum):
+class View(enums.Enum):
     """Whose knowledge is asked for: all that is TRUE, or what the kernel's VERIFIER knows in every version from 6.1
     on, or less."""
 

@@ -7,8 +7,7 @@ A pointer carries its provenance, as the kernel's verifier tracks it.
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.records import dataclass
 
 
@@ -22,7 +21,7 @@ class IntTy:
         return f"i{self.bits}"
 
 
-class Space(enum.Enum):
+class Space(enums.Enum):
     """Where a pointer points: the verifier's register types, as far as the compiler tells them apart."""
 
     CTX = "ctx"

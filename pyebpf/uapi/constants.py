@@ -8,12 +8,11 @@ integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_
 linux/if_ether.h and linux/pkt_cls.h.
 """
 
-import enum
-
+from pyebpf import enums
 from pyebpf.hints import Final
 
 
-class BpfCmd(enum.IntEnum):
+class BpfCmd(enums.IntEnum):
     """Commands of bpf(2): ``enum bpf_cmd``."""
 
     MAP_CREATE = 0
@@ -57,7 +56,7 @@ class BpfCmd(enum.IntEnum):
     PROG_STREAM_READ_BY_FD = 37
 
 
-class MapType(enum.IntEnum):
+class MapType(enums.IntEnum):
     """``enum bpf_map_type``."""
 
     UNSPEC = 0
@@ -98,7 +97,7 @@ class MapType(enum.IntEnum):
     ARENA = 33
 
 
-class ProgType(enum.IntEnum):
+class ProgType(enums.IntEnum):
     """``enum bpf_prog_type``."""
 
     UNSPEC = 0
@@ -136,7 +135,7 @@ class ProgType(enum.IntEnum):
     NETFILTER = 32
 
 
-class AttachType(enum.IntEnum):
+class AttachType(enums.IntEnum):
     """``enum bpf_attach_type``."""
 
     CGROUP_INET_INGRESS = 0
@@ -199,7 +198,7 @@ class AttachType(enum.IntEnum):
     TRACE_UPROBE_SESSION = 57
 
 
-class LinkType(enum.IntEnum):
+class LinkType(enums.IntEnum):
     """``enum bpf_link_type``."""
 
     UNSPEC = 0
@@ -219,7 +218,7 @@ class LinkType(enum.IntEnum):
     SOCKMAP = 14
 
 
-class XdpAction(enum.IntEnum):
+class XdpAction(enums.IntEnum):
     """What an XDP program returns: ``enum xdp_action``."""
 
     ABORTED = 0
@@ -229,7 +228,7 @@ class XdpAction(enum.IntEnum):
     REDIRECT = 4
 
 
-class TcAction(enum.IntEnum):
+class TcAction(enums.IntEnum):
     """What a tc classifier or action returns (``linux/pkt_cls.h``)."""
 
     UNSPEC = -1
@@ -244,14 +243,14 @@ class TcAction(enum.IntEnum):
     TRAP = 8
 
 
-class SkAction(enum.IntEnum):
+class SkAction(enums.IntEnum):
     """What sk_skb, sk_msg and sk_lookup programs return: ``enum sk_action``."""
 
     DROP = 0
     PASS = 1
 
 
-class MapUpdateFlag(enum.IntFlag):
+class MapUpdateFlag(enums.IntFlag):
     """Flags of ``BPF_MAP_UPDATE_ELEM`` and of map_update_elem."""
 
     ANY = 0
@@ -260,7 +259,7 @@ class MapUpdateFlag(enum.IntFlag):
     LOCK = 4
 
 
-class MapCreateFlag(enum.IntFlag):
+class MapCreateFlag(enums.IntFlag):
     """``map_flags`` of ``BPF_MAP_CREATE``."""
 
     NO_PREALLOC = 1
@@ -284,7 +283,7 @@ class MapCreateFlag(enum.IntFlag):
     NO_USER_CONV = 262144
 
 
-class ProgLoadFlag(enum.IntFlag):
+class ProgLoadFlag(enums.IntFlag):
     """``prog_flags`` of ``BPF_PROG_LOAD``."""
 
     STRICT_ALIGNMENT = 1

@@ -9,8 +9,7 @@ A new context is a ``Context`` at the end of this file. Field names and offsets 
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import AttachType, ProgType
 
@@ -18,7 +17,7 @@ Types = frozenset[ProgType]
 NOBODY: Types = frozenset()
 
 
-class FieldKind(enum.Enum):
+class FieldKind(enums.Enum):
     """What a loaded field is to the verifier: an integer, or a pointer of the kind named."""
 
     SCALAR = "scalar"

@@ -14,10 +14,10 @@ reference is released, ``+`` a reference that the program must release, ``r`` re
 
 from __future__ import annotations
 
-import enum
 import re
 from functools import cache
 
+from pyebpf import enums
 from pyebpf.records import dataclass, replace
 from pyebpf.uapi import releases
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
@@ -26,7 +26,7 @@ from pyebpf.uapi.helper_table import TABLE
 Release = tuple[int, int]
 
 
-class ArgKind(enum.Enum):
+class ArgKind(enums.Enum):
     """What the verifier demands of an argument: the kernel's ``enum bpf_arg_type``, by what it means to a
     compiler.
 
@@ -67,7 +67,7 @@ WRITTEN = frozenset({ArgKind.UNINIT_MAP_VALUE, ArgKind.UNINIT_MEM, ArgKind.RDWR_
 SIZES = frozenset({ArgKind.CONST_SIZE, ArgKind.CONST_SIZE_OR_ZERO})
 
 
-class ReturnKind(enum.Enum):
+class ReturnKind(enums.Enum):
     """What a helper returns: the kernel's ``enum bpf_return_type``. Nullness is in ``Return.nullable``."""
 
     INTEGER = "integer"
@@ -84,7 +84,7 @@ class ReturnKind(enum.Enum):
     MEM_OR_BTF_ID = "mem_or_btf_id"  # depends on the type of the per-CPU variable passed
 
 
-class PacketEffect(enum.Enum):
+class PacketEffect(enums.Enum):
     """What becomes of pointers into the packet. The verifier forgets them all in both latter cases."""
 
     NONE = "none"
@@ -94,7 +94,7 @@ class PacketEffect(enum.Enum):
     SHIFTS = "shifts"  # the same offset may be another byte
 
 
-class ConditionKind(enum.Enum):
+class ConditionKind(enums.Enum):
     """What, besides program type and release, decides whether a program may call a helper."""
 
     CONFIG = "config"  # value: the kernel's configuration option

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.records import dataclass, replace
 from pyebpf.uapi.constants import AttachType, ProgLoadFlag, ProgType, SkAction, TcAction, XdpAction
 from pyebpf.uapi.contexts import Context
@@ -11,7 +10,7 @@ from pyebpf.uapi.contexts import Context
 NO_FLAGS = ProgLoadFlag(0)
 
 
-class PacketAccess(enum.Enum):
+class PacketAccess(enums.Enum):
     """What a program may do through pointers into the packet: ``may_access_direct_pkt_data()``."""
 
     NONE = "none"
@@ -29,7 +28,7 @@ class KindOption:
     since: tuple[int, int]
 
 
-class TargetKind(enum.Enum):
+class TargetKind(enums.Enum):
     """What the decorator of a kind names besides options; the value says it in messages."""
 
     NOTHING = "nothing"
@@ -43,7 +42,7 @@ class TargetKind(enum.Enum):
     USDT = "a file and a probe in it, as provider and name"
 
 
-class Arguments(enum.Enum):
+class Arguments(enums.Enum):
     """Where a program's parameters come from, but for the context."""
 
     NONE = "none"  # there is only the context
@@ -78,7 +77,7 @@ class ProgramKind:
     packet: PacketAccess
     test_run: bool
     since: tuple[int, int]
-    verdict_enum: type[enum.IntEnum] | None = None
+    verdict_enum: type[enums.IntEnum] | None = None
     verdicts: tuple[tuple[str, int], ...] = ()
     return_range: tuple[int, int] | None = None
     load_flags: ProgLoadFlag = NO_FLAGS
@@ -122,4 +121,4 @@ class ProgramKind:
         return next((name for name, number in named if number == value), None)
 
 
-_PREFIXES: dict[type[enum.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT_", SkAction: "SK_"}
+_PREFIXES: dict[type[enums.IntEnum], str] = {XdpAction: "XDP_", TcAction: "TC_ACT_", SkAction: "SK_"}

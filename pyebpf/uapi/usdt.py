@@ -8,8 +8,7 @@ Source: tools/lib/bpf/usdt.bpf.h and usdt.c of Linux 6.12; for ``LONG`` libbpf 1
 
 from __future__ import annotations
 
-import enum
-
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.layout import I16, U8, U16, U64, ArrayType, struct_type
 from pyebpf.records import dataclass
@@ -41,7 +40,7 @@ ADDRESSES: Final = "__bpf_usdt_ip_to_spec_id"
 """The numbers of records by address, for kernels without attach cookies. libbpf attaches no object that lacks this map."""
 
 
-class Location(enum.IntEnum):
+class Location(enums.IntEnum):
     """Where an argument is: ``arg_type``."""
 
     CONSTANT = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import enum
 import errno
 import io
 import os
 from collections.abc import Callable
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
@@ -27,7 +27,7 @@ from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
 _BUFFER: Final = 1 << 16
 
 
-class CgroupOrder(enum.IntEnum):
+class CgroupOrder(enums.IntEnum):
     """Which control groups an iterator visits, from the given one: ``enum bpf_cgroup_iter_order``."""
 
     SELF = 1

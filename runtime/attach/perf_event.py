@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import math
 import os
 from pathlib import Path
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link, LinkGroup
@@ -27,7 +27,7 @@ _PERIODS: Final = 1 << 63
 _MAX_RATE: Final = Path("/proc/sys/kernel/perf_event_max_sample_rate")
 
 
-class SoftwareEvent(enum.IntEnum):
+class SoftwareEvent(enums.IntEnum):
     """What the kernel counts itself: ``enum perf_sw_ids``."""
 
     CPU_CLOCK = 0
@@ -42,7 +42,7 @@ class SoftwareEvent(enum.IntEnum):
     CGROUP_SWITCHES = 11
 
 
-class HardwareEvent(enum.IntEnum):
+class HardwareEvent(enums.IntEnum):
     """What most processors count: ``enum perf_hw_id``."""
 
     CPU_CYCLES = 0

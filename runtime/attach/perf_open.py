@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import fcntl
 import functools
 from collections.abc import Callable
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import HeldLink, Link, OtherLink
 from pyebpf.runtime.attrs_tracing import LinkCreatePerf
@@ -23,7 +23,7 @@ TRACING_NEED: Final = Need.BPF | Need.PERFMON
 NO_FD: Final = 0xFFFF_FFFF
 
 
-class PerfMethod(enum.Enum):
+class PerfMethod(enums.Enum):
     """How a program gets onto a perf event."""
 
     LINK = "link"  # a bpf_link, from Linux 5.15

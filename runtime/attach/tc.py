@@ -3,11 +3,11 @@ qdisc."""
 
 from __future__ import annotations
 
-import enum
 import errno
 import socket
 import struct
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attach.netlink import (
@@ -29,7 +29,7 @@ from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType
 
 
-class TcMethod(enum.Enum):
+class TcMethod(enums.Enum):
     """How the kernel is told."""
 
     TCX = "tcx"

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import enum
 import errno
 import struct
 
+from pyebpf import enums
 from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attach.netlink import (
@@ -21,7 +21,7 @@ from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType
 
 
-class XdpMode(enum.Enum):
+class XdpMode(enums.Enum):
     """Where in the path of a frame the program runs."""
 
     AUTO = "auto"  # the driver's hook if it has one, else generic
@@ -30,7 +30,7 @@ class XdpMode(enum.Enum):
     OFFLOAD = "offload"  # on the network card
 
 
-class XdpMethod(enum.Enum):
+class XdpMethod(enums.Enum):
     """How the kernel is told."""
 
     LINK = "link"

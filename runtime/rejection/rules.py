@@ -5,17 +5,17 @@ The rows are in ``rules_memory``, ``rules_calls`` and ``rules_structure``.
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
+from pyebpf import enums
 from pyebpf.codes import Code
 from pyebpf.records import dataclass
 from pyebpf.runtime.rejection.trace import is_call
 
 
-class Blame(enum.Enum):
+class Blame(enums.Enum):
     """Whose mistake a refusal is, if pyebpf compiled the program."""
 
     PROGRAM = "program"  # nobody's: the kernel cannot follow it, does not offer it or does not permit it
@@ -23,7 +23,7 @@ class Blame(enum.Enum):
     COMPILER = "compiler"  # the compiler's alone: no source text means this
 
 
-class Follow(enum.Enum):
+class Follow(enums.Enum):
     """Which value is followed back to where it came from."""
 
     NAMED = "named"  # that in register ``reg`` of the message; else that which memory is accessed through

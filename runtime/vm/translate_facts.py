@@ -7,9 +7,9 @@ before anything was written to them are found here too: only those are checked w
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 
+from pyebpf import enums
 from pyebpf.backend.insn import CALL, LD_IMM64, Alu, AtomicImm, CallKind, Class, Insn, Mode, Source
 from pyebpf.hints import Final
 from pyebpf.runtime.vm.translate_flow import Block, Flow
@@ -21,7 +21,7 @@ _PATIENCE: Final = 4
 """How often the facts of a block may grow step by step before everything that still changes counts as unknown."""
 
 
-class Base(enum.Enum):
+class Base(enums.Enum):
     """What an address belongs to."""
 
     FRAME = "frame"

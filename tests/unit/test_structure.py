@@ -13,6 +13,7 @@ LINKED = ("frontend", "backend", "runtime")
 
 FLOOR = (
     "hints",
+    "enums",
     "records",
     "collecting",
     "near_names",

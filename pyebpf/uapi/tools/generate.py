@@ -68,10 +68,10 @@ def constants() -> str:
         "Enums hold what programs and the loader choose from; flags of helpers and all else are plain\n"
         "integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_link.h,\n"
         'linux/if_ether.h and linux/pkt_cls.h.\n"""\n\n',
-        "import enum\n\nfrom pyebpf.hints import Final\n",
+        "from pyebpf import enums\nfrom pyebpf.hints import Final\n",
     ]
     for name, base, prefixes, doc in CLASSES:
-        out.append(f'\n\nclass {name}(enum.{base}):\n    """{doc}"""\n\n')
+        out.append(f'\n\nclass {name}(enums.{base}):\n    """{doc}"""\n\n')
         mine = [r for r in rows if r["group"] == name]
         # The first name of a value is the one that is shown: not a deprecated one.
         mine.sort(key=lambda r: (int(r["value"]), r["name"].endswith("_DEPRECATED")))

@@ -143,7 +143,7 @@ OFFSETS = st.integers(-(1 << 15), (1 << 15) - 1)
 def instructions(draw: st.DrawFn) -> Insn:
     """Any instruction of the set."""
     dst, src, offset, imm, wide = draw(REGS), draw(REGS), draw(OFFSETS), draw(IMMS), draw(st.booleans())
-    source = draw(st.sampled_from(Source))
+    source = draw(st.sampled_from(list(Source)))
     width = draw(st.sampled_from((1, 2, 4, 8)))
     match draw(st.integers(0, 11)):
         case 0:
@@ -168,17 +168,19 @@ def instructions(draw: st.DrawFn) -> Insn:
                 Insn(isa.stx(width), dst, src, offset) if wide else Insn(isa.st(width), dst, 0, offset, imm)
             )
         case 6:
-            return Insn(isa.atomic(8 if wide else 4), dst, src, offset, draw(st.sampled_from(AtomicImm)))
+            return Insn(
+                isa.atomic(8 if wide else 4), dst, src, offset, draw(st.sampled_from(list(AtomicImm)))
+            )
         case 7:
             test = draw(st.sampled_from([j for j in Jmp if j not in (Jmp.JA, Jmp.CALL, Jmp.EXIT, Jmp.JCOND)]))
             reg = source is Source.X
             return Insn(isa.jump(test, source, wide=wide), dst, src if reg else 0, offset, 0 if reg else imm)
         case 8:
-            kind = draw(st.sampled_from(CallKind))
+            kind = draw(st.sampled_from(list(CallKind)))
             return Insn(isa.CALL, 0, kind, offset if kind is CallKind.KFUNC else 0, imm)
         case 9:
             return Insn(
-                isa.LD_IMM64, dst, draw(st.sampled_from(Pseudo)), 0, draw(st.integers(0, (1 << 64) - 1))
+                isa.LD_IMM64, dst, draw(st.sampled_from(list(Pseudo))), 0, draw(st.integers(0, (1 << 64) - 1))
             )
         case 10:
             size = Size.of(draw(st.sampled_from((1, 2, 4))))
