@@ -10,10 +10,11 @@ import struct
 from collections.abc import Iterable
 
 from pyebpf import enums
-from pyebpf.backend import insn_references as numbers
-from pyebpf.backend.insn_references import SLOT_BYTES as SLOT_BYTES
 from pyebpf.diagnostics import PyebpfError
 from pyebpf.hints import Final
+from pyebpf.object import SLOT_BYTES as SLOT_BYTES
+from pyebpf.object import CallKind as CallKind
+from pyebpf.object import Pseudo as Pseudo
 from pyebpf.records import dataclass
 
 
@@ -125,26 +126,6 @@ class AtomicImm(enums.IntEnum):
     CMPXCHG = 0xF1  # compares with r0 and returns the old value there
     LOAD_ACQUIRE = 0x100  # 6.15; encoded like a load: dst = *src
     STORE_RELEASE = 0x110  # 6.15
-
-
-class Pseudo(enums.IntEnum):
-    """What the 64 bits of ``ld_imm64`` mean, in ``src`` (linux/bpf.h, BPF_PSEUDO_*)."""
-
-    NONE = numbers.PSEUDO_NONE
-    MAP_FD = numbers.PSEUDO_MAP_FD
-    MAP_VALUE = numbers.PSEUDO_MAP_VALUE  # low half the map's fd, high half the offset
-    BTF_ID = numbers.PSEUDO_BTF_ID  # low half the id of a kernel variable, high half the fd of its BTF
-    FUNC = numbers.PSEUDO_FUNC  # low half the distance to a function, in slots
-    MAP_IDX = 5  # as MAP_FD, by index into fd_array
-    MAP_IDX_VALUE = 6
-
-
-class CallKind(enums.IntEnum):
-    """What ``call`` calls, in ``src``."""
-
-    HELPER = numbers.CALL_HELPER
-    SUBPROGRAM = numbers.CALL_SUBPROGRAM
-    KFUNC = numbers.CALL_KFUNC  # offset: index into fd_array, 0 is vmlinux
 
 
 LD_IMM64: Final = Class.LD | Mode.IMM | Size.DW

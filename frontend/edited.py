@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 
-from pyebpf.frontend.running import AS_STRINGS, annotation_strings, trace
+from pyebpf.running import AS_STRINGS, annotation_strings, trace
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 

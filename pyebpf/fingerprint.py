@@ -30,11 +30,11 @@ from pyebpf.declare import (
     declaration_of,
 )
 from pyebpf.decorators import ProgramDecorator
-from pyebpf.frontend.running import annotation_strings, trace
 from pyebpf.hints import TYPE_CHECKING, Any, assert_never
 from pyebpf.lang import FieldSpec
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, StructType
 from pyebpf.records import dataclass, field, fields
+from pyebpf.running import annotation_strings, trace
 from pyebpf.uapi import constants, programs
 
 if TYPE_CHECKING:

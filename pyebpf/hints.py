@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import NoReturn as NoReturn
     from typing import Protocol as Protocol
     from typing import Self as Self
-    from typing import SupportsIndex as SupportsIndex
     from typing import TextIO as TextIO
     from typing import TypeAlias as TypeAlias
     from typing import TypeGuard as TypeGuard
@@ -58,7 +57,6 @@ else:
     Literal = _Form("Literal")
     NoReturn = _Form("NoReturn")
     Self = _Form("Self")
-    SupportsIndex = _Form("SupportsIndex")
     TextIO = _Form("TextIO")
     TypeAlias = _Form("TypeAlias")
     TypeGuard = _Form("TypeGuard")

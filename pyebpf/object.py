@@ -23,6 +23,9 @@ from pyebpf.uapi.constants import AttachType, MapType, ProgType
 if TYPE_CHECKING:
     from pyebpf import btf
 
+SLOT_BYTES: Final = 8
+"""``struct bpf_insn``."""
+
 
 class Linkage(enums.Enum):
     """Whether a function can be seen from outside: STATIC is verified at each call, GLOBAL on its own."""
@@ -40,6 +43,26 @@ class RelocKind(enums.Enum):
     FUNC = "func"  # ld_imm64: the address of the function ``symbol``, for callbacks
     KFUNC = "kfunc"  # call: the kernel function ``symbol``
     EXTERN = "extern"  # ld_imm64: the address of the .kconfig or .ksyms extern ``symbol``
+
+
+class Pseudo(enums.IntEnum):
+    """What the 64 bits of ``ld_imm64`` mean, in ``src`` (linux/bpf.h, BPF_PSEUDO_*)."""
+
+    NONE = 0
+    MAP_FD = 1
+    MAP_VALUE = 2  # low half the map's fd, high half the offset
+    BTF_ID = 3  # low half the id of a kernel variable, high half the fd of its BTF
+    FUNC = 4  # low half the distance to a function, in slots
+    MAP_IDX = 5  # as MAP_FD, by index into fd_array
+    MAP_IDX_VALUE = 6
+
+
+class CallKind(enums.IntEnum):
+    """What ``call`` calls, in ``src``."""
+
+    HELPER = 0
+    SUBPROGRAM = 1
+    KFUNC = 2  # offset: index into fd_array, 0 is vmlinux
 
 
 @dataclass(frozen=True, slots=True)

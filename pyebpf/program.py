@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pyebpf.maps import SockMap
     from pyebpf.runtime.attach.link import Link
     from pyebpf.runtime.listing import RunStatistics
-    from pyebpf.runtime.load import LoadedProgram, RunResult
+    from pyebpf.runtime.load import LoadedProgram
+    from pyebpf.runtime.run_result import RunResult
     from pyebpf.target import Target
 
 

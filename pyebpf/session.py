@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyebpf.runtime.data import LoadedData
     from pyebpf.runtime.load import LoadedObject, LoadedProgram
     from pyebpf.runtime.maps import Map
-    from pyebpf.runtime.program import RunResult
+    from pyebpf.runtime.run_result import RunResult
     from pyebpf.runtime.vm.data import MachineData
     from pyebpf.runtime.vm.environment import Environment
     from pyebpf.runtime.vm.load import MachineObject, MachineProgram

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pyebpf.hints import TYPE_CHECKING, Final, Protocol
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
-from pyebpf.runtime.facts import MapFacts
+from pyebpf.uapi.constants import MapType
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 
 
 MIXED: Final = "streams of the kernel and of the built-in machine cannot be waited for together"
+
+
+@dataclass(frozen=True, slots=True)
+class MapFacts:
+    """What is known of a map, whoever holds it. Sizes in bytes; the BTF ids are 0 for a map without type information."""
+
+    id: int
+    type: MapType
+    name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    map_extra: int
+    btf_id: int
+    key_type_id: int
+    value_type_id: int
 
 
 class NoBatch(Exception):

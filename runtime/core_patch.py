@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 import sys
 
-from pyebpf.backend.insn_references import SLOT_BYTES
 from pyebpf.hints import Final
+from pyebpf.object import SLOT_BYTES
 from pyebpf.runtime.errors import CoreError
 
 POISON: Final = 195_896_080

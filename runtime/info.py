@@ -11,8 +11,8 @@ from pyebpf.enums import IntEnum
 from pyebpf.hints import Final, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
+from pyebpf.runtime.backing import MapFacts
 from pyebpf.runtime.errors import NotSupported, Phase
-from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf, bpf_fd

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 
 from pyebpf.runtime.attrs import MapElem
-from pyebpf.runtime.backing import ElementAccess, RecordSource
-from pyebpf.runtime.cpus import possible_cpus
+from pyebpf.runtime.backing import ElementAccess, MapFacts, RecordSource
 from pyebpf.runtime.elements import Elements
 from pyebpf.runtime.errors import Phase
-from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import map_facts
 from pyebpf.runtime.pin import pin
@@ -27,6 +25,8 @@ class KernelBacking:
     @property
     def cpus(self) -> int:
         """How many CPUs this machine can ever have."""
+        from pyebpf.runtime.cpus import possible_cpus
+
         return possible_cpus()
 
     @property

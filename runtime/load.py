@@ -23,7 +23,7 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import MapBtf, check_same, open_or_create
 from pyebpf.runtime.maps import Map, MappingMap
 from pyebpf.runtime.prog_load import load_btf, load_program
-from pyebpf.runtime.program import LoadedProgram, RunResult
+from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.references import KernelFunction, KernelSymbol, MapAddress, resolve
 from pyebpf.uapi.constants import MapType, ProgType
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyebpf.runtime.data import LoadedData
     from pyebpf.runtime.externs import Externs
 
-__all__ = ["LoadedObject", "LoadedProgram", "RunResult", "load", "load_object"]
+__all__ = ["LoadedObject", "LoadedProgram", "load", "load_object"]
 
 _KCONFIG: Final = ".kconfig"
 _FOR_ONE_PLACE: Final = frozenset({ProgType.TRACING, ProgType.LSM, ProgType.EXT, ProgType.STRUCT_OPS})

@@ -12,7 +12,6 @@ from pyebpf.layout import Layout
 from pyebpf.object import MapSpec, Pinning
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import NAME_BYTES, MapCreate
-from pyebpf.runtime.cpus import possible_cpus
 from pyebpf.runtime.errors import BpfError, LoadWarning, ObjectError, Phase, UnsupportedObject, errno_name
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_kinds import map_of
@@ -50,6 +49,8 @@ def entries_of(spec: MapSpec) -> int:
     """``max_entries`` as the kernel wants it: perf event arrays have a slot for each CPU if nothing else is
     said, sizes of ring buffers are powers of two of whole pages."""
     if spec.type is MapType.PERF_EVENT_ARRAY and spec.max_entries == 0:
+        from pyebpf.runtime.cpus import possible_cpus
+
         return possible_cpus()
     if spec.type in _RING_BUFFERS:
         from pyebpf.runtime.memory import PAGE

@@ -15,10 +15,9 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, V
 from collections.abc import Mapping as AbstractMapping
 from types import TracebackType
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final, Self, SupportsIndex
-from pyebpf.runtime.backing import Backing, NoBatch
+from pyebpf.hints import TYPE_CHECKING, Any, Final, Self, cast
+from pyebpf.runtime.backing import Backing, MapFacts, NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError
-from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.map_codec import Codec
 from pyebpf.uapi.constants import MapUpdateFlag
 
@@ -264,7 +263,7 @@ class ArrayMap(MappingMap):
         return iter(range(self.max_entries))
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, SupportsIndex) and 0 <= operator.index(key) < self.max_entries
+        return hasattr(type(key), "__index__") and 0 <= operator.index(cast("int", key)) < self.max_entries
 
     def __getitem__(self, key: Any) -> Any:
         """The value at an index. Raises ``KeyError`` outside the array."""

@@ -11,9 +11,8 @@ import ctypes
 import errno
 from collections.abc import Mapping, Sequence
 
-from pyebpf.backend.insn_references import SLOT_BYTES
 from pyebpf.hints import Final
-from pyebpf.object import PreparedProgram
+from pyebpf.object import SLOT_BYTES, PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError

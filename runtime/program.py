@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 from types import TracebackType
 
-from pyebpf.hints import Final, Self
-from pyebpf.runtime.attrs import ProgRun
-from pyebpf.runtime.errors import NotSupported, Phase
+from pyebpf.hints import TYPE_CHECKING, Self
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import ProgramFacts, program_facts, xlated_code
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.pin import pin
-from pyebpf.runtime.privilege import program_need
-from pyebpf.runtime.run_result import ON_PACKETS, ON_SKB, RunResult, check_input, longest_frame
-from pyebpf.runtime.syscall import call, error
-from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+from pyebpf.uapi.constants import AttachType, ProgType
 
-__all__ = ["LoadedProgram", "RunResult", "require_program"]
-
-_HEADROOM: Final = 4096 + 512
-"""How much more data than it got a program may give back: an XDP program can grow the frame by about a
-page."""
+if TYPE_CHECKING:
+    from pyebpf.runtime.run_result import RunResult
 
 
 class LoadedProgram:
@@ -93,41 +83,9 @@ class LoadedProgram:
         Raises ``NotSupported`` for program types without a test run, ``ValueError`` for input that the type
         does not take, ``TypeError`` for what is no bytes, ``BpfError`` otherwise.
         """
-        data = check_input(self.type, data, repeat, ctx)
-        ctx = None if ctx is None else bytes(ctx)
-        attr = ProgRun(prog_fd=self.fd, flags=flags, cpu=cpu)
-        packet = ctypes.create_string_buffer(data, max(len(data), 1))
-        out = ctypes.create_string_buffer(len(data) + _HEADROOM)
-        context = ctypes.create_string_buffer(ctx or b"", max(len(ctx or b""), 1))
-        context_out = ctypes.create_string_buffer(ctx or b"", max(len(ctx or b""), 1))
-        if data:
-            attr.repeat = repeat
-            attr.data_in, attr.data_size_in = ctypes.addressof(packet), len(data)
-            attr.data_out, attr.data_size_out = ctypes.addressof(out), len(out)
-        if ctx is not None:
-            attr.ctx_in, attr.ctx_size_in = ctypes.addressof(context), len(ctx)
-            if self.type in ON_PACKETS or self.type is ProgType.SK_LOOKUP:
-                attr.ctx_out, attr.ctx_size_out = ctypes.addressof(context_out), len(ctx)
-        result = call(BpfCmd.PROG_RUN, attr)
-        if result < 0:
-            raise self._run_failure(-result, len(data))
-        after = context if self.type is ProgType.SYSCALL else context_out
-        return RunResult(
-            verdict=ctypes.c_int32(attr.retval).value,
-            data=out.raw[: attr.data_size_out] if data else b"",
-            duration=attr.duration,
-            ctx=after.raw[: len(ctx)] if ctx is not None else b"",
-        )
+        from pyebpf.runtime.kernel_run import run_in_kernel
 
-    def _run_failure(self, code: int, length: int) -> Exception:
-        found = error(code, Phase.PROG_RUN, repr(self.name), need=program_need(self.type))
-        if isinstance(found, NotSupported):
-            found.detail = f"the kernel has no test run for {self.type.name} programs; attach it instead"
-        elif code == errno.EINVAL and self.type in ON_SKB and length > longest_frame():
-            found.detail = f"a test run takes frames of 14 to {longest_frame()} bytes, not {length}"
-        elif code == errno.EINVAL:
-            found.detail = "the kernel does not accept this data or this context for the program's type"
-        return found
+        return run_in_kernel(self, data, repeat, ctx, flags, cpu)
 
     def close(self) -> None:
         """Give the descriptor up; again is harmless."""

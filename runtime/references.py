@@ -7,17 +7,8 @@ import struct
 import sys
 from collections.abc import Iterable
 
-from pyebpf.backend.insn_references import (
-    CALL_HELPER,
-    CALL_KFUNC,
-    PSEUDO_BTF_ID,
-    PSEUDO_MAP_FD,
-    PSEUDO_MAP_VALUE,
-    PSEUDO_NONE,
-    SLOT_BYTES,
-)
 from pyebpf.hints import Final, Protocol, assert_never
-from pyebpf.object import Reference, Relocation, RelocKind
+from pyebpf.object import SLOT_BYTES, CallKind, Pseudo, Reference, Relocation, RelocKind
 from pyebpf.records import dataclass
 
 _IMM: Final = 4
@@ -92,11 +83,11 @@ def resolve(code: bytearray, references: Iterable[Reference], resolver: Resolver
                 function = resolver.function(relocation.symbol)
                 if function is None:
                     # A call that the verifier refuses unless it is dead: guarded by a test of the function.
-                    set_src(code, slot, CALL_HELPER)
+                    set_src(code, slot, CallKind.HELPER)
                     set_imm(code, slot, ABSENT_KFUNC_CALL + index)
                     absent.append(reference)
                 else:
-                    set_src(code, slot, CALL_KFUNC)
+                    set_src(code, slot, CallKind.KFUNC)
                     set_off(code, slot, function.index)
                     set_imm(code, slot, function.id)
             case RelocKind.EXTERN:
@@ -111,11 +102,11 @@ def resolve(code: bytearray, references: Iterable[Reference], resolver: Resolver
 def _put_address(code: bytearray, slot: int, target: MapAddress | KernelSymbol | int) -> None:
     match target:
         case MapAddress(fd=fd, offset=offset):
-            source, low, high = PSEUDO_MAP_FD if offset is None else PSEUDO_MAP_VALUE, fd, offset or 0
+            source, low, high = Pseudo.MAP_FD if offset is None else Pseudo.MAP_VALUE, fd, offset or 0
         case KernelSymbol(id=number, module=module):
-            source, low, high = PSEUDO_BTF_ID, number, module
+            source, low, high = Pseudo.BTF_ID, number, module
         case int():
-            source, low, high = PSEUDO_NONE, target, target >> 32
+            source, low, high = Pseudo.NONE, target, target >> 32
     set_src(code, slot, source)
     set_imm(code, slot, low)
     set_imm(code, slot + 1, high)

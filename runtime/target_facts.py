@@ -51,21 +51,17 @@ class RunningFacts:
             return None
         except BpfError:  # not permitted to look
             return self._by_type(category, name)
-        fields = [_event_field(field) for field in found.fields if field.offset >= _READ_FROM]
+        fields = tuple(_event_field(field) for field in found.fields if field.offset >= _READ_FROM)
         size = max((field.offset + field.size for field in found.fields), default=0)
-        return Context(f"tracepoint {category}/{name}", size, tuple(fields))
+        return Context(f"tracepoint {category}/{name}", size, lambda: fields)
 
     def _by_type(self, category: str, name: str) -> Context | None:
         spec = self.types()
         found = None if spec is None else spec.find(f"trace_event_raw_{name}", btf.Kind.STRUCT)
         if not isinstance(found, btf.Struct):
             return None
-        fields: list[ContextField] = []
-        for member in found.members:
-            field = _field(member)
-            if field is not None and field.offset >= _READ_FROM:
-                fields.append(field)
-        return Context(f"tracepoint {category}/{name}", found.size, tuple(fields))
+        fields = tuple(f for f in map(_field, found.members) if f is not None and f.offset >= _READ_FROM)
+        return Context(f"tracepoint {category}/{name}", found.size, lambda: fields)
 
     def tracepoints(self) -> list[str]:
         """The events of the running kernel."""

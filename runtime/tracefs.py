@@ -11,7 +11,6 @@ import os
 import stat
 
 from pyebpf.hints import Final
-from pyebpf.near_names import near
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 from pyebpf.runtime.pin import mount
 from pyebpf.runtime.privilege import Need
@@ -126,6 +125,8 @@ def _elsewhere(name: str) -> tuple[str, ...]:
 
 
 def _no_category(category: str, subject: str, name: str = "") -> TargetError:
+    from pyebpf.near_names import near
+
     return TargetError(
         Problem.UNKNOWN,
         subject,
@@ -135,6 +136,8 @@ def _no_category(category: str, subject: str, name: str = "") -> TargetError:
 
 
 def _no_event(category: str, name: str, subject: str) -> TargetError:
+    from pyebpf.near_names import near
+
     return TargetError(
         Problem.UNKNOWN,
         subject,

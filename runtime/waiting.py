@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import select
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
@@ -54,7 +53,7 @@ def wait_readable(numbers: Sequence[int], bells: Sequence[Bell], seconds: float 
         if rope is None:
             return False
         poller.register(rope, select.POLLIN)
-    ready = poller.poll(None if seconds is None else math.ceil(seconds * 1000))
+    ready = poller.poll(None if seconds is None else -int(-seconds * 1000 // 1))  # rounded up
     return any(number in numbers for number, _ in ready)
 
 

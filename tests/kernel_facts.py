@@ -96,7 +96,7 @@ def types() -> btf.Spec:
 
 def _event(name: str, *fields: ContextField) -> Context:
     size = max(field.offset + field.total_size for field in fields)
-    return Context(f"tracepoint {name}", size, fields)
+    return Context(f"tracepoint {name}", size, lambda: fields)
 
 
 def _field(

@@ -9,8 +9,11 @@ A new context is a ``Context`` at the end of this file. Field names and offsets 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from pyebpf import enums
-from pyebpf.records import dataclass
+from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, ProgType
 
 Types = frozenset[ProgType]
@@ -81,12 +84,17 @@ class ContextField:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A context: ``name`` is the C struct's, ``size`` its size in bytes, ``fields`` are in order of
-    offset."""
+    """A context: ``name`` is the C struct's, ``size`` its size in bytes. ``rows`` gives the fields, in order of offset;
+    it is asked when something is compiled, since a start from the cache needs none of the rows."""
 
     name: str
     size: int
-    fields: tuple[ContextField, ...]
+    rows: Callable[[], tuple[ContextField, ...]] = field(compare=False)
+
+    @property
+    def fields(self) -> tuple[ContextField, ...]:
+        """The fields, in order of offset."""
+        return self.rows()
 
     def field(self, name: str) -> ContextField | None:
         """The field called ``name``, if there is one."""
@@ -106,10 +114,10 @@ WORD = frozenset({4})
 DOUBLE = frozenset({8})
 ANY_WIDTH = frozenset({1, 2, 4, 8})
 
-SK_BUFF = Context(
-    "__sk_buff",
-    192,
-    (
+
+@functools.cache
+def _sk_buff() -> tuple[ContextField, ...]:
+    return (
         ContextField("len", 0, 4, SKB),
         ContextField("pkt_type", 4, 4, SKB),
         ContextField("mark", 8, 4, SKB - SK_SKB, TC | CGROUP_SKB | LWT),
@@ -203,13 +211,12 @@ SK_BUFF = Context(
         ContextField("gso_size", 176, 4, SKB, since=(5, 7)),
         ContextField("tstamp_type", 180, 1, TC, read_widths=frozenset({1}), since=(5, 18)),
         ContextField("hwtstamp", 184, 8, TC | CGROUP_SKB, read_widths=DOUBLE, since=(5, 16)),
-    ),
-)
+    )
 
-XDP_MD = Context(
-    "xdp_md",
-    24,
-    (
+
+@functools.cache
+def _xdp_md() -> tuple[ContextField, ...]:
+    return (
         ContextField("data", 0, 4, XDP, kind=FieldKind.PACKET, read_widths=WORD, since=(4, 8)),
         ContextField("data_end", 4, 4, XDP, kind=FieldKind.PACKET_END, read_widths=WORD, since=(4, 8)),
         ContextField("data_meta", 8, 4, XDP, kind=FieldKind.PACKET_META, read_widths=WORD, since=(4, 15)),
@@ -224,9 +231,11 @@ XDP_MD = Context(
             since=(5, 8),
             attach_types=frozenset({AttachType.XDP_DEVMAP}),
         ),
-    ),
-)
+    )
 
+
+SK_BUFF = Context("__sk_buff", 192, _sk_buff)
+XDP_MD = Context("xdp_md", 24, _xdp_md)
 CONTEXTS = (SK_BUFF, XDP_MD)
 
 
@@ -238,16 +247,20 @@ _BY_BTF: Types = frozenset({ProgType.TRACING, ProgType.LSM})
 RAW_TRACEPOINT_ARGS = Context(
     "bpf_raw_tracepoint_args",
     8 * 12,
-    (ContextField("args", 0, 8, _RAW, length=12, read_widths=DOUBLE, since=(4, 17)),),
+    functools.cache(
+        lambda: (ContextField("args", 0, 8, _RAW, length=12, read_widths=DOUBLE, since=(4, 17)),)
+    ),
 )
 """A raw tracepoint's arguments, 8 bytes each; the tracepoint decides how many there are."""
 
 TRACING_ARGS = Context(
     "tracing arguments",
     8 * 12,
-    (ContextField("args", 0, 8, _BY_BTF, length=12, read_widths=DOUBLE, since=(5, 5)),),
+    functools.cache(
+        lambda: (ContextField("args", 0, 8, _BY_BTF, length=12, read_widths=DOUBLE, since=(5, 5)),)
+    ),
 )
 """The arguments of a function or tracepoint whose types the kernel knows, 8 bytes each."""
 
-TRACEPOINT = Context("tracepoint", 0, ())
+TRACEPOINT = Context("tracepoint", 0, tuple)
 """Stands for the context of any tracepoint; each has fields of its own."""

@@ -10,6 +10,8 @@ the procedure call standard of Arm for arguments and results; Documentation/user
 
 from __future__ import annotations
 
+import functools
+
 from pyebpf.records import dataclass
 from pyebpf.target import Arch
 from pyebpf.uapi.constants import ProgType
@@ -41,7 +43,22 @@ class Registers:
         return row
 
 
-def _fields(names: str, types: frozenset[ProgType]) -> tuple[ContextField, ...]:
+@functools.cache
+def _probed(names: str) -> tuple[ContextField, ...]:
+    return _rows(names, _PROBES)
+
+
+@functools.cache
+def _sampled(names: str) -> tuple[ContextField, ...]:
+    size = 8 * len(names.split())
+    return (
+        *_rows(names, _SAMPLES),
+        ContextField("sample_period", size, 8, _SAMPLES, read_widths=frozenset({8})),
+        ContextField("addr", size + 8, 8, _SAMPLES, read_widths=frozenset({8})),
+    )
+
+
+def _rows(names: str, types: frozenset[ProgType]) -> tuple[ContextField, ...]:
     """A row of eight bytes for each of ``names``, one behind the other."""
     return tuple(
         ContextField(name, 8 * number, 8, types, read_widths=ANY_WIDTH)
@@ -51,12 +68,10 @@ def _fields(names: str, types: frozenset[ProgType]) -> tuple[ContextField, ...]:
 
 def _contexts(names: str) -> tuple[Context, Context]:
     size = 8 * len(names.split())
-    probed = Context("pt_regs", size, _fields(names, _PROBES))
-    extra = (
-        ContextField("sample_period", size, 8, _SAMPLES, read_widths=frozenset({8})),
-        ContextField("addr", size + 8, 8, _SAMPLES, read_widths=frozenset({8})),
+    return (
+        Context("pt_regs", size, lambda: _probed(names)),
+        Context("bpf_perf_event_data", size + 16, lambda: _sampled(names)),
     )
-    return probed, Context("bpf_perf_event_data", size + 16, (*_fields(names, _SAMPLES), *extra))
 
 
 _X86_64 = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss"

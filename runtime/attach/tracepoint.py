@@ -7,7 +7,6 @@ import errno
 import functools
 
 from pyebpf.hints import Final
-from pyebpf.near_names import near
 from pyebpf.runtime.attach.link import HeldLink, Link
 from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event
 from pyebpf.runtime.attrs_tracing import PerfEventAttr, RawTracepointOpen
@@ -95,6 +94,7 @@ def _named_events() -> list[str]:
 
 def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: str, cookie: int) -> BpfError:
     if refused.errno == errno.ENOENT:
+        from pyebpf.near_names import near
         from pyebpf.runtime.attach.targets import check_raw_tracepoint
 
         check_raw_tracepoint(name, subject)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from pyebpf.btf.layouts import layout_of
 from pyebpf.hints import TYPE_CHECKING, Any, Final
-from pyebpf.runtime.backing import ElementAccess, NoBatch, RecordSource
+from pyebpf.runtime.backing import ElementAccess, MapFacts, NoBatch, RecordSource
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotInKernel, NotSupported, PermissionDenied, Phase
-from pyebpf.runtime.facts import MapFacts
 from pyebpf.runtime.map_codec import Buffer
 from pyebpf.runtime.map_kinds import present
 from pyebpf.runtime.maps import Map

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pyebpf.layout import ArrayType, Field, Layout, StructType
 from pyebpf.runtime.map_codec import codec_for
 from pyebpf.runtime.maps import Map
-from pyebpf.runtime.program import RunResult
+from pyebpf.runtime.run_result import RunResult
 from pyebpf.uapi.constants import MapType
 
 ETH_HLEN = 14

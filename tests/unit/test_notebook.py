@@ -10,7 +10,7 @@ import pytest
 import pyebpf as bpf
 from pyebpf import notebook, u32
 from pyebpf.diagnostics import CompileError, paint
-from pyebpf.runtime.program import RunResult
+from pyebpf.runtime.run_result import RunResult
 
 bpf.license("GPL")
 

@@ -16,6 +16,7 @@ FLOOR = (
     "enums",
     "records",
     "collecting",
+    "running",
     "near_names",
     "codes",
     "diagnostics",

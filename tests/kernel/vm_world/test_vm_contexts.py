@@ -9,7 +9,7 @@ import pytest
 from pyebpf.backend.insn import EXIT, Alu, Class, Insn, Mode, Size, Source, alu, encode, ldx, st, stx
 from pyebpf.object import ObjectSpec, ProgramSpec
 from pyebpf.runtime.load import load
-from pyebpf.runtime.program import RunResult
+from pyebpf.runtime.run_result import RunResult
 from pyebpf.runtime.vm.load import load as machine_load
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import SK_BUFF
