@@ -21,8 +21,7 @@ import sys
 from pyebpf import collecting, tracebacks
 from pyebpf.hints import TYPE_CHECKING
 
-# None of what these modules make is garbage.
-with collecting.paused():
+with collecting.paused(lasting=True):
     from pyebpf.contexts import PerfEvent, PtRegs, RawTracepoint, SkBuff, Tracepoint, Tracing, Xdp
     from pyebpf.decorators import (
         action,

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import builtins
 import functools
+import marshal
 import operator
 import os
 import sys
 import types
+import zlib
 from collections.abc import Iterable, Mapping
 
 from pyebpf import declare, enums
@@ -96,23 +98,26 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
 
 @functools.cache
 def _package() -> str:
-    """The compiler itself: sizes and times of its files, so that a changed checkout compiles anew. A process has one."""
+    """The compiler itself: where it is, and a checksum of the sizes and times of its files, so that a changed checkout
+    compiles anew. A process has one."""
     home = os.path.dirname(__file__)
-    found = [home]
+    found = []
     for folder in _COMPILER:
         with os.scandir(os.path.join(home, folder)) as entries:
-            states = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
-        found.append(folder)
-        found += sorted([f"{name} {state.st_mtime_ns} {state.st_size}" for name, state in states])
-    for name in _PREPARED_BY:
-        known = os.stat(os.path.join(home, name))
-        found.append(f"{name} {known.st_mtime_ns} {known.st_size}")
+            found += [_state(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".py")]
+    found += [_state(name, os.stat(os.path.join(home, name))) for name in _PREPARED_BY]
     for path in sys.path:
         parser = os.path.join(path, "astroid", "__pkginfo__.py")
         if os.path.isfile(parser):
-            found.append(f"{parser} {os.stat(parser).st_mtime_ns}")
+            found.append(_state(parser, os.stat(parser)))
             break
-    return "\n".join(found)
+    found.sort()
+    data = marshal.dumps(found, 2)  # without references, which depend on who else uses the text
+    return f"{len(found)} {zlib.crc32(data):08x}{zlib.adler32(data):08x}"
+
+
+def _state(name: str, known: os.stat_result) -> tuple[str, int, int]:
+    return name, known.st_mtime_ns, known.st_size
 
 
 def _of_others(module: str | None) -> bool:

@@ -13,8 +13,8 @@ Annotations have to be strings (``from __future__ import annotations``).
 from __future__ import annotations
 
 import operator
-import reprlib
-from collections.abc import Callable, Mapping
+from _thread import get_ident
+from collections.abc import Callable, Mapping, Sequence
 
 from pyebpf.hints import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ _MISSING: object = object()
 _UNCOMPILED = 32
 """So many objects of a class are made before its ``__init__`` is compiled, which takes as long as these."""
 _set = object.__setattr__
+_BEING_SHOWN: set[tuple[int, int]] = set()
+"""The objects that are being printed, and by which thread: one that is part of itself is shown once."""
 
 
 class Field:
@@ -50,11 +52,12 @@ class Field:
 class _Shape:
     """What the decorator found out about a class."""
 
-    __slots__ = ("fields", "frozen")
+    __slots__ = ("fields", "frozen", "owner")
 
     def __init__(self, fields: dict[str, Field], frozen: bool) -> None:
         self.fields = fields
         self.frozen = frozen
+        self.owner: type = object  # the class, when it has been made
 
 
 def _field(
@@ -89,21 +92,29 @@ def _dataclass(
         if weakref_slot and not slots:
             raise TypeError("weakref_slot is True but slots is False")
         fields = _collect(cls, frozen, kw_only, slots)
-        if slots:
-            cls = _with_slots(cls, fields, weakref_slot)
-        positional = tuple(f.name for f in fields.values() if f.init and not f.kw_only)
-        _add(cls, "__match_args__", positional)
         shape = _Shape(fields, frozen)
-        _put(cls, "__record__", shape)
-        _put(cls, "__dataclass_params__", shape)
-        _put(cls, "__dataclass_fields__", _StandardFields())
-        _add(cls, "__init__", _first_init(cls, fields, frozen))
-        if repr:
-            _add(cls, "__repr__", _repr_of(tuple(f.name for f in fields.values() if f.repr)))
-        if eq or frozen:
-            _add_comparisons(cls, fields, eq, order, frozen)
+        own = cls.__dict__
+        added: dict[str, object] = {
+            "__record__": shape,
+            "__dataclass_params__": shape,
+            "__dataclass_fields__": _STANDARD,
+        }
+        if "__match_args__" not in own:
+            added["__match_args__"] = tuple(f.name for f in fields.values() if f.init and not f.kw_only)
+        if "__init__" not in own:
+            added["__init__"] = _first_init(shape)
+        if repr and "__repr__" not in own:
+            added["__repr__"] = _repr_of([f.name for f in fields.values() if f.repr])
+        if eq:
+            added |= _comparisons(cls, fields, order, frozen)
         if frozen:
-            _add_frozen(cls, fields, slots)
+            added |= _frozen(cls, shape, slots)
+        if slots:
+            cls = _with_slots(cls, fields, weakref_slot, added)
+        else:
+            for name, value in added.items():
+                _put(cls, name, value)
+        shape.owner = cls
         return cls
 
     return decorate if cls is None else decorate(cls)
@@ -111,12 +122,6 @@ def _dataclass(
 
 def _put(cls: type, name: str, value: object) -> None:
     setattr(cls, name, value)
-
-
-def _add(cls: type, name: str, value: object) -> None:
-    """Set what the class does not define itself."""
-    if name not in cls.__dict__:
-        _put(cls, name, value)
 
 
 def _collect(cls: type, frozen: bool, kw_only: bool, slots: bool) -> dict[str, Field]:
@@ -173,8 +178,10 @@ def _own_field(cls: type, name: str, annotation: str, kw_only: bool, slots: bool
     return found
 
 
-def _with_slots(cls: type, fields: Mapping[str, Field], weakref_slot: bool) -> type:
-    """``cls`` made again with ``__slots__``, which a class can get only when it is made."""
+def _with_slots(
+    cls: type, fields: Mapping[str, Field], weakref_slot: bool, added: Mapping[str, object]
+) -> type:
+    """``cls`` made again with ``__slots__``, which a class can get only when it is made, and with what is ``added``."""
     if "__slots__" in cls.__dict__:
         raise TypeError(f"{cls.__name__} already specifies __slots__")
     inherited: set[str] = set()
@@ -184,14 +191,16 @@ def _with_slots(cls: type, fields: Mapping[str, Field], weakref_slot: bool) -> t
     wanted = (*fields, "__weakref__") if weakref_slot else tuple(fields)
     body = {k: v for k, v in cls.__dict__.items() if k not in fields and k not in ("__dict__", "__weakref__")}
     body["__slots__"] = tuple(name for name in wanted if name not in inherited)
+    body.update(added)
     made: type = type(cls)(cls.__name__, cls.__bases__, body)
     made.__qualname__ = cls.__qualname__
     return made
 
 
-def _first_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callable[..., None]:
+def _first_init(shape: _Shape) -> Callable[..., None]:
     """An ``__init__`` that serves a few times; then it puts the compiled one into its place."""
     used = 0
+    fields, put = shape.fields, _set if shape.frozen else setattr
 
     def __init__(self: object, *args: object, **values: object) -> None:
         nonlocal used
@@ -199,14 +208,13 @@ def _first_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callabl
             used += 1
             bound = _bind(fields, args, values)
             if bound is not None:
-                put = _set if frozen else setattr
                 for name, value in bound.items():
                     put(self, name, value)
-                if hasattr(cls, "__post_init__"):
+                if hasattr(shape.owner, "__post_init__"):
                     operator.methodcaller("__post_init__")(self)
                 return
-        made = _compile_init(cls, fields, frozen)
-        _put(cls, "__init__", made)
+        made = _compile_init(shape.owner, fields, shape.frozen)
+        _put(shape.owner, "__init__", made)
         made(self, *args, **values)
 
     return __init__
@@ -271,17 +279,26 @@ def _put_name(function: object, name: str) -> None:
     _set(function, "__qualname__", name)
 
 
-def _repr_of(names: tuple[str, ...]) -> Callable[[object], str]:
+def _repr_of(names: Sequence[str]) -> Callable[[object], str]:
     def __repr__(self: object) -> str:
-        inner = ", ".join([f"{name}={getattr(self, name)!r}" for name in names])
+        this = id(self), get_ident()
+        if this in _BEING_SHOWN:
+            return "..."
+        _BEING_SHOWN.add(this)
+        try:
+            inner = ", ".join([f"{name}={getattr(self, name)!r}" for name in names])
+        finally:
+            _BEING_SHOWN.discard(this)
         return f"{type(self).__qualname__}({inner})"
 
-    return reprlib.recursive_repr()(__repr__)
+    return __repr__
 
 
-def _add_comparisons(cls: type, fields: Mapping[str, Field], eq: bool, order: bool, frozen: bool) -> None:
+def _comparisons(cls: type, fields: Mapping[str, Field], order: bool, frozen: bool) -> dict[str, object]:
+    own = cls.__dict__
     names = [f.name for f in fields.values() if f.compare]
     values: Callable[[object], Any] = operator.attrgetter(*names) if names else _nothing
+    made: dict[str, object] = {}
 
     def __eq__(self: object, other: object) -> bool:
         return values(self) == values(other) if type(other) is type(self) else NotImplemented
@@ -289,17 +306,17 @@ def _add_comparisons(cls: type, fields: Mapping[str, Field], eq: bool, order: bo
     def __hash__(self: object) -> int:
         return hash(values(self))
 
-    if not eq:
-        return
-    explicit = cls.__dict__.get("__hash__", _MISSING)
-    if explicit is _MISSING or (explicit is None and "__eq__" in cls.__dict__):
-        _put(cls, "__hash__", __hash__ if frozen else None)
-    _add(cls, "__eq__", __eq__)
+    if "__eq__" not in own:
+        made["__eq__"] = __eq__
+    explicit = own.get("__hash__", _MISSING)
+    if explicit is _MISSING or (explicit is None and "__eq__" in own):
+        made["__hash__"] = __hash__ if frozen else None
     if order:
         for name in ("__lt__", "__le__", "__gt__", "__ge__"):
-            if name in cls.__dict__:
+            if name in own:
                 raise TypeError(f"{cls.__name__} defines {name} itself")
-            _put(cls, name, _ordering(getattr(operator, name), values))
+            made[name] = _ordering(getattr(operator, name), values)
+    return made
 
 
 def _nothing(self: object) -> tuple[()]:
@@ -313,29 +330,34 @@ def _ordering(compare: Callable[[Any, Any], bool], values: Callable[[object], An
     return method
 
 
-def _add_frozen(cls: type, fields: Mapping[str, Field], slots: bool) -> None:
+def _frozen(cls: type, shape: _Shape, slots: bool) -> dict[str, object]:
+    own, fields = cls.__dict__, shape.fields
+
     def __setattr__(self: object, name: str, value: object) -> None:
-        if type(self) is cls or name in fields:
+        if type(self) is shape.owner or name in fields:
             from dataclasses import FrozenInstanceError
 
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
         _set(self, name, value)
 
     def __delattr__(self: object, name: str) -> None:
-        if type(self) is cls or name in fields:
+        if type(self) is shape.owner or name in fields:
             from dataclasses import FrozenInstanceError
 
             raise FrozenInstanceError(f"cannot delete field {name!r}")
         object.__delattr__(self, name)
 
-    for name, method in (("__setattr__", __setattr__), ("__delattr__", __delattr__)):
-        if name in cls.__dict__:
+    made: dict[str, object] = {"__setattr__": __setattr__, "__delattr__": __delattr__}
+    for name in made:
+        if name in own:
             raise TypeError(f"{cls.__name__} is frozen and defines {name}")
-        _put(cls, name, method)
     if slots:
         # Copying and pickling set attributes by name otherwise.
-        _add(cls, "__getstate__", lambda self: [getattr(self, name) for name in fields])
-        _add(cls, "__setstate__", _set_state)
+        if "__getstate__" not in own:
+            made["__getstate__"] = lambda self: [getattr(self, name) for name in fields]
+        if "__setstate__" not in own:
+            made["__setstate__"] = _set_state
+    return made
 
 
 def _set_state(self: object, state: list[object]) -> None:
@@ -360,6 +382,9 @@ class _StandardFields:
         made: Any = dataclasses.make_dataclass("fields", members, init=False, repr=False, eq=False)
         found: Mapping[str, object] = made.__dataclass_fields__
         return found
+
+
+_STANDARD = _StandardFields()
 
 
 def _fields(record: object) -> tuple[Any, ...]:

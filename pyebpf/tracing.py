@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
 from pyebpf.collecting import paused
 from pyebpf.hints import TYPE_CHECKING, Any, TypeVar, cast
@@ -32,12 +33,14 @@ def _attaching(method: F) -> F:
     """What all ``attach`` have in common: what is wrong with a target is told only where the program could be loaded."""
 
     @functools.wraps(method)
-    @paused()
     def attach(self: TracingProgram, *args: Any, **keywords: Any) -> Any:
-        from pyebpf.session import check_loading
+        with paused(
+            lasting="pyebpf.runtime.load" not in sys.modules
+        ):  # the first imports all that loads and attaches
+            from pyebpf.session import check_loading
 
-        check_loading(self.__bpf__)
-        return method(self, *args, **keywords)
+            check_loading(self.__bpf__)
+            return method(self, *args, **keywords)
 
     return cast("F", attach)
 

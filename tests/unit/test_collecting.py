@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
@@ -30,3 +31,37 @@ def test_an_exception_right_after_switching_off_leaves_it_on(monkeypatch: pytest
     with pytest.raises(InterruptedError), paused():
         pass
     assert gc.isenabled()
+
+
+def test_what_lasts_is_old_at_once() -> None:
+    gc.collect()
+    with paused(lasting=True):
+        made = [[number] for number in range(2_000)]
+    old = gc.get_objects(generation=2)
+    assert any(one is made for one in old)
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+def test_what_was_frozen_stays_frozen() -> None:
+    gc.collect()
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with paused(lasting=True):
+            pass
+        assert gc.get_freeze_count() == before > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_garbage_that_was_taken_for_lasting_is_collected() -> None:
+    class Cycle:
+        """An object that refers to itself."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    with paused(lasting=True):
+        dropped = weakref.ref(Cycle())
+    gc.collect()
+    assert dropped() is None
