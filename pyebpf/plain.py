@@ -6,11 +6,12 @@ only those of the modules below are made. Structs of the user's module are given
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Sequence
 
 from pyebpf import enums
-from pyebpf.hints import Final, TypeVar
+from pyebpf.hints import Any, Final, TypeVar
 from pyebpf.layout import StructType
 from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.records import fields, is_dataclass
@@ -43,7 +44,7 @@ T = TypeVar("T", ObjectSpec, Prepared)
 def decode(data: Plain, structs: Sequence[StructType], kind: type[T]) -> T:
     """The object of ``encode``, which was of this kind, with ``structs`` in the same order. Raises ``NotPlain``."""
     try:
-        found = _decode(data, structs)
+        found = _Decoder(structs).decoded(data)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
         raise NotPlain(str(error)) from None
     if not isinstance(found, kind):
@@ -99,53 +100,62 @@ class _Encoder:
         return kind.__module__, kind.__qualname__
 
 
-def _decode(data: Plain, structs: Sequence[StructType]) -> object:
-    if not isinstance(data, tuple):
-        raise NotPlain("not a table")
-    made: list[object] = []
-    kinds: dict[tuple[Plain, Plain], tuple[type, tuple[str, ...]]] = {}
-    for row in data:
-        assert isinstance(row, tuple)
-        named = (row[0], row[1])
-        if named not in kinds:
-            kind = _named_class(*named)
-            kinds[named] = kind, tuple(one.name for one in fields(kind))
-        made.append(object.__new__(kinds[named][0]))
-    put = object.__setattr__
+class _Decoder:
+    def __init__(self, structs: Sequence[StructType]) -> None:
+        self._structs = structs
+        self._made: list[object] = []
 
-    def value(item: Plain) -> object:
+    def decoded(self, data: Plain) -> object:
+        if not isinstance(data, tuple):
+            raise NotPlain("not a table")
+        names: list[tuple[str, ...]] = []
+        for row in data:
+            assert isinstance(row, tuple)
+            kind, members = _record_class(row[0], row[1])
+            names.append(members)
+            self._made.append(object.__new__(kind))
+        put, value = object.__setattr__, self._value
+        for made, row, members in zip(self._made, data, names, strict=True):
+            assert isinstance(row, tuple)
+            for name, member in zip(members, row[2:], strict=True):
+                put(made, name, value(member) if isinstance(member, tuple) else member)
+        return self._made[0]
+
+    def _value(self, item: Plain) -> object:
         if not isinstance(item, tuple):
             return item
         match item[0]:
             case "record":
                 assert isinstance(item[1], int)
-                return made[item[1]]
-            case "tuple":
-                return tuple([value(one) for one in item[1:]])
-            case "list":
-                return [value(one) for one in item[1:]]
-            case "dict":
-                found = [value(one) for one in item[1:]]
-                return dict(zip(found[::2], found[1::2], strict=True))
+                return self._made[item[1]]
             case "enum":
-                return _named_class(item[1], item[2])(value(item[3]))
+                kind: Any = _named_class(item[1], item[2])
+                return kind(self._value(item[3]))
+            case "tuple":
+                return tuple([self._value(one) for one in item[1:]])
+            case "list":
+                return [self._value(one) for one in item[1:]]
+            case "dict":
+                found = [self._value(one) for one in item[1:]]
+                return dict(zip(found[::2], found[1::2], strict=True))
             case "struct":
                 assert isinstance(item[1], int)
-                return structs[item[1]]
+                return self._structs[item[1]]
             case "bytearray":
                 assert isinstance(item[1], bytes)
                 return bytearray(item[1])
             case _:
                 raise NotPlain(f"unknown tag {item[0]!r}")
 
-    for number, row in enumerate(data):
-        assert isinstance(row, tuple)
-        names = kinds[(row[0], row[1])][1]
-        for name, member in zip(names, row[2:], strict=True):
-            put(made[number], name, value(member))
-    return made[0]
+
+@functools.cache
+def _record_class(module: Plain, name: Plain) -> tuple[type, tuple[str, ...]]:
+    """A class, and the names of its fields in order."""
+    found = _named_class(module, name)
+    return found, tuple(one.name for one in fields(found))
 
 
+@functools.cache
 def _named_class(module: Plain, name: Plain) -> type:
     if not isinstance(module, str) or not isinstance(name, str) or module not in _MODULES:
         raise NotPlain(f"{module!r} is not a module of ours")

@@ -15,6 +15,12 @@ from pyebpf.hints import ClassVar, Final
 NAME_BYTES: Final = 16
 
 
+def address(data: bytes) -> int:
+    """Where ``data`` is in memory, with a zero byte behind it: for what the kernel only reads while the caller keeps
+    ``data``. A buffer of ctypes would be a copy, and a new class for each length."""
+    return ctypes.c_void_p.from_buffer(ctypes.c_char_p(data)).value or 0
+
+
 class Attr(ctypes.Structure):
     """The base of all. ``KEEP``: bytes that are always passed, because the kernel writes there."""
 

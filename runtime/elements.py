@@ -10,9 +10,9 @@ import ctypes
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 
-from pyebpf.hints import Any, Final
+from pyebpf.hints import Final
 from pyebpf.records import dataclass, field
-from pyebpf.runtime.attrs import MapBatch, MapElem
+from pyebpf.runtime.attrs import MapBatch, MapElem, address
 from pyebpf.runtime.backing import NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, Phase
 from pyebpf.runtime.fd import Fd
@@ -34,10 +34,6 @@ def _buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(max(size, 1))
 
 
-def _filled(data: bytes) -> ctypes.Array[ctypes.c_char]:
-    return ctypes.create_string_buffer(data, max(len(data), 1))
-
-
 @dataclass(slots=True)
 class Elements:
     """The elements of the map ``fd``.
@@ -52,14 +48,8 @@ class Elements:
     subject: str
     _without_batch: set[BpfCmd] = field(default_factory=set)
 
-    def _call(self, cmd: BpfCmd, key: Any, value: Any, flags: int = 0) -> int:
-        attr = MapElem(
-            self.fd.fileno(),
-            0,
-            ctypes.addressof(key) if key is not None else 0,
-            ctypes.addressof(value) if value is not None else 0,
-            flags,
-        )
+    def _call(self, cmd: BpfCmd, key: bytes | None, value: int, flags: int = 0) -> int:
+        attr = MapElem(self.fd.fileno(), 0, 0 if key is None else address(key), value, flags)
         return call(cmd, attr, _ELEM_SIZE)
 
     @property
@@ -79,9 +69,8 @@ class Elements:
         """The value of ``key`` (``None`` for queues and stacks), or ``None`` if there is none; ``delete``
         takes it out in the same step. Raises ``BpfError``."""
         value = _buffer(self.value_bytes)
-        buffer = None if key is None else _filled(key)
         cmd = BpfCmd.MAP_LOOKUP_AND_DELETE_ELEM if delete else BpfCmd.MAP_LOOKUP_ELEM
-        result = self._call(cmd, buffer, value, flags)
+        result = self._call(cmd, key, ctypes.addressof(value), flags)
         if result == -errno.ENOENT:
             return None
         if result < 0:
@@ -90,14 +79,13 @@ class Elements:
 
     def update(self, key: bytes | None, value: bytes, flags: int = 0) -> None:
         """Set an element. Raises ``BpfError``: E2BIG full, EEXIST and ENOENT by the flags, EPERM frozen."""
-        buffer = None if key is None else _filled(key)
-        result = self._call(BpfCmd.MAP_UPDATE_ELEM, buffer, _filled(value), flags)
+        result = self._call(BpfCmd.MAP_UPDATE_ELEM, key, address(value), flags)
         if result < 0:
             raise self.failure(-result, Phase.MAP_UPDATE)
 
     def delete(self, key: bytes) -> bool:
         """Take an element out; whether it was there. Raises ``BpfError``."""
-        result = self._call(BpfCmd.MAP_DELETE_ELEM, _filled(key), None)
+        result = self._call(BpfCmd.MAP_DELETE_ELEM, key, 0)
         if result < 0 and result != -errno.ENOENT:
             raise self.failure(-result, Phase.MAP_DELETE)
         return result >= 0
@@ -106,8 +94,7 @@ class Elements:
         """The key after ``key``, or the first one; ``None`` at the end. After a key that is gone the kernel
         starts again from the first."""
         following = _buffer(self.key_size)
-        buffer = None if key is None else _filled(key)
-        result = self._call(BpfCmd.MAP_GET_NEXT_KEY, buffer, following)
+        result = self._call(BpfCmd.MAP_GET_NEXT_KEY, key, ctypes.addressof(following))
         if result == -errno.ENOENT:
             return None
         if result < 0:
@@ -196,17 +183,9 @@ class Elements:
         if not pairs:
             return
         if cmd not in self._without_batch:
-            keys = _filled(b"".join(key for key, _ in pairs))
-            values = _filled(b"".join(value for _, value in pairs))
-            attr = MapBatch(
-                0,
-                0,
-                ctypes.addressof(keys),
-                ctypes.addressof(values),
-                len(pairs),
-                self.fd.fileno(),
-                flags,
-            )
+            keys = b"".join(key for key, _ in pairs)
+            values = b"".join(value for _, value in pairs)
+            attr = MapBatch(0, 0, address(keys), address(values), len(pairs), self.fd.fileno(), flags)
             result = call(cmd, attr)
             if result >= 0:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import re
@@ -10,7 +9,7 @@ import struct
 from collections.abc import Mapping
 
 from pyebpf.hints import Final
-from pyebpf.runtime.attrs import ProgLoad
+from pyebpf.runtime.attrs import ProgLoad, address
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.syscall import call
 from pyebpf.uapi.constants import BpfCmd, ProgType
@@ -79,13 +78,11 @@ def version_code(signature: str, build: str, release: tuple[int, int, int]) -> i
 @functools.cache
 def has_attach_cookie() -> bool:
     """Whether programs may ask for the cookie of their link (5.15)."""
-    code = ctypes.create_string_buffer(_GET_ATTACH_COOKIE, len(_GET_ATTACH_COOKIE))
-    text = ctypes.create_string_buffer(b"GPL")
     attr = ProgLoad(
         prog_type=ProgType.TRACEPOINT,
         insn_cnt=2,
-        insns=ctypes.addressof(code),
-        license=ctypes.addressof(text),
+        insns=address(_GET_ATTACH_COOKIE),
+        license=address(b"GPL"),
     )
     result = call(BpfCmd.PROG_LOAD, attr)
     if result >= 0:

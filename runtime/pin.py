@@ -7,7 +7,7 @@ import errno
 import os
 
 from pyebpf.hints import TYPE_CHECKING, Final
-from pyebpf.runtime.attrs import ObjPin
+from pyebpf.runtime.attrs import ObjPin, address
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.syscall import bpf, bpf_fd, error
@@ -69,14 +69,12 @@ def pin(fd: Fd, path: str | os.PathLike[str]) -> None:
 
     absolute = Path(path).absolute()
     _prepare(absolute)
-    name = ctypes.create_string_buffer(os.fsencode(absolute))
-    attr = ObjPin(ctypes.addressof(name), fd.fileno())
+    name = os.fsencode(absolute)
+    attr = ObjPin(address(name), fd.fileno())
     bpf(BpfCmd.OBJ_PIN, attr, Phase.PIN, f"at {str(absolute)!r}")
 
 
 def open_fd(path: str | os.PathLike[str]) -> Fd:
     """A descriptor of the object that is pinned at ``path``. Raises ``BpfError``: ENOENT, EACCES, …"""
-    name = ctypes.create_string_buffer(os.fsencode(path))
-    return bpf_fd(
-        BpfCmd.OBJ_GET, ObjPin(ctypes.addressof(name)), Phase.OPEN_PINNED, f"at {os.fspath(path)!r}"
-    )
+    name = os.fsencode(path)
+    return bpf_fd(BpfCmd.OBJ_GET, ObjPin(address(name)), Phase.OPEN_PINNED, f"at {os.fspath(path)!r}")

@@ -7,7 +7,6 @@ how a program is attached is tried directly, because there the attempt is the qu
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from pyebpf import btf, enums
 from pyebpf.btf.encode import encode
 from pyebpf.hints import Final
-from pyebpf.runtime.attrs import BtfLoad, ProgLoad
+from pyebpf.runtime.attrs import BtfLoad, ProgLoad, address
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import program_need
@@ -34,8 +33,7 @@ class Feature(enums.Enum):
 def _accepts(type_: btf.Type) -> bool:
     """Whether the kernel loads BTF that consists of ``type_`` and what it refers to."""
     data = encode([type_]).data
-    blob = ctypes.create_string_buffer(data, len(data))
-    result = call(BpfCmd.BTF_LOAD, BtfLoad(btf=ctypes.addressof(blob), btf_size=len(data)))
+    result = call(BpfCmd.BTF_LOAD, BtfLoad(btf=address(data), btf_size=len(data)))
     if result < 0:
         return False
     os.close(result)
@@ -70,13 +68,11 @@ def refusal(prog_type: ProgType, attach_type: AttachType | None = None) -> BpfEr
 
 def load_minimal(prog_type: ProgType, attach_type: AttachType | None = None, *, attach_btf_id: int = 0) -> Fd:
     """Load the shortest program of a type, which returns 0. Raises ``BpfError``."""
-    code = ctypes.create_string_buffer(_RETURN_ZERO, len(_RETURN_ZERO))
-    text = ctypes.create_string_buffer(b"GPL")
     attr = ProgLoad(
         prog_type=prog_type,
         insn_cnt=2,
-        insns=ctypes.addressof(code),
-        license=ctypes.addressof(text),
+        insns=address(_RETURN_ZERO),
+        license=address(b"GPL"),
         expected_attach_type=attach_type or 0,
         attach_btf_id=attach_btf_id,
     )

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pyebpf.hints import Final
 from pyebpf.object import SLOT_BYTES, PreparedProgram
 from pyebpf.records import replace
-from pyebpf.runtime.attrs import BtfLoad, ProgLoad
+from pyebpf.runtime.attrs import BtfLoad, ProgLoad, address
 from pyebpf.runtime.errors import BpfError, ObjectError, PermissionDenied, Phase, VerifierError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.map_create import kernel_name
@@ -30,8 +30,7 @@ _ON_FAILURE: Final = 1
 
 def load_btf(data: bytes) -> Fd:
     """Load type information. Raises ``BpfError`` with the kernel's log."""
-    blob = ctypes.create_string_buffer(data, len(data))
-    attr = BtfLoad(btf=ctypes.addressof(blob), btf_size=len(data))
+    attr = BtfLoad(btf=address(data), btf_size=len(data))
     try:
         return bpf_fd(BpfCmd.BTF_LOAD, attr, Phase.BTF_LOAD)
     except BpfError as first:
@@ -72,13 +71,12 @@ def load_program(
             f"the type of program {program.name!r} is not known from its section {program.section!r}; set it "
             "before loading"
         )
-    code = ctypes.create_string_buffer(bytes(resolved), len(resolved))
-    text = ctypes.create_string_buffer(license_.encode())
+    code, text = bytes(resolved), license_.encode()
     attr = ProgLoad(
         prog_type=program.prog_type,
         insn_cnt=len(resolved) // SLOT_BYTES,
-        insns=ctypes.addressof(code),
-        license=ctypes.addressof(text),
+        insns=address(code),
+        license=address(text),
         prog_flags=program.flags,
         prog_name=kernel_name(program.name),
         expected_attach_type=program.attach_type or 0,
@@ -86,18 +84,16 @@ def load_program(
         attach_btf_id=place[0],
         attach_btf_obj_fd=place[1],
     )
-    table = (ctypes.c_int32 * len(modules))(*modules)
     if modules:
+        table = (ctypes.c_int32 * len(modules))(*modules)
         attr.fd_array = ctypes.addressof(table)
-    funcs = ctypes.create_string_buffer(prepared.func_info, max(len(prepared.func_info), 1))
-    lines = ctypes.create_string_buffer(prepared.line_info, max(len(prepared.line_info), 1))
     if types is not None and (prepared.func_info or prepared.line_info):
         attr.prog_btf_fd = types.fileno()
     if types is not None and prepared.func_info:
-        attr.func_info, attr.func_info_rec_size = ctypes.addressof(funcs), 8
+        attr.func_info, attr.func_info_rec_size = address(prepared.func_info), 8
         attr.func_info_cnt = len(prepared.func_info) // 8
     if types is not None and prepared.line_info:
-        attr.line_info, attr.line_info_rec_size = ctypes.addressof(lines), 16
+        attr.line_info, attr.line_info_rec_size = address(prepared.line_info), 16
         attr.line_info_cnt = len(prepared.line_info) // 16
     if log_level == 0:
         result = call_retrying(BpfCmd.PROG_LOAD, attr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import re
@@ -14,6 +13,7 @@ from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import KPROBE_EVENTS, has_probe_events, open_probe_event
 from pyebpf.runtime.attach.targets import expect_kernel_function, explain_kprobe
+from pyebpf.runtime.attrs import address
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
@@ -120,8 +120,8 @@ def event_place(function: str | int, offset: int) -> str:
 
 
 def _open(pmu: ProbePmu, function: str | int, offset: int, subject: str, returns: bool) -> Fd:
-    text = ctypes.create_string_buffer(function.encode()) if isinstance(function, str) else None
+    text = function.encode() if isinstance(function, str) else None
     attr = PerfEventAttr(type=pmu.type, config=int(returns) << pmu.return_bit)
-    attr.config1 = ctypes.addressof(text) if text is not None else 0
+    attr.config1 = 0 if text is None else address(text)
     attr.config2 = offset if isinstance(function, str) else function + offset
     return perf_event_open(attr, pid=ANY_PROCESS, cpu=0, subject=subject)

@@ -17,7 +17,7 @@ from pyebpf.runtime.attach.link import HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
 from pyebpf.runtime.attach.targets import check_kernel_function
 from pyebpf.runtime.attach.uprobe import CodePlace, locate
-from pyebpf.runtime.attrs import Attr
+from pyebpf.runtime.attrs import Attr, address
 from pyebpf.runtime.attrs_tracing import LinkCreateKprobes, LinkCreateUprobes
 from pyebpf.runtime.binaries import find_binary
 from pyebpf.runtime.elf_symbols import open_binary
@@ -128,7 +128,7 @@ def attach_places(
     _check_session(program, returns)
     subject = f"to {len(places)} places of {path}"
     count = len(places)
-    text = ctypes.create_string_buffer(os.fsencode(os.path.abspath(path)))
+    text = os.fsencode(os.path.abspath(path))
     offsets = (ctypes.c_ulong * count)(*(place.offset for place in places))
     references = (ctypes.c_ulong * count)(*(counters or ()))
     values = (ctypes.c_uint64 * count)(*cookies)
@@ -136,7 +136,7 @@ def attach_places(
         program.fd,
         0,
         program.attach_type,
-        path=ctypes.addressof(text),
+        path=address(text),
         offsets=ctypes.addressof(offsets),
         ref_ctr_offsets=ctypes.addressof(references) if any(counters or ()) else 0,
         cookies=ctypes.addressof(values) if any(cookies) else 0,
@@ -193,10 +193,9 @@ def knows_links(program_fd: int, attach_type: AttachType) -> bool:
         names = (ctypes.c_char_p * 1)(b"no_such_function_here")
         kprobes = LinkCreateKprobes(program_fd, 0, attach_type, cnt=1, syms=ctypes.addressof(names))
         return call(BpfCmd.LINK_CREATE, kprobes) == -errno.ESRCH
-    root = ctypes.create_string_buffer(b"/")
     offsets = (ctypes.c_ulong * 1)(0)
     uprobes = LinkCreateUprobes(
-        program_fd, 0, attach_type, path=ctypes.addressof(root), offsets=ctypes.addressof(offsets), cnt=1
+        program_fd, 0, attach_type, path=address(b"/"), offsets=ctypes.addressof(offsets), cnt=1
     )
     return call(BpfCmd.LINK_CREATE, uprobes) == -errno.EBADF
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 
 from pyebpf.hints import Final
 from pyebpf.runtime.attach.link import HeldLink, Link
 from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event
+from pyebpf.runtime.attrs import address
 from pyebpf.runtime.attrs_tracing import PerfEventAttr, RawTracepointOpen
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase, Problem, TargetError
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
@@ -61,8 +61,8 @@ def attach_raw_tracepoint(program: LoadedProgram, name: str, *, cookie: int = 0)
     subject = f"to raw tracepoint {name}"
     if not name or "\0" in name:
         raise TargetError(Problem.UNKNOWN, subject, detail=f"{name!r} is no name of a tracepoint")
-    text = ctypes.create_string_buffer(name.encode())
-    attr = RawTracepointOpen(ctypes.addressof(text), program.fd, cookie=cookie)
+    text = name.encode()
+    attr = RawTracepointOpen(address(text), program.fd, cookie=cookie)
     try:
         handle = bpf_fd(
             BpfCmd.RAW_TRACEPOINT_OPEN, attr, Phase.ATTACH, f"{program.name!r} {subject}", need=TRACING_NEED

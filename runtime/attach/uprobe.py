@@ -12,6 +12,7 @@ from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
 from pyebpf.runtime.attach.probe_events import UPROBE_EVENTS, has_probe_events, open_probe_event
+from pyebpf.runtime.attrs import address
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.binaries import find_binary, mappings
 from pyebpf.runtime.elf_symbols import Binary, ElfSymbol, open_binary
@@ -165,8 +166,8 @@ def attach_at(
             where = f"{os.path.abspath(place.path)}:{place.offset:#x}{counter}"
             event, cleanup = open_probe_event(UPROBE_EVENTS, where, subject, returns=returns, pid=process)
         else:
-            path = ctypes.create_string_buffer(os.fsencode(os.path.abspath(place.path)))
-            attr = PerfEventAttr(type=pmu.type, config1=ctypes.addressof(path), config2=place.offset)
+            path = os.fsencode(os.path.abspath(place.path))
+            attr = PerfEventAttr(type=pmu.type, config1=address(path), config2=place.offset)
             attr.config = int(returns) << pmu.return_bit | ref_ctr_offset << pmu.ref_ctr_shift
             event = perf_event_open(attr, pid=process, cpu=0 if pid is None else ANY_CPU, subject=subject)
     except BpfError as refused:
