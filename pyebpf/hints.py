@@ -36,18 +36,30 @@ else:
     from types import GenericAlias
 
     class _Form:
-        """A name that only annotations use."""
+        """A name that only annotations use. Where one is evaluated after all (``typing.get_type_hints``), ``|`` goes to
+        the standard library's."""
 
-        __slots__ = ("_name",)
+        __slots__ = ("__name__",)
 
         def __init__(self, name):
-            self._name = name
+            self.__name__ = name
+
+        def standard(self):
+            import typing
+
+            return getattr(typing, self.__name__)
 
         def __getitem__(self, parameters):
             return GenericAlias(self, parameters)
 
+        def __or__(self, other):
+            return self.standard() | (other.standard() if isinstance(other, _Form) else other)
+
+        def __ror__(self, other):
+            return other | self.standard()
+
         def __repr__(self):
-            return f"typing.{self._name}"
+            return f"typing.{self.__name__}"
 
     IO = _Form("IO")
     Any = _Form("Any")
@@ -72,13 +84,18 @@ else:
 
         __slots__ = ()
 
-    class TypeVar:
+    class TypeVar(_Form):
         """A parameter of a class or function."""
 
-        __slots__ = ("__name__",)
+        __slots__ = ()
 
         def __init__(self, name, *constraints, bound=None):
-            self.__name__ = name
+            super().__init__(name)
+
+        def standard(self):
+            import typing
+
+            return typing.TypeVar(self.__name__)
 
         def __repr__(self):
             return f"~{self.__name__}"
