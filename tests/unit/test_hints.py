@@ -42,7 +42,8 @@ def test_annotations_can_be_evaluated() -> None:
         except NameError:
             pass  # a name that only type checkers import
         except TypeError as error:
-            assert "no memory layout" in str(error)  # RingBuf[Any]: our own classes want types of the language
+            # RingBuf[Any]: our own classes want types of the language.
+            assert "no memory layout" in str(error)
     assert evaluated > 20
 
 
