@@ -28,8 +28,12 @@ from pyebpf.backend.moves import SLOT_SIZE, Move
 from pyebpf.backend.pieces import MEMORY, CutBlock, CutSite, Pieces
 from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import replace
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LABEL: Final = "spill"
 

@@ -20,7 +20,10 @@ from pyebpf.backend.disassemble import (
 )
 from pyebpf.backend.insn import Alu, AtomicImm, CallKind, Class, Insn, InsnError, Mode, Pseudo, Size, Source
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class AssemblyError(PyebpfError):

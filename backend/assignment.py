@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from pyebpf.backend.flow import REGISTERS, Flow
 from pyebpf.backend.pieces import Pieces, check_fixed
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 UNCOLOURED: Final = -1
 # Where nothing else decides: the registers that calls ask for least first, the preserved ones last.

@@ -21,7 +21,7 @@ from pyebpf.backend.peephole import peephole
 from pyebpf.backend.select import select
 from pyebpf.backend.void_results import clear_results
 from pyebpf.diagnostics import InternalError, PyebpfError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.layout import round_up
 from pyebpf.object import (
@@ -36,6 +36,10 @@ from pyebpf.object import (
 from pyebpf.records import dataclass, field
 from pyebpf.target import Target
 from pyebpf.uapi.program_kind import Arguments
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 Observer = Callable[[str, str], None]
 """Called with the name of a stage (``machine``, ``allocated``, ``asm``) and its text, for all functions."""

@@ -20,7 +20,11 @@ from pyebpf.backend.flow import PHASE, Flow
 from pyebpf.backend.machine import CALLEE_SAVED
 from pyebpf.backend.pieces import ANY, Pieces
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PRESERVED: Final = sum(1 << r for r in CALLEE_SAVED)
 

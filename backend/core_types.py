@@ -13,7 +13,11 @@ from collections.abc import Mapping
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind, access_path
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _OF_FIELDS: Final = frozenset(
     {

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from pyebpf import btf
 from pyebpf.backend.emit import Code
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Call, FuncRef, Function, FunctionRole, Module, ParamInfo
 from pyebpf.ir.types import IntTy, IRType, PtrTy, Space, VoidTy
 from pyebpf.object import DataSection, LineInfo, MapSpec, ObjectSpec
 from pyebpf.target import Target
 from pyebpf.uapi.contexts import TRACING_ARGS
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MAX_COLUMN: Final = 1023  # ten bits of line_col
 _MAX_TEXT: Final = 200  # bytes of a source line; longer ones say nothing more in a log

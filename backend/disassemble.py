@@ -10,7 +10,11 @@ from collections.abc import Iterable, Iterator
 
 from pyebpf.backend import insn as isa
 from pyebpf.backend.insn import Alu, AtomicImm, CallKind, Class, Insn, Jmp, Mode, Pseudo, Size, Source
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ALU_SIGNS: Final = {
     Alu.ADD: "+=",

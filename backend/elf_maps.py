@@ -11,10 +11,14 @@ from __future__ import annotations
 from pyebpf import btf
 from pyebpf.backend.elf_file import ElfError
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec, Pinning
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import MapType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 SLOT_SIZE: Final = 8
 SLOT_VALUE_SIZE: Final = 4  # of maps whose values are maps or programs

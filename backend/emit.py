@@ -21,10 +21,14 @@ from pyebpf.backend.machine import (
     PReg,
 )
 from pyebpf.diagnostics import InternalError, Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import Relocation
 from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _REACH: Final = (1 << 15) - 1
 # A relay is put this far on the way, so that other relays that come between do not push it out of reach.

@@ -22,8 +22,12 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 PHASE: Final = "register allocation"
 REGISTERS: Final = len(ALLOCATABLE)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pyebpf.backend.machine import MachineFunction
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 STACK_BYTES: Final = 512
 """What the kernel allows a frame, and a chain of calls altogether (MAX_BPF_STACK in linux/filter.h)."""

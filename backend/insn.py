@@ -11,11 +11,14 @@ from collections.abc import Iterable
 
 from pyebpf import enums
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import SLOT_BYTES as SLOT_BYTES
 from pyebpf.object import CallKind as CallKind
 from pyebpf.object import Pseudo as Pseudo
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Class(enums.IntEnum):

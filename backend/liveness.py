@@ -13,8 +13,12 @@ are dead.
 from __future__ import annotations
 
 from pyebpf.backend.flow import Flow, FlowBlock
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 NEVER: Final = 1 << 60
 LOOP_EXIT_DISTANCE: Final = 100_000

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from pyebpf.backend.debuginfo import MAX_COLUMN
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Function, FunctionRole
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _UNIT: Final = "!0"
 _HEAD: Final = (

@@ -10,12 +10,16 @@ import re
 
 from pyebpf.backend.llvm_debug import DebugInfo, quoted
 from pyebpf.diagnostics import InternalError, Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Block, Function, Module, Value
 from pyebpf.ir.types import IntTy, IRType, PtrTy, VoidTy
 from pyebpf.records import dataclass, field
 from pyebpf.target import Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9_]")
 MAPS: Final = ".maps"

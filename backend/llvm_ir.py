@@ -13,11 +13,15 @@ from pyebpf.backend.llvm_debug import DebugInfo, quoted
 from pyebpf.backend.llvm_function import Declarations, FunctionText, function_symbol, type_text
 from pyebpf.backend.llvm_ops import lower
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import reverse_postorder
 from pyebpf.ir.ops import Function, FunctionRole, Inlining, Module
 from pyebpf.target import Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LAYOUT: Final = "m:e-p:64:64-i64:64-i128:128-n32:64-S128"
 # The kernel verifies a global function on its own: as a weak one, LLVM does not look into it for its callers.

@@ -18,11 +18,15 @@ from pyebpf.backend.insn import SLOT_BYTES
 from pyebpf.backend.llvm_function import MAPS
 from pyebpf.backend.llvm_process import LlvmRefused
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Function, FunctionRole, Module
 from pyebpf.object import FunctionSpec, LineInfo, Linkage, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.target import Target
 from pyebpf.uapi.program_kind import Arguments
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _COPY: Final = re.compile(r"(.+)\.(specialized|cold|llvm)\.\d+")
 """The names of functions that LLVM derives from others."""

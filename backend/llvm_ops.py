@@ -23,11 +23,15 @@ from __future__ import annotations
 
 from pyebpf.backend.llvm_function import FunctionText, function_symbol, is_leaf, literal, type_text
 from pyebpf.backend.llvm_process import LlvmRefused
-from pyebpf.hints import Final, assert_never
+from pyebpf.hints import TYPE_CHECKING, assert_never
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Op, Pred, Value
 from pyebpf.ir.types import I1, I64, IntTy, PtrTy, Space, VoidTy
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FIXED_OFFSETS: Final = frozenset({Space.CTX, Space.SOCKET, Space.KERNEL})
 _PACKET: Final = frozenset({Space.PACKET, Space.PACKET_META, Space.PACKET_END})

@@ -13,9 +13,13 @@ import threading
 
 from pyebpf.backend.llvm_worker import ANSWER, REQUEST, Status
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import IO, Final, assert_never
+from pyebpf.hints import TYPE_CHECKING, assert_never
 from pyebpf.records import dataclass, field
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import IO, Final
+
 
 OLDEST: Final = 22
 """The first release of LLVM whose BPF backend is known to take what is written for it (llvmlite 0.50)."""

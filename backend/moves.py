@@ -13,8 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 from pyebpf.backend import insn as encoding
 from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, PReg, Role
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, replace
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 SLOT_SIZE: Final = 8
 _MOVE: Final = encoding.alu(encoding.Alu.MOV, encoding.Source.X)

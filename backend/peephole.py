@@ -21,9 +21,13 @@ from pyebpf.backend.machine import (
     Role,
 )
 from pyebpf.backend.moves import move
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.builder import NameSupply
 from pyebpf.records import replace
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MOVES: Final = frozenset(isa.alu(Alu.MOV, source, wide=wide) for source in Source for wide in (False, True))
 _SHARED: Final = _MOVES | {

@@ -18,8 +18,12 @@ from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import Liveness
 from pyebpf.backend.residency import SpillPlan
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MEMORY: Final = -1
 ANY: Final = -1

@@ -29,11 +29,15 @@ from pyebpf.backend.passes import (
     range_checks,
     simplify,
 )
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Function, Module
 from pyebpf.ir.verify import verify
 from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 Observer = Callable[[str, Module], None]
 

@@ -11,7 +11,11 @@ from __future__ import annotations
 from pyebpf import enums
 from pyebpf.backend.assignment import ORDER, Assignment
 from pyebpf.backend.pieces import ANY
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ROUNDS: Final = 4
 

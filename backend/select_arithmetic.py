@@ -10,11 +10,15 @@ from pyebpf.backend.insn import Alu
 from pyebpf.backend.machine import VReg
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import signed
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Value
 from pyebpf.ir.types import I1, I32, I64
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ALU: Final = {
     BinOp.ADD: Alu.ADD,

@@ -28,12 +28,16 @@ from pyebpf.backend.machine import (
 from pyebpf.backend.select_facts import LEAVES, Facts, signed
 from pyebpf.btf.access import CoreKind
 from pyebpf.diagnostics import InternalError, Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Function, Module, Value
 from pyebpf.ir.types import I32, IntTy
 from pyebpf.object import RelocKind, Variable
 from pyebpf.target import Isa, Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 COMMUTATIVE: Final = frozenset({Alu.ADD, Alu.MUL, Alu.AND, Alu.OR, Alu.XOR})
 

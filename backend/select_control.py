@@ -21,13 +21,17 @@ from pyebpf.backend.machine import (
 )
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import signed
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import Pred, Value
 from pyebpf.ir.types import I32
 from pyebpf.object import RelocKind
 from pyebpf.records import dataclass
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _JUMPS: Final = {
     Pred.EQ: Jmp.JEQ,

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import cfg, ops
 from pyebpf.ir.ops import BinOp, Effects, Function, FunctionRole, Module, Value
 from pyebpf.ir.types import I1, I32, IntTy
 from pyebpf.records import dataclass
 from pyebpf.target import Isa, Target
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 # Values that selection makes anew where they are used; no instruction stands at their place in the block.
 LEAVES: Final = (

@@ -7,9 +7,13 @@ from pyebpf.backend.insn import Alu, Source
 from pyebpf.backend.machine import CoreSymbol, MachineInsn, Operand, Role, VReg
 from pyebpf.backend.select_context import Selection
 from pyebpf.btf.access import CoreKind
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _OFFSET_MAX: Final = (1 << 15) - 1
 

@@ -13,12 +13,16 @@ from pyebpf.backend.insn import Alu, AtomicImm
 from pyebpf.backend.machine import FrameSlot, MachineInsn, Operand, Role, VReg
 from pyebpf.backend.select_context import Selection, as_imm, fits_imm
 from pyebpf.backend.select_facts import OFFSET_MAX, OFFSET_MIN, Address, addresses
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import AtomicOp
 from pyebpf.ir.types import I32, PtrTy, Space
 from pyebpf.records import dataclass
 from pyebpf.target import Isa
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WITHOUT_FRAME: Final = frozenset({Space.PACKET, Space.MAP_VALUE, Space.GLOBAL})
 """Memory that is never in a stack frame."""

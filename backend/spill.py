@@ -24,8 +24,12 @@ from pyebpf.backend.flow import PHASE, REGISTERS, Flow, FlowBlock, Site
 from pyebpf.backend.liveness import LOOP_EXIT_DISTANCE, NEVER, Liveness
 from pyebpf.backend.residency import BlockPlan, SpillPlan
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PREFER_REMAT: Final = 1 << 40
 _PRESERVED: Final = 4

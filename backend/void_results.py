@@ -17,8 +17,12 @@ from pyebpf.backend.machine import (
     PReg,
     Role,
 )
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.types import VOID
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ARGUMENTS: Final = 0b111110
 """r1 to r5: any of them may point to a caller's frame."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from astroid import nodes
 
 MAJOR: Final = 4

@@ -16,10 +16,14 @@ from pyebpf.frontend.build_hiding import forget
 from pyebpf.frontend.build_known import Hidden
 from pyebpf.frontend.build_state import State
 from pyebpf.frontend.loop_weight import ITERATOR_ROUNDS, Loop
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Block, Pred, Value
 from pyebpf.ir.types import I64, VOID, IRType, PtrTy, Space
 from pyebpf.object import Extern
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _INT: Final = btf.Int("int", 4, btf.IntEncoding.SIGNED)
 _WORD: Final = btf.Int("unsigned long long", 8)

@@ -27,12 +27,16 @@ from pyebpf.frontend.build_exits import CleanupScope, Leave
 from pyebpf.frontend.build_frame import Calling, result_in_record
 from pyebpf.frontend.build_state import USERS_BYTES, Place, Scratch, State
 from pyebpf.frontend.types import NoneT, Ref
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import BinOp, Pred, Value
 from pyebpf.ir.types import PtrTy, Space
 from pyebpf.layout import U32, U64, ArrayType
 from pyebpf.object import MapSpec
 from pyebpf.uapi.constants import MapType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 SLOTS: Final = 8
 """So many activations of a function find room on one CPU. Task, soft interrupt, interrupt and NMI nest four deep; programs

@@ -52,8 +52,11 @@ from pyebpf.frontend.values import (
     describe,
     inert,
 )
-from pyebpf.hints import TypeGuard
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 
 def runtime(context: Context, operand: Operand) -> tree.Expr:

@@ -27,7 +27,11 @@ from pyebpf.frontend.loop_weight import (
 from pyebpf.frontend.session import Context, Session
 from pyebpf.frontend.tree_nodes import nodes
 from pyebpf.frontend.types import Int
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ITERATORS_SINCE: Final = (6, 4)
 """The first kernel with ``bpf_iter_num_new`` and its relatives (kernel/bpf/bpf_iter.c)."""

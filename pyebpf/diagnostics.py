@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.codes import Code
 
 file_titles: list[Callable[[str], str | None]] = []

@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime import privilege
 from pyebpf.runtime.privilege import Capability
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class State(enums.Enum):

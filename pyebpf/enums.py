@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 import sys
 
-from pyebpf.hints import TYPE_CHECKING, TypeGuard
+from pyebpf.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from enum import Enum as Enum
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from enum import IntEnum as IntEnum
     from enum import IntFlag as IntFlag
     from enum import auto as auto
+    from typing import TypeGuard
 else:
     from types import MappingProxyType
 

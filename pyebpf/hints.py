@@ -1,9 +1,9 @@
 """``typing`` for type checkers; for Python as much of it as modules need in order to run.
 
 ``typing`` and ``re``, which it imports, take a tenth of the time in which a tool starts from the cache, and with
-annotations that stay text nearly nothing of it has an effect. So the package's modules import its names from here.
-Type checkers and editors see the standard library's, and classes that users make of ours with the standard
-library's type variables work.
+annotations that stay text nearly nothing of it has an effect. So the package's modules have the names that run from here,
+and those for annotations alone (``Final``) from ``typing`` where only type checkers look; these see the standard library's
+in both cases. Classes that users make of ours with the standard library's type variables work.
 """
 
 from __future__ import annotations
@@ -13,19 +13,9 @@ import sys
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import IO as IO
     from typing import Any as Any
-    from typing import BinaryIO as BinaryIO
-    from typing import ClassVar as ClassVar
-    from typing import Final as Final
     from typing import Generic as Generic
-    from typing import Literal as Literal
-    from typing import NoReturn as NoReturn
     from typing import Protocol as Protocol
-    from typing import Self as Self
-    from typing import TextIO as TextIO
-    from typing import TypeAlias as TypeAlias
-    from typing import TypeGuard as TypeGuard
     from typing import TypeVar as TypeVar
     from typing import assert_never as assert_never
     from typing import cast as cast
@@ -36,8 +26,8 @@ else:
     from types import GenericAlias
 
     class _Form:
-        """A name that only annotations use. Where one is evaluated after all (``typing.get_type_hints``), ``|`` goes to
-        the standard library's."""
+        """A name for annotations. Where one is evaluated after all (``typing.get_type_hints``), ``|`` goes to the standard
+        library's."""
 
         __slots__ = ("__name__",)
 
@@ -49,9 +39,6 @@ else:
 
             return getattr(typing, self.__name__)
 
-        def __getitem__(self, parameters):
-            return GenericAlias(self, parameters)
-
         def __or__(self, other):
             return self.standard() | (other.standard() if isinstance(other, _Form) else other)
 
@@ -61,17 +48,7 @@ else:
         def __repr__(self):
             return f"typing.{self.__name__}"
 
-    IO = _Form("IO")
     Any = _Form("Any")
-    BinaryIO = _Form("BinaryIO")
-    ClassVar = _Form("ClassVar")
-    Final = _Form("Final")
-    Literal = _Form("Literal")
-    NoReturn = _Form("NoReturn")
-    Self = _Form("Self")
-    TextIO = _Form("TextIO")
-    TypeAlias = _Form("TypeAlias")
-    TypeGuard = _Form("TypeGuard")
 
     class Generic:
         """A base of classes with type parameters."""

@@ -10,10 +10,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from pyebpf.hints import TYPE_CHECKING, Any, Protocol
 from pyebpf.records import dataclass
 
 if TYPE_CHECKING:
+    from typing import Final, TextIO
+
     from matplotlib.figure import Figure
 
 _BITS: Final = 64

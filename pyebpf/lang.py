@@ -17,7 +17,6 @@ from pyebpf.hints import (
     TYPE_CHECKING,
     Any,
     Generic,
-    TypeAlias,
     TypeVar,
     cast,
     dataclass_transform,
@@ -31,6 +30,8 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     u8: TypeAlias = int
     u16: TypeAlias = int
     u32: TypeAlias = int

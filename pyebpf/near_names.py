@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MOST: Final = 4
 _CUTOFF: Final = 0.6

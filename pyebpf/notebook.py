@@ -13,9 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from pyebpf.diagnostics import CompileError, file_title, file_titles
-from pyebpf.hints import TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.backend.listing import Listed
     from pyebpf.declare import MapDecl, ProgramDecl
     from pyebpf.runtime.maps import MappingMap

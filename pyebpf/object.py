@@ -15,12 +15,14 @@ from __future__ import annotations
 from pyebpf import enums
 from pyebpf.declare import MapDecl
 from pyebpf.diagnostics import InternalError
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf import btf
 
 SLOT_BYTES: Final = 8

@@ -11,10 +11,14 @@ import importlib
 from collections.abc import Sequence
 
 from pyebpf import enums
-from pyebpf.hints import Any, Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, Any, TypeVar
 from pyebpf.layout import StructType
 from pyebpf.object import ObjectSpec, Prepared
 from pyebpf.records import fields, is_dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MODULES: Final = frozenset(
     {

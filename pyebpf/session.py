@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pyebpf.declare import GlobalDecl, MapDecl, ProgramDecl
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from pyebpf.hints import TYPE_CHECKING, Any, TypeVar
 from pyebpf.runtime.errors import BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.privilege import explain_denial, lacking, program_need
 from pyebpf.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeAlias
 
     from pyebpf.live import LiveProgram
     from pyebpf.ready import Ready

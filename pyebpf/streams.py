@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 
 from pyebpf.declare import Buffers, MapDecl
-from pyebpf.hints import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, is_type_variable, overload
+from pyebpf.hints import TYPE_CHECKING, Any, Generic, TypeVar, cast, is_type_variable, overload
 from pyebpf.lang import layout_of
 from pyebpf.layout import Layout
 from pyebpf.maps import _Declared
 from pyebpf.uapi.constants import BPF_F_CURRENT_CPU, MapType
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import numpy as np
     from typing_extensions import TypeVar as TypeVarWithDefault
 

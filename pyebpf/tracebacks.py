@@ -11,7 +11,11 @@ import sys
 from types import TracebackType
 
 from pyebpf.diagnostics import InternalError, PyebpfError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _OURS: Final = os.path.dirname(__file__) + os.sep
 _BETWEEN: Final = ("contextlib.py", "functools.py")

@@ -12,9 +12,13 @@ from pathlib import Path
 
 from pyebpf.declare import ProgramDecl
 from pyebpf.diagnostics import Diagnostic
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 INSTRUCTION: Final = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
 _JUMP: Final = re.compile(r"from \d+ to \d+")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import ProgramSpec
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
@@ -14,6 +14,8 @@ from pyebpf.uapi.constants import AttachType, ProgType
 from pyebpf.uapi.sections import section_target
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf import btf
 
 

@@ -7,11 +7,14 @@ import functools
 from collections.abc import Callable
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError, ObjectError, errno_name
 from pyebpf.runtime.kernel_names import ITERATOR, LSM_HOOK, RAW_TRACEPOINT, btf_functions, targets
 from pyebpf.runtime.tracefs import root
 from pyebpf.uapi.constants import AttachType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Way(enums.Enum):

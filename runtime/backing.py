@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pyebpf.hints import TYPE_CHECKING, Final, Protocol
+from pyebpf.hints import TYPE_CHECKING, Protocol
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.uapi.constants import MapType
@@ -17,6 +17,7 @@ from pyebpf.uapi.constants import MapType
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from threading import Lock
+    from typing import Final
 
     from pyebpf.runtime.fd import Fd
     from pyebpf.runtime.record_batches import Batch

@@ -11,10 +11,14 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _CONFIGURED: Final = "/etc/ld.so.conf"
 _STANDARD: Final = ("/usr/lib64", "/usr/lib", "/lib64", "/lib")

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.types import Int, Kind
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.probe import Feature, has
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FEATURES: Final = {
     Kind.DECL_TAG: Feature.BTF_DECL_TAG,

@@ -11,9 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _INT_FORMATS: Final = {8: "b", 16: "h", 32: "i", 64: "q"}
 _MOST_ITEMS: Final = 200

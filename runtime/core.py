@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import CoreRelocation, PreparedProgram
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.core_compat import same_kind
@@ -22,6 +22,10 @@ from pyebpf.runtime.core_match import FIELD_KINDS, Way, find, local_way, missing
 from pyebpf.runtime.core_patch import check, current, is_access, poison, put, resize
 from pyebpf.runtime.core_value import Value, value_of
 from pyebpf.runtime.errors import CoreError
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ENUMS: Final = (btf.Kind.ENUM, btf.Kind.ENUM64)
 

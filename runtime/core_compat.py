@@ -8,7 +8,11 @@ compares members too.
 from __future__ import annotations
 
 from pyebpf import btf
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MAX_DEPTH: Final = 32
 

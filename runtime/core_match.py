@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind, access_path
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.core_compat import fields_compatible, same_name, types_compatible, types_match
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 FIELD_KINDS: Final = frozenset(
     {

@@ -5,9 +5,13 @@ from __future__ import annotations
 import struct
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import SLOT_BYTES
 from pyebpf.runtime.errors import CoreError
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 POISON: Final = 195_896_080
 """The number of the helper that an instruction calls which asks for what the kernel lacks; libbpf's, known from its logs.

@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 from pyebpf import btf
 from pyebpf.btf.access import CoreKind
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.core_match import FIELD_KINDS, Way
 from pyebpf.runtime.errors import CoreError
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WORD_BITS: Final = 64
 _LARGEST_LOAD: Final = 8

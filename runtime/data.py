@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.layout import IntType, Layout
 from pyebpf.object import DataSection, MapSpec, Variable
 from pyebpf.runtime.errors import BpfError, Phase
@@ -18,6 +18,10 @@ from pyebpf.runtime.map_create import MapBtf, create_map
 from pyebpf.runtime.maps import Map
 from pyebpf.runtime.memory import Access, SharedMemory
 from pyebpf.uapi.constants import MapCreateFlag, MapType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _KEY: Final = bytes(4)
 

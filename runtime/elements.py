@@ -10,7 +10,7 @@ import ctypes
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.attrs import MapBatch, MapElem, address
 from pyebpf.runtime.backing import NoBatch
@@ -19,6 +19,10 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import fdinfo
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import BpfCmd
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NO_BATCH: Final = frozenset({ENOTSUPP, errno.EOPNOTSUPP, errno.EINVAL})
 """What kernels and map types without a batch operation answer (before 5.6 the command itself is unknown)."""

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
-from pyebpf.hints import IO, TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 
 if TYPE_CHECKING:
+    from typing import IO, Final
+
     from elftools.elf.elffile import ELFFile
 
 _FUNC: Final = 2

@@ -13,9 +13,11 @@ from functools import cached_property
 
 from pyebpf import enums
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.diagnostics import Diagnostic
     from pyebpf.runtime.rejection.source import Source
 

@@ -9,10 +9,13 @@ import errno
 import re
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.tracefs import event_file
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Location(enums.Enum):

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence, Sized
 
 from pyebpf.collecting import paused
-from pyebpf.hints import TYPE_CHECKING, Any, Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, Any, TypeVar
 from pyebpf.layout import Layout
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.backing import Backing, BufferUse, RecordSource
@@ -25,6 +25,8 @@ from pyebpf.runtime.patience import Patience
 from pyebpf.runtime.record_batches import Batch, EventCodec, event_codec, split
 
 if TYPE_CHECKING:
+    from typing import Final
+
     import numpy as np
 
 _Made = TypeVar("_Made", bound=Sized)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.runtime.backing import RecordSource
 from pyebpf.runtime.patience import PAUSE
 from pyebpf.runtime.record_batches import EventCodec
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.events import EventStream
 
 _NOTHING: Final = object()

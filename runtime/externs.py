@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.references import KernelFunction, KernelSymbol
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf import btf
     from pyebpf.object import Extern
     from pyebpf.runtime.fd import Fd

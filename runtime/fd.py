@@ -7,7 +7,11 @@ import os
 import weakref
 from types import TracebackType
 
-from pyebpf.hints import Final, Self
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final, Self
+
 
 LOWEST: Final = 3
 """bpf(2) reads 0 as "none" in many fields, and 1 and 2 are where a closed stderr would be reused."""

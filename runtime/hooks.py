@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pyebpf import enums
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.availability import Way, obstacle
 from pyebpf.runtime.errors import BpfError, ObjectError
@@ -20,6 +20,8 @@ from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, t
 from pyebpf.runtime.tracefs import all_events
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf import btf
 
 _ON_NOTRACE: Final = "CONFIG_KPROBE_EVENTS_ON_NOTRACE"

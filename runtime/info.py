@@ -8,7 +8,7 @@ import errno
 import os
 
 from pyebpf.enums import IntEnum
-from pyebpf.hints import Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import BtfInfo, EnableStats, GetId, InfoByFd, LinkInfo, MapInfo, ProgInfo
 from pyebpf.runtime.backing import MapFacts
@@ -17,6 +17,10 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf, bpf_fd
 from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NAME_BYTES: Final = 64  # MODULE_NAME_LEN, or more
 _Enum = TypeVar("_Enum", bound=IntEnum)

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import re
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import ObjectError
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PATH: Final = "/proc/kallsyms"
 _RESTRICT: Final = "/proc/sys/kernel/kptr_restrict"

@@ -10,11 +10,15 @@ import sys
 from collections.abc import Iterable
 
 from pyebpf import btf
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import DataSection, Extern, Variable
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kernel_config import config_files, has_attach_cookie, kernel_config, kernel_version
 from pyebpf.runtime.syscall_wrapper import has_syscall_wrapper
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 SECTION: Final = ".kconfig"
 _TRISTATE: Final = "libbpf_tristate"

@@ -9,9 +9,13 @@ import os
 from pathlib import Path
 
 from pyebpf.btf.decode import Spec
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.kernel_index import indexed
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 FOLDER: Final = Path("/sys/kernel/btf")
 VMLINUX: Final = FOLDER / "vmlinux"

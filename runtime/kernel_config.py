@@ -8,11 +8,15 @@ import re
 import struct
 from collections.abc import Mapping
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import ProgLoad, address
 from pyebpf.runtime.info import kernel_release
 from pyebpf.runtime.syscall import call
 from pyebpf.uapi.constants import BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LINE: Final = re.compile(rb"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
 _PACKED: Final = "/proc/config.gz"

@@ -13,8 +13,12 @@ from zlib import crc32
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.index import dump_index, load_index
 from pyebpf.btf.strings import Bytes
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.own_folder import TYPES_SUFFIX, evict, folder, private, read_own, write_own
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 KERNELS: Final = 4
 """How many kernels' indexes are kept; the oldest go first."""

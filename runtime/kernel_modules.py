@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pyebpf.btf import name_of
 from pyebpf.btf.decode import Spec
 from pyebpf.btf.types import BtfError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import GetId
 from pyebpf.runtime.errors import ObjectError, Phase
 from pyebpf.runtime.fd import Fd
@@ -19,6 +19,10 @@ from pyebpf.runtime.kernel_btf import FOLDER, VMLINUX, vmlinux
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import BpfCmd
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _KNOWN: Final[dict[str, tuple[int, Spec]]] = {}
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 RAW_TRACEPOINT: Final = "btf_trace_"  # typedefs
 ITERATOR: Final = "bpf_iter_"  # functions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import ProgRun
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.privilege import program_need
@@ -14,6 +14,8 @@ from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import BpfCmd, ProgType
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.program import LoadedProgram
 
 _HEADROOM: Final = 4096 + 512

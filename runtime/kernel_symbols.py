@@ -11,10 +11,14 @@ import functools
 from array import array
 from bisect import bisect_right
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime import kallsyms, tracefs
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _BLACKLIST: Final = "/sys/kernel/debug/kprobes/blacklist"
 _MODULES: Final = "/proc/modules"

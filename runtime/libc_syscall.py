@@ -13,8 +13,11 @@ import sys
 from collections.abc import Callable
 
 from pyebpf import enums
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Call(enums.Enum):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Pseudo
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import (
     CoreRelocation,
     FunctionSpec,
@@ -24,6 +24,10 @@ from pyebpf.object import (
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError
 from pyebpf.runtime.references import set_imm, set_src
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LITTLE: Final = sys.byteorder == "little"
 

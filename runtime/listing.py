@@ -10,7 +10,7 @@ import ctypes
 import errno
 from collections.abc import Iterator
 
-from pyebpf.hints import Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, TypeVar
 from pyebpf.records import dataclass
 from pyebpf.runtime.attrs import GetId, InfoByFd, MapInfo, ProgInfo
 from pyebpf.runtime.attrs_tracing import IterLinkInfo, PerfInfo, RawTracepointInfo, TracingInfo
@@ -21,6 +21,10 @@ from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf, call, error
 from pyebpf.uapi.constants import BpfCmd, LinkType, MapType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 __all__ = [
     "LinkEntry",

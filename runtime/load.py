@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
-from pyebpf.hints import TYPE_CHECKING, Final, Self
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec, ObjectSpec, Prepared, PreparedProgram, Relocation, RelocKind
 from pyebpf.records import dataclass, field, replace
 from pyebpf.runtime.errors import BpfError, CoreError, LoadWarning, ObjectError, PermissionDenied
@@ -29,6 +29,7 @@ from pyebpf.uapi.constants import MapType, ProgType
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Final, Self
 
     from pyebpf.btf import Spec
     from pyebpf.runtime.core import Relocator

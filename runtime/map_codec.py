@@ -14,9 +14,13 @@ import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from pyebpf.hints import Any, Final, Literal, Protocol, cast
+from pyebpf.hints import TYPE_CHECKING, Any, Protocol, cast
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final, Literal
+
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
 _INT_FORMATS: Final = {8: "b", 16: "h", 32: "i", 64: "q"}

@@ -7,7 +7,7 @@ import errno
 import os
 import warnings
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.layout import Layout
 from pyebpf.object import MapSpec, Pinning
 from pyebpf.records import dataclass
@@ -23,6 +23,7 @@ from pyebpf.uapi.constants import BpfCmd, MapCreateFlag, MapType
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Final
 
     from pyebpf import btf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.layout import U32, Layout
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing
@@ -23,6 +23,8 @@ from pyebpf.runtime.maps import (
 from pyebpf.uapi.constants import MapType, MapUpdateFlag
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.fd import Fd
 
 

@@ -15,13 +15,15 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, V
 from collections.abc import Mapping as AbstractMapping
 from types import TracebackType
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final, Self, cast
+from pyebpf.hints import TYPE_CHECKING, Any, cast
 from pyebpf.runtime.backing import Backing, MapFacts, NoBatch
 from pyebpf.runtime.errors import ENOTSUPP, BpfError
 from pyebpf.runtime.map_codec import Codec
 from pyebpf.uapi.constants import MapUpdateFlag
 
 if TYPE_CHECKING:
+    from typing import Final, Self
+
     from pyebpf.runtime.fd import Fd
 
 _MISSING: Final = object()

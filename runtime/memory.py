@@ -14,10 +14,14 @@ import weakref
 from collections.abc import Callable
 
 from pyebpf import enums
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.syscall import error
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 PAGE: Final = mmap.PAGESIZE
 _FAILED: Final = ctypes.c_void_p(-1).value

@@ -13,7 +13,11 @@ import contextlib
 import os
 import stat
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 TYPES_SUFFIX: Final = ".types"
 """Of the names of files that ``kernel_index`` keeps."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 PAUSE: Final = 50e-6
 """Seconds to wait where there is something to read, but the oldest record is still being written."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.events import EventStream
 from pyebpf.runtime.map_codec import Codec, HasFileno
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.backing import Backing, RecordSource
 
 PAGES: Final = 64

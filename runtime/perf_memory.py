@@ -16,7 +16,7 @@ import struct
 import sys
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import Backing, BufferUse
 from pyebpf.runtime.cpus import online_cpus
@@ -27,6 +27,10 @@ from pyebpf.runtime.perf_open import open_output
 from pyebpf.runtime.record_batches import Batch, Run, RunFinder, append_run
 from pyebpf.runtime.waiting import Readable
 from pyebpf.uapi.constants import MapUpdateFlag
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HEAD: Final = 1024
 _TAIL: Final = 1032

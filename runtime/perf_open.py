@@ -11,13 +11,17 @@ import functools
 import os
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.libc_syscall import Call, libc_syscall
 from pyebpf.runtime.privilege import Need, explain_denial, lacking
 from pyebpf.runtime.syscall import error
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ANY_PROCESS: Final = -1
 ANY_CPU: Final = -1

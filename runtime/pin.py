@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import ObjPin, address
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
@@ -15,6 +15,7 @@ from pyebpf.uapi.constants import BpfCmd
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Final
 
 BPFFS: Final = "/sys/fs/bpf"
 

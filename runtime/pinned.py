@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.layout import Layout
 from pyebpf.runtime.attach.iterator import IterLink
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
@@ -16,6 +16,10 @@ from pyebpf.runtime.maps import Map
 from pyebpf.runtime.pin import open_fd
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import LinkType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HELD: Final = frozenset(
     {

@@ -12,11 +12,15 @@ import sys
 from pyebpf import btf
 from pyebpf.btf.encode import Encoder
 from pyebpf.btf.ext import MAX_COLUMN, MAX_LINE
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import CoreReference, DataSection, MapSpec, ObjectSpec, Prepared, PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.linker import Linked, link
 from pyebpf.uapi.constants import MapType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _COLUMN_BITS: Final = 10
 _WITHOUT_BTF: Final = frozenset(

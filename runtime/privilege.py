@@ -12,8 +12,11 @@ import sys
 from collections.abc import Iterable
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.uapi.constants import MapType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Capability(enums.IntEnum):

@@ -13,13 +13,16 @@ from collections.abc import Callable
 
 from pyebpf import btf, enums
 from pyebpf.btf.encode import encode
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad, address
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import program_need
 from pyebpf.runtime.syscall import call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class Feature(enums.Enum):

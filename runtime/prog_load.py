@@ -11,7 +11,7 @@ import ctypes
 import errno
 from collections.abc import Mapping, Sequence
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import SLOT_BYTES, PreparedProgram
 from pyebpf.records import replace
 from pyebpf.runtime.attrs import BtfLoad, ProgLoad, address
@@ -21,6 +21,10 @@ from pyebpf.runtime.map_create import kernel_name
 from pyebpf.runtime.privilege import Need, lacking, program_need, setcap_command
 from pyebpf.runtime.syscall import bpf_fd, call, call_retrying, error
 from pyebpf.uapi.constants import BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FIRST_LOG: Final = 64 << 10
 _WANTED_LOG: Final = 1 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
-from pyebpf.hints import TYPE_CHECKING, Self
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import ProgramFacts, program_facts, xlated_code
 from pyebpf.runtime.maps import Map
@@ -13,6 +13,8 @@ from pyebpf.runtime.pin import pin
 from pyebpf.uapi.constants import AttachType, ProgType
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from pyebpf.runtime.run_result import RunResult
 
 

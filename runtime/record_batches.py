@@ -11,13 +11,15 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.layout import ArrayType, BytesType, IntType, Layout, Order, StructType
 from pyebpf.records import dataclass
 from pyebpf.runtime.constructors import Constructor, constructor
 from pyebpf.runtime.map_codec import codec_for
 
 if TYPE_CHECKING:
+    from typing import Final
+
     import numpy as np
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"

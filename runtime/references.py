@@ -7,9 +7,13 @@ import struct
 import sys
 from collections.abc import Iterable
 
-from pyebpf.hints import Final, Protocol, assert_never
+from pyebpf.hints import TYPE_CHECKING, Protocol, assert_never
 from pyebpf.object import SLOT_BYTES, CallKind, Pseudo, Reference, Relocation, RelocKind
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _IMM: Final = 4
 _LITTLE: Final = sys.byteorder == "little"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 from _thread import allocate_lock  # threading is imported by few scripts, and takes a millisecond
 
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.records import dataclass
 from pyebpf.runtime.backing import BufferUse
 from pyebpf.runtime.fd import Fd
@@ -24,6 +24,10 @@ from pyebpf.runtime.memory import PAGE, Access, SharedMemory, load_store_fence
 from pyebpf.runtime.record_batches import Batch, Run, RunFinder, append_run
 from pyebpf.runtime.waiting import Readable
 from pyebpf.uapi.constants import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, BPF_RINGBUF_HDR_SZ
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LENGTH_MASK: Final = ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT) & 0xFFFF_FFFF
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ETHERNET_HEADER: Final = 14
 _BYTES: Final = (bytes, bytearray, memoryview)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import struct
 import sys
 
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.runtime.backing import Backing
 from pyebpf.runtime.errors import errno_name
 from pyebpf.runtime.map_codec import Buffer, Codec, RawCodec
 from pyebpf.runtime.maps import HashMap
 from pyebpf.uapi.constants import MapCreateFlag
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ORDER: Final = "<" if sys.byteorder == "little" else ">"
 

@@ -12,13 +12,17 @@ import errno
 import functools
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import Attr
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.libc_syscall import Call, libc_syscall
 from pyebpf.runtime.privilege import Need, explain_denial
 from pyebpf.uapi.constants import BpfCmd
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 LOAD_ATTEMPTS: Final = 5
 """How often a load is tried that a signal interrupts (EAGAIN); libbpf's number."""

@@ -9,10 +9,14 @@ from __future__ import annotations
 import functools
 import os
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.kallsyms import has_symbol
 from pyebpf.runtime.kernel_config import kernel_config
 from pyebpf.runtime.kernel_names import is_function
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PREFIXES: Final = {
     "x86_64": "x64",

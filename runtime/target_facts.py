@@ -6,12 +6,14 @@ import functools
 from pathlib import Path
 
 from pyebpf import btf
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import ANY_WIDTH, LOCATIONS, Context, ContextField, FieldKind
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.event_format import EventField, Location
 
 _TRACEPOINT: Final = frozenset({ProgType.TRACEPOINT})

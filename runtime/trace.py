@@ -10,12 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error
 from pyebpf.runtime.tracefs import root
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _CHUNK: Final = 1 << 16
 _OTHER_READER: Final = (

@@ -10,11 +10,15 @@ import functools
 import os
 import stat
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 from pyebpf.runtime.pin import mount
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ROOTS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _EVENTS: Final = "events"

@@ -12,12 +12,13 @@ import os
 import re
 import struct
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.elf_symbols import Binary, malformed_is_told, open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final
 
 _NOTES: Final = ".note.stapsdt"
 _BASE: Final = ".stapsdt.base"

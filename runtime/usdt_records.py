@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
-from pyebpf.hints import Final, assert_never
+from pyebpf.hints import TYPE_CHECKING, assert_never
 from pyebpf.runtime.errors import BpfError, Phase, Problem, TargetError
 from pyebpf.runtime.info import map_facts, open_by_id, program_facts
 from pyebpf.runtime.map_kinds import map_of
@@ -29,6 +29,10 @@ from pyebpf.runtime.usdt_notes import (
 )
 from pyebpf.uapi.constants import BpfCmd, MapType
 from pyebpf.uapi.usdt import LONG, MAX_ARGUMENTS, RECORDS, SCALE_SHIFT, SHORT, Format, Location
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NAME: Final = RECORDS[:15]  # as long as the kernel keeps names
 _FORMATS: Final = {format.size: format for format in (SHORT, LONG)}

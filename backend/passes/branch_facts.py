@@ -22,13 +22,17 @@ to ``constant_folding``.
 from __future__ import annotations
 
 from pyebpf.backend.passes.addresses import signed
-from pyebpf.hints import Final, TypeVar
+from pyebpf.hints import TYPE_CHECKING, TypeVar
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Branch, Cmp, Const, Function, Op, Pred, Value, const
 from pyebpf.ir.predicates import INVERSE, MIRRORED
 from pyebpf.ir.types import I1, IntTy, PtrTy, Space
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WITHIN: Final = {Pred.ULE: True, Pred.UGT: False, Pred.ULT: True, Pred.UGE: False}
 """For ``pointer relation end``: whether it holds when the pointer is not behind the end."""

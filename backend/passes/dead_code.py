@@ -16,11 +16,15 @@ Requires: nothing. Invalidates: nothing that is left.
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.edit import remove_ops
 from pyebpf.ir.ops import Effects, Function, Op, Value
 from pyebpf.uapi.helpers import helper_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LOOKS_ONLY: Final = (
     "get_current_cgroup_id",

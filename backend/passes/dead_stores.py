@@ -21,12 +21,16 @@ Requires: ``addressing`` before helps. Invalidates: nothing.
 from __future__ import annotations
 
 from pyebpf.backend.passes.addresses import Place, alignment, chunks, place_of
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import predecessors, reverse_postorder, uses
 from pyebpf.ir.ops import Alloca, Block, CallHelper, Const, Function, MemCopy, MemZero, Op, Store, Value
 from pyebpf.ir.types import PtrTy, Space
 from pyebpf.uapi.helpers import WRITTEN, ArgKind, helper_by_id, helper_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _Live = dict[Value, int]
 """For each object the bytes that may be read, as a mask; objects that are not in it have none."""

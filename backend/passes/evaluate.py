@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.ops import BinOp, Const, Pred, Value
 from pyebpf.ir.predicates import UNSIGNED
 from pyebpf.ir.types import I32, IntTy
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 def as_signed(value: int, bits: int) -> int:

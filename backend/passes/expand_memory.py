@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 from pyebpf.backend.passes.addresses import chunks, known_alignment, may_be_unaligned, place_of
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.edit import block_names, rename_predecessor
 from pyebpf.ir.ops import (
     Binary,
@@ -47,6 +47,10 @@ from pyebpf.ir.ops import (
 )
 from pyebpf.ir.types import I1, I64, PtrTy, Space
 from pyebpf.records import replace
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 STRAIGHT: Final = 64
 """So many pieces are written one after another. What fits into a frame always is: the verifier compares stacks."""

@@ -33,13 +33,17 @@ from collections.abc import Hashable
 from pyebpf.backend.passes.addresses import place_of
 from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.backend.passes.memory import Memory, Region, context_changers
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators, Loop, defining_blocks, iterated_frontier, loops
 from pyebpf.ir.edit import substitute
 from pyebpf.ir.ops import Alloca, BinOp, Block, Const, Function, Load, Module, Op, Store, Value
 from pyebpf.ir.types import I64, IntTy, PtrTy, Space
 from pyebpf.uapi.helpers import helper_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _COMMUTATIVE: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})
 _SAME_EACH_TIME: Final = frozenset(

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import copy
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.edit import (
@@ -53,6 +53,10 @@ from pyebpf.ir.ops import (
     Value,
 )
 from pyebpf.ir.types import VOID
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 FRAME_LIMIT: Final = 256
 """Bytes of slots up to which a caller takes over the slots of its callees unasked; a frame has 512, with

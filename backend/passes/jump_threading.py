@@ -19,12 +19,16 @@ Requires: ``constant_folding`` before. Invalidates: blocks and edges; new phis a
 from __future__ import annotations
 
 from pyebpf.backend.passes.evaluate import evaluate
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.cfg import Dominators, uses
 from pyebpf.ir.edit import block_names, remove_unreachable_blocks, retarget
 from pyebpf.ir.ops import Block, Branch, Const, Effects, Function, Jump, Op, Phi, Value
 from pyebpf.ir.ssa import rejoin
 from pyebpf.ir.types import IntTy
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 LIMIT: Final = 4
 """Pure operations that a threaded block may hold besides phis."""

@@ -11,12 +11,16 @@ from collections.abc import Iterable
 
 from pyebpf.backend.passes.addresses import escaping, place_of
 from pyebpf.backend.passes.dead_code import LOOKS_ONLY
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.ops import Alloca, Call, CallHelper, CallKfunc, Function, Module, Op, Value
 from pyebpf.ir.types import PtrTy, Space
 from pyebpf.uapi.helpers import ArgKind, helper_by_id, helper_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 Region = Space | Value
 """A slot (its ``Alloca``), or everything that pointers of a space point to."""

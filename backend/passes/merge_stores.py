@@ -27,12 +27,16 @@ from __future__ import annotations
 from pyebpf.backend.passes.addresses import Place, known_alignment, may_be_unaligned, place_of
 from pyebpf.backend.passes.evaluate import possible_bits
 from pyebpf.backend.passes.memory import Memory, Region, context_changers
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.ops import Alloca, Block, Const, Function, Load, Module, Op, Store, Value, const
 from pyebpf.ir.types import I64, IntTy, PtrTy, Space
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WIDTHS: Final = (8, 4, 2)
 

@@ -27,12 +27,16 @@ Requires: ISA v3 (32-bit comparisons), ``simplify`` before and after. Invalidate
 from __future__ import annotations
 
 from pyebpf.backend.passes.evaluate import possible_bits
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import uses
 from pyebpf.ir.edit import substitute
 from pyebpf.ir.ops import Binary, BinOp, Cmp, Const, Function, Op, Pred, Value, const
 from pyebpf.ir.types import I32, I64
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LOW: Final = 0xFFFF_FFFF
 _ALL: Final = (1 << 64) - 1

@@ -22,7 +22,7 @@ Requires: nothing. Invalidates: nothing; what is no longer used is left to ``dea
 from __future__ import annotations
 
 from pyebpf.backend.passes.evaluate import byte_swap, compare, evaluate, possible_bits
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import reverse_postorder, uses
 from pyebpf.ir.edit import substitute
@@ -30,6 +30,10 @@ from pyebpf.ir.ops import BinOp, Block, Cmp, Const, Function, Op, Pred, Value, c
 from pyebpf.ir.predicates import INVERSE, MIRRORED, UNSIGNED
 from pyebpf.ir.types import I1, I32, I64, IntTy, PtrTy
 from pyebpf.ir.verify import MEMORY
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _COMMUTATIVE: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})
 _REASSOCIATED: Final = frozenset({BinOp.ADD, BinOp.MUL, BinOp.AND, BinOp.OR, BinOp.XOR})

@@ -14,8 +14,12 @@ from zlib import crc32
 
 from pyebpf.btf.names import essential_name
 from pyebpf.btf.types import Kind
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HEADER: Final = struct.Struct("=16s6I")
 _MAGIC: Final = b"pyebpf types 1\n\0"

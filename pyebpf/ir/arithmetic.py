@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import bits, bounds, number
 from pyebpf.ir.bits import Bits
 from pyebpf.ir.bounds import Bounds
 from pyebpf.ir.number import Number
 from pyebpf.ir.ops import BinOp
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _BOUNDS: Final[dict[BinOp, Callable[[Bounds, Bounds, int], Bounds]]] = {
     BinOp.ADD: bounds.add,

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import bits as known_bits
 from pyebpf.ir import bounds
 from pyebpf.ir.bits import Bits
 from pyebpf.ir.bounds import Bounds
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ROUNDS: Final = 4
 """How often the parts may narrow one another: after that hardly anything is left to find."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir.ops import Pred
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MIRRORED: Final = {
     Pred.EQ: Pred.EQ,

@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Set
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import arithmetic, number, ops, relations, results
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.number import Number
 from pyebpf.ir.ops import BinOp, Block, Const, Function, Phi, Pred, Value
 from pyebpf.ir.types import I64, IntTy
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _GIVE_UP: Final = 6
 """Walks before phis that still change are taken for unknown."""

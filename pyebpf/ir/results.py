@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import arithmetic, bits, bounds, number, ops, relations
 from pyebpf.ir.number import Number
 from pyebpf.ir.ops import BinOp, Const, Value
 from pyebpf.ir.types import I1, I32, I64, IntTy
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LOW: Final = (1 << 32) - 1
 _ANYTHING_RIGHT: Final = frozenset({BinOp.ADD, BinOp.SUB, BinOp.AND})

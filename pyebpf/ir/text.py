@@ -33,7 +33,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.ir import ops, text_data
 from pyebpf.ir.builder import NameSupply
 from pyebpf.ir.ops import (
@@ -55,6 +55,10 @@ from pyebpf.ir.types import VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.records import dataclass
 from pyebpf.uapi.helpers import helper_by_id, helper_by_name
 from pyebpf.uapi.programs import ProgramKind, kind_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 __all__ = ["FORMS", "TextError", "describe", "parse_module", "print_function", "print_module"]
 

@@ -46,13 +46,17 @@ A violation is our mistake, never the user's: ``InternalError`` names the functi
 from __future__ import annotations
 
 from pyebpf.diagnostics import InternalError, Span
-from pyebpf.hints import NoReturn
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.ir import ops
 from pyebpf.ir.cfg import Dominators
 from pyebpf.ir.ops import BinOp, Block, Function, FunctionRole, Module, Op, Param, Phi, Pred, Value
 from pyebpf.ir.text import describe
 from pyebpf.ir.types import CTX, I1, I32, I64, VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.uapi.helpers import helper_by_id
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 
 MEMORY = frozenset(
     {Space.STACK, Space.MAP_VALUE, Space.GLOBAL, Space.PACKET, Space.PACKET_META, Space.RINGBUF, Space.MEM}

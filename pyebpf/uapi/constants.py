@@ -8,8 +8,13 @@ integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_
 linux/if_ether.h and linux/pkt_cls.h.
 """
 
+from __future__ import annotations
+
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class BpfCmd(enums.IntEnum):

@@ -11,7 +11,12 @@ program types``). One constant, because unmarshalling it costs nothing. Sources:
 ``bpf_func_proto`` and ``*_func_proto()`` in the kernel.
 """
 
-from pyebpf.hints import Final
+from __future__ import annotations
+
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
 
 TABLE: Final = """\
 map_lookup_elem 1 3.19 NONE 206fe66

@@ -6,8 +6,13 @@
 Source: the eBPF documentation project's feature table, checked against kernel trees.
 """
 
-from pyebpf.hints import Final
+from __future__ import annotations
+
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
 
 PROG_TYPES: Final[dict[ProgType, tuple[int, int]]] = {
     ProgType.SOCKET_FILTER: (3, 19),

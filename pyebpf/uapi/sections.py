@@ -7,11 +7,15 @@ A question mark in front (``?xdp``) means that the program is not loaded unless 
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.uapi.constants import AttachType as A
 from pyebpf.uapi.constants import ProgLoadFlag
 from pyebpf.uapi.constants import ProgType as P
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NO_FLAGS = ProgLoadFlag(0)
 

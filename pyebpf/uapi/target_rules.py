@@ -6,8 +6,12 @@ kernel/fork.c.
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.target import Arch
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     "d_path_allowed": frozenset(

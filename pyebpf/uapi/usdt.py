@@ -9,9 +9,13 @@ Source: tools/lib/bpf/usdt.bpf.h and usdt.c of Linux 6.12; for ``LONG`` libbpf 1
 from __future__ import annotations
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.layout import I16, U8, U16, U64, ArrayType, struct_type
 from pyebpf.records import dataclass
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 MAX_ARGUMENTS: Final = 12
 MAX_RECORDS: Final = 256

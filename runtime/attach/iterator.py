@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import BpfLink, HeldLink
 from pyebpf.runtime.attach.perf_open import TRACING_NEED
@@ -23,6 +23,10 @@ from pyebpf.runtime.maps import Map
 from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _BUFFER: Final = 1 << 16
 

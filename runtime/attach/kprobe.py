@@ -7,7 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
@@ -20,6 +20,10 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _DEVICES: Final = Path("/sys/bus/event_source/devices")
 

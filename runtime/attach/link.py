@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from pyebpf.hints import Final, Self
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs import LinkCreate, LinkDetach, LinkUpdate
 from pyebpf.runtime.errors import NotSupported, Phase
 from pyebpf.runtime.fd import Fd
@@ -25,6 +25,10 @@ from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf, bpf_fd
 from pyebpf.uapi.constants import AttachType, BpfCmd
+
+if TYPE_CHECKING:
+    from typing import Final, Self
+
 
 _REPLACE: Final = 4
 

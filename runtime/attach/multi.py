@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.near_names import near
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import HeldLink
@@ -32,6 +32,10 @@ from pyebpf.runtime.kernel_symbols import (
 from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 Targets = str | Iterable[str] | Mapping[str, int]
 """Names or patterns (``tcp_*``): one, several, or with a cookie for each."""

@@ -12,10 +12,14 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from pyebpf.hints import Final, Self
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError, Phase
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import error
+
+if TYPE_CHECKING:
+    from typing import Final, Self
+
 
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.link import Link, LinkGroup
 from pyebpf.runtime.attach.perf_open import PerfMethod, attach_to_event
@@ -19,6 +19,10 @@ from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HARDWARE: Final = 0
 _SOFTWARE: Final = 1

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attach.link import HeldLink, Link, OtherLink
 from pyebpf.runtime.attrs_tracing import LinkCreatePerf
 from pyebpf.runtime.errors import BpfError, NotSupported, Phase
@@ -18,6 +18,10 @@ from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 TRACING_NEED: Final = Need.BPF | Need.PERFMON
 NO_FD: Final = 0xFFFF_FFFF

@@ -13,12 +13,16 @@ import secrets
 import time
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attrs_tracing import PerfEventAttr
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.tracefs import event_id, refused, root
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 KPROBE_EVENTS: Final = "kprobe_events"
 UPROBE_EVENTS: Final = "uprobe_events"

@@ -7,12 +7,16 @@ import os
 import socket
 import struct
 
-from pyebpf.hints import Final, Protocol
+from pyebpf.hints import TYPE_CHECKING, Protocol
 from pyebpf.runtime.attach.link import Link, OtherLink
 from pyebpf.runtime.errors import Phase
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import error
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SO_DETACH_FILTER: Final = 27
 _SO_ATTACH_BPF: Final = 50

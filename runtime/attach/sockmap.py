@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attrs import ProgAttach
 from pyebpf.runtime.errors import BpfError, Phase
@@ -15,6 +15,10 @@ from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall import bpf
 from pyebpf.uapi.constants import AttachType, BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _DEFAULTS: Final = {ProgType.SK_SKB: AttachType.SK_SKB_VERDICT, ProgType.SK_MSG: AttachType.SK_MSG_VERDICT}
 

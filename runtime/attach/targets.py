@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.near_names import near
 from pyebpf.runtime.attrs import ProgInfo
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, ObjectError, Problem, TargetError
@@ -18,6 +18,10 @@ from pyebpf.runtime.kernel_symbols import forbidden_functions, kernel_symbols, t
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.runtime.syscall_wrapper import syscall_function
 from pyebpf.uapi.target_rules import MULTIPLEXED
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MOST: Final = 4
 

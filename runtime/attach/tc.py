@@ -8,7 +8,7 @@ import socket
 import struct
 
 from pyebpf import enums
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attach.link import Link, OtherLink, create_link
 from pyebpf.runtime.attach.netlink import (
     NLA_F_NESTED,
@@ -27,6 +27,9 @@ from pyebpf.runtime.attach.netlink import (
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.program import LoadedProgram
 from pyebpf.uapi.constants import AttachType
+
+if TYPE_CHECKING:
+    from typing import Final
 
 
 class TcMethod(enums.Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attach.link import HeldLink, Link
 from pyebpf.runtime.attach.perf_open import NO_FD, TRACING_NEED, PerfMethod, attach_to_event
 from pyebpf.runtime.attrs import address
@@ -16,6 +16,10 @@ from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.runtime.syscall import bpf_fd, call
 from pyebpf.runtime.tracefs import all_events, event_id
 from pyebpf.uapi.constants import BpfCmd, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _TRACEPOINT: Final = 2
 

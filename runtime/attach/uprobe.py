@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.attach.kprobe import probe_pmu
 from pyebpf.runtime.attach.link import Link
@@ -28,6 +28,10 @@ from pyebpf.runtime.errors import (
 from pyebpf.runtime.perf_open import ANY_CPU, ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram, require_program
 from pyebpf.uapi.constants import ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _OUTSIDE: Final = "there is no code at {offset:#x} in the file"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pyebpf.codes import Code
 from pyebpf.diagnostics import Diagnostic, Label
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.facts import Facts, Known, facts, groups
 from pyebpf.runtime.rejection.parse import Log, Step, parse
@@ -18,6 +18,10 @@ from pyebpf.runtime.rejection.source import Source
 from pyebpf.runtime.rejection.state import Value
 from pyebpf.runtime.rejection.table import find
 from pyebpf.runtime.rejection.trace import Origin, base_register, follow, is_call, operand
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MOST_LABELS: Final = 4
 _SHOWN_REASON: Final = 6

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.rejection.parse import Step
 from pyebpf.runtime.rejection.source import Source
 from pyebpf.runtime.rejection.state import Value, integer
 from pyebpf.runtime.rejection.words import kind_words, number_words, range_words, value_words
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HELPER: Final = re.compile(r"call (?:bpf_)?(\w+)#(-?\d+)")
 _LOCAL_CALL: Final = re.compile(r"call pc([+-]\d+)")

@@ -19,9 +19,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.state import Value, states
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LONGEST: Final = 2 << 20
 """How much of a log is read: its end. What led to the refusal is there; the verifier may write a gigabyte."""

@@ -6,10 +6,14 @@ import linecache
 import re
 
 from pyebpf.diagnostics import Span
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 from pyebpf.runtime.rejection.source import Source
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WORD: Final = re.compile(r"[*&!~-]*[^\W\d]\w*|\d\w*")
 _MEMBER: Final = re.compile(r"(?:\.|->)[^\W\d]\w*")

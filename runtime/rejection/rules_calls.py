@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pyebpf.codes import Code
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
 from pyebpf.runtime.rejection.trace import gives_back
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _CUT_LENGTH: Final = ("bound the length right before the call: `if not 0 < n <= limit: return …`",)
 _NOT_ENOUGH: Final = "this comparison bounds it, but not enough"

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyebpf.codes import Code
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
 from pyebpf.runtime.rejection.trace import gives_back, may_move_packet
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _FRAME: Final = 512
 _NONE: Final = "`None` on at least one way to here"

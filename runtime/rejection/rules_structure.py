@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pyebpf.codes import Code
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.rejection.rules import Blame, Follow, Rule
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LESS: Final = (
     "`bpf.loop(n, body)` verifies the body of a loop once, and not in every round",

@@ -10,11 +10,13 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from pyebpf.hints import TYPE_CHECKING, Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import LineInfo
 from pyebpf.records import dataclass
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.btf import Spec
 
 _LINE: Final = struct.Struct("=IIII")

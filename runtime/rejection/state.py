@@ -13,8 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PLACE: Final = re.compile(r"(?:^|(?<=[\s:]))(R\d+|fp-\d+)(?:_[rwD]+)?=")
 _NUMBER: Final = re.compile(r"-?(?:0x[0-9a-f]+|\d+)")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.rejection import rules_calls, rules_memory, rules_structure
 from pyebpf.runtime.rejection.rules import Rule
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 RULES: Final = (*rules_calls.HELD, *rules_memory.ROWS, *rules_calls.ROWS, *rules_structure.ROWS)
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass, field
 from pyebpf.runtime.rejection.parse import Step
 from pyebpf.uapi.helpers import helper_by_id
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _COPY: Final = re.compile(r"[rw](\d+) = (?:\([su]\d+\))?[rw](\d+)")
 _FILL: Final = re.compile(r"r(\d+) = \*\([us]\d+ \*\)\(r10 -(\d+)\)")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.rejection.state import Value
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _KINDS: Final = {
     "scalar": "a number",

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _M16: Final = 0xFFFF
 _M32: Final = 0xFFFF_FFFF

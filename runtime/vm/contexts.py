@@ -9,12 +9,16 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError, Phase, UnsupportedObject
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.runtime.vm.run import ContextModel
 from pyebpf.uapi.constants import AttachType, ProgType
 from pyebpf.uapi.contexts import Context
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ETHERNET: Final = 14
 PAGE: Final = 4096

@@ -10,12 +10,16 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import ProgType
 from pyebpf.uapi.contexts import SK_BUFF
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 ETH_P_IP: Final = 0x0800
 ETH_P_IPV6: Final = 0x86DD

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import BpfError
 from pyebpf.runtime.vm.contexts import ETHERNET, PAGE, SHARED_INFO, Fields, check_room, refused, whole_context
 from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import AttachType
 from pyebpf.uapi.contexts import XDP_MD
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _HEADROOM: Final = 256
 _FRAME_INFO: Final = 40

@@ -6,9 +6,13 @@ from __future__ import annotations
 import re
 import string
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.errors import OutOfBounds
 from pyebpf.runtime.vm.memory import Memory
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SPEC: Final = re.compile(
     rb"%(?:(?P<percent>%)|(?P<flags>[0 +-]*)(?P<width>[1-9][0-9]*)?"

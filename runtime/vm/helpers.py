@@ -6,7 +6,7 @@ and which errno it gives is the kernel's: kernel/bpf/helpers.c, net/core/filter.
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm import (
     helpers_map,
     helpers_skb,
@@ -17,6 +17,10 @@ from pyebpf.runtime.vm import (
 )
 from pyebpf.runtime.vm.run import HelperImplementation
 from pyebpf.uapi.helpers import helper_by_name
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _TABLES: Final = (
     helpers_map.TABLE,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.maps import MachineMap
 from pyebpf.runtime.vm.maps_perf import PerfMap
@@ -14,6 +14,10 @@ from pyebpf.runtime.vm.maps_ring import RingMap
 from pyebpf.runtime.vm.memory import PAGE_BITS, PAGE_MASK
 from pyebpf.runtime.vm.run import HelperImplementation, Run
 from pyebpf.uapi.constants import BPF_F_CTXLEN_MASK
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 M32: Final = 0xFFFF_FFFF
 _MOST_LOOPS: Final = 8 * 1024 * 1024

@@ -8,12 +8,16 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm import checksums, packets
 from pyebpf.runtime.vm.contexts_skb import ETH_P_IP, ETH_P_IPV6, SkbContext
 from pyebpf.runtime.vm.errors import BadArgument, MissingHelper
 from pyebpf.runtime.vm.run import HelperImplementation, Run
 from pyebpf.uapi import constants as c
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _M32: Final = 0xFFFF_FFFF
 _MOST_OFFSET: Final = 0x7FFF_FFFF

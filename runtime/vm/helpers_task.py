@@ -3,8 +3,12 @@ kernel/bpf/helpers.c."""
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.run import HelperImplementation, Run
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _NANOSECONDS: Final = 1_000_000_000
 _TAKEN_AT_BOOT: Final = 300

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.formats import BadFormat, expand
 from pyebpf.runtime.vm.run import M64, HelperImplementation, Run
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _MOST_VALUES: Final = 12
 _PRINT_BYTES: Final = 1024

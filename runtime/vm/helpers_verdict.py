@@ -3,12 +3,16 @@ verdict comes out, and the packet goes nowhere. Source: net/core/filter.c, net/c
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.helpers_map import map_at
 from pyebpf.runtime.vm.maps_array import SockArray
 from pyebpf.runtime.vm.run import HelperImplementation, Run
 from pyebpf.uapi.constants import BPF_F_INGRESS, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _XDP_ABORTED: Final = 0
 _XDP_REDIRECT: Final = 4

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.contexts_xdp import XdpContext
 from pyebpf.runtime.vm.errors import BadArgument
 from pyebpf.runtime.vm.run import HelperImplementation, Run
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _M32: Final = 0xFFFF_FFFF
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 import errno
 import struct
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
 from pyebpf.runtime.vm.memory import PAGE_BITS, PAGE_MASK
 from pyebpf.runtime.vm.run import HelperImplementation, Run
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _STATE: Final = struct.Struct("<ii")
 _MOST_NUMBERS: Final = 8 * 1024 * 1024

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pyebpf import btf
-from pyebpf.hints import Final, Self
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
 from pyebpf.runtime.linker import link
@@ -30,6 +30,10 @@ from pyebpf.runtime.vm.maps import MachineMap, make_map, user_view
 from pyebpf.runtime.vm.maps_user import machine_map
 from pyebpf.runtime.vm.translate import Target, translate
 from pyebpf.uapi.constants import AttachType, MapType, ProgType
+
+if TYPE_CHECKING:
+    from typing import Final, Self
+
 
 _LOCK: Final = threading.RLock()
 """Programs run one at a time: they share frames, and what a run deletes is taken away at its end."""

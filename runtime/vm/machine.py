@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from pyebpf.backend.insn import LD_IMM64, SLOT_BYTES, AtomicImm, Class, Insn, decode
-from pyebpf.hints import Any, Final, NoReturn
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.object import LineInfo
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.environment import Environment
@@ -33,6 +33,10 @@ from pyebpf.runtime.vm.run import ContextModel, Run
 from pyebpf.runtime.vm.translate import FILE_PREFIX, RUNTIME, Translation
 from pyebpf.runtime.vm.translate_facts import M64
 from pyebpf.runtime.vm.translate_memory import FRAME_BYTES, width_of
+
+if TYPE_CHECKING:
+    from typing import Final, NoReturn
+
 
 MOST_FRAMES: Final = 8
 """MAX_CALL_FRAMES of the verifier: a program and what it calls, nested."""

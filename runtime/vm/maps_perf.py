@@ -10,12 +10,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, refuse
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _PAGE: Final = 4096
 _HEADER: Final = 8

@@ -9,12 +9,16 @@ import errno
 import sys
 from collections.abc import Iterator
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, Values, check_flags, refuse
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import MapCreateFlag, MapUpdateFlag
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _LENGTH_BYTES: Final = 4
 _MOST_BYTES: Final = 256

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pyebpf.btf.layouts import layout_of
-from pyebpf.hints import TYPE_CHECKING, Any, Final
+from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.runtime.backing import ElementAccess, MapFacts, NoBatch, RecordSource
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotInKernel, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.map_codec import Buffer
@@ -23,6 +23,8 @@ from pyebpf.runtime.vm.maps_ring import RingMap
 from pyebpf.uapi.constants import MapCreateFlag
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.fd import Fd
 
 _NAME_BYTES: Final = 15

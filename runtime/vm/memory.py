@@ -15,8 +15,12 @@ import itertools
 from collections import deque
 from dataclasses import dataclass, field
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.errors import OutOfBounds, ReadOnly
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 PAGE_BITS: Final = 24
 PAGE_MASK: Final = (1 << PAGE_BITS) - 1

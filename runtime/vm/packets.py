@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm import checksums
 from pyebpf.runtime.vm.contexts import ETHERNET
 from pyebpf.runtime.vm.contexts_skb import (
@@ -20,6 +20,10 @@ from pyebpf.runtime.vm.contexts_skb import (
 )
 from pyebpf.uapi import constants as c
 from pyebpf.uapi.constants import ProgType
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _ENOTSUPP: Final = 524
 _VLAN: Final = 4

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pyebpf.hints import TYPE_CHECKING, Any, Final, Protocol
+from pyebpf.hints import TYPE_CHECKING, Any, Protocol
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import AttachType, ProgType
 
 if TYPE_CHECKING:
+    from typing import Final
+
     from pyebpf.runtime.vm.environment import Environment
     from pyebpf.runtime.vm.maps import MachineMap
 

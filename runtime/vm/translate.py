@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Insn, InsnError, Pseudo, decode
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import RelocKind
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.errors import BadCode, Where
@@ -25,6 +25,10 @@ from pyebpf.runtime.vm.translate_facts import TAIL_CALL, Base, Calls, Place, fac
 from pyebpf.runtime.vm.translate_flow import Placed, flow_of
 from pyebpf.runtime.vm.translate_memory import Direct
 from pyebpf.uapi.helpers import helper_by_id
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 RUNTIME: Final[dict[str, object]] = {
     **{f"u{width}": struct.Struct(f"<{code}").unpack_from for width, code in ((2, "H"), (4, "I"), (8, "Q"))},

@@ -7,8 +7,12 @@ the result fits; signs are taken off by flipping the highest bit and subtracting
 from __future__ import annotations
 
 from pyebpf.backend.insn import Alu, Class, Insn, Jmp, Source
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.translate_facts import M32, M64, State, unsigned
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SIGN: Final = {32: 1 << 31, 64: 1 << 63}
 _MASK: Final = {32: M32, 64: M64}

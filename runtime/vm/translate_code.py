@@ -9,13 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyebpf.backend.insn import CALL, LD_IMM64, CallKind, Class, Insn, Mode
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.translate_alu import alu, condition
 from pyebpf.runtime.vm.translate_facts import M64, TAIL_CALL, Base, Calls, Facts, Place, State, step
 from pyebpf.runtime.vm.translate_flow import Flow
 from pyebpf.runtime.vm.translate_memory import FRAME_BYTES, Direct, memory, width_of
 from pyebpf.runtime.vm.translate_structure import Structured, write_dispatch
 from pyebpf.runtime.vm.translate_text import Line, Text, TooDeep
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _WITH_CALLBACK: Final = frozenset({164, 171, 180, 181, 209})
 """Helpers that may call the program back: for_each_map_elem, timer_set_callback, find_vma, loop, user_ringbuf_drain."""

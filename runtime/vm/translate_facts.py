@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 
 from pyebpf import enums
 from pyebpf.backend.insn import CALL, LD_IMM64, Alu, AtomicImm, CallKind, Class, Insn, Mode, Source
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.translate_flow import Block, Flow
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 M64: Final = 0xFFFF_FFFF_FFFF_FFFF
 M32: Final = 0xFFFF_FFFF

@@ -11,8 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyebpf.backend.insn import AtomicImm, Class, Insn, Mode
-from pyebpf.hints import Final
+from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.vm.translate_facts import M64, Base, Place, State
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 FRAME_BYTES: Final = 512
 PAGE: Final = "{} >> 24"

@@ -14,9 +14,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from pyebpf.hints import Final, Protocol
+from pyebpf.hints import TYPE_CHECKING, Protocol
 from pyebpf.runtime.vm.translate_flow import Flow
 from pyebpf.runtime.vm.translate_text import Line, Text, TooDeep
+
+if TYPE_CHECKING:
+    from typing import Final
+
 
 _SHORT: Final = 6
 """How many instructions an end of the function has at most that is written again at each jump to it."""

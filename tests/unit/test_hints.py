@@ -19,7 +19,7 @@ V = typing.TypeVar("V")
 def test_all_names_are_those_of_the_standard_library() -> None:
     own = {"annotations", "is_type_variable"}
     offered = {name for name in vars(hints) if not name.startswith("_")} - own
-    assert len(offered) > 15
+    assert len(offered) > 8
     for name in offered:
         assert hasattr(typing, name), name
 
@@ -81,5 +81,5 @@ def test_what_runs() -> None:
     assert hidden.cast("int", "text") == "text"
     with pytest.raises(AssertionError, match="unreachable, but got: 5"):
         hidden.assert_never(5)
-    assert repr(hidden.ClassVar[int]) == "typing.ClassVar[int]"
+    assert repr(hidden.Any) == "typing.Any"
     assert repr(hidden.TypeVar("T")) == "~T"

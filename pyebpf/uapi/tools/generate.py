@@ -59,6 +59,10 @@ def member(name: str, prefixes: tuple[str, ...]) -> str:
     return name.removeprefix(prefix)
 
 
+FUTURE = "from __future__ import annotations\n\n"
+FINAL = "\nif TYPE_CHECKING:\n    from typing import Final\n"
+
+
 def constants() -> str:
     """The text of ``constants.py``."""
     rows = table("constants.tsv")
@@ -68,7 +72,7 @@ def constants() -> str:
         "Enums hold what programs and the loader choose from; flags of helpers and all else are plain\n"
         "integers under their C names. Sources: BTF of the kernel; linux/bpf.h, linux/if_link.h,\n"
         'linux/if_ether.h and linux/pkt_cls.h.\n"""\n\n',
-        "from pyebpf import enums\nfrom pyebpf.hints import Final\n",
+        FUTURE + "from pyebpf import enums\nfrom pyebpf.hints import TYPE_CHECKING\n" + FINAL,
     ]
     for name, base, prefixes, doc in CLASSES:
         out.append(f'\n\nclass {name}(enums.{base}):\n    """{doc}"""\n\n')
@@ -116,7 +120,9 @@ def releases() -> str:
         HEADER.format(source="input/releases.tsv"),
         '"""The first kernel release of each program type, map type and attach type, as (major, minor).\n\n'
         'Source: the eBPF documentation project\'s feature table, checked against kernel trees.\n"""\n\n',
-        "from pyebpf.hints import Final\nfrom pyebpf.uapi.constants import AttachType, MapType, ProgType\n",
+        FUTURE
+        + "from pyebpf.hints import TYPE_CHECKING\nfrom pyebpf.uapi.constants import AttachType, MapType, ProgType\n"
+        + FINAL,
     ]
     for variable, name in (
         ("PROG_TYPES", "ProgType"),
@@ -145,7 +151,7 @@ def helper_table() -> str:
         "may call it on the same terms (``A prototype | first release if later | conditions | bit mask of\n"
         "program types``). One constant, because unmarshalling it costs nothing. Sources: linux/bpf.h,\n"
         '``bpf_func_proto`` and ``*_func_proto()`` in the kernel.\n"""\n\n',
-        'from pyebpf.hints import Final\n\nTABLE: Final = """\\\n',
+        FUTURE + "from pyebpf.hints import TYPE_CHECKING\n" + FINAL + '\nTABLE: Final = """\\\n',
     ]
     paragraphs = []
     for row in table("helpers.tsv"):
