@@ -17,7 +17,6 @@ order, and that blocks and edges are the same.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 
 from pyebpf.backend import insn as encoding
@@ -34,7 +33,7 @@ from pyebpf.backend.machine import (
     VReg,
 )
 from pyebpf.diagnostics import PyebpfError
-from pyebpf.records import dataclass
+from pyebpf.records import dataclass, replace
 
 Place = int | FrameSlot
 State = dict[Place, frozenset[object]]
@@ -51,12 +50,12 @@ class AllocationError(PyebpfError):
 def snapshot(function: MachineFunction) -> MachineFunction:
     """A copy of ``function`` to keep while it is allocated. Frame slots stay the same objects."""
     blocks = {
-        id(b): MachineBlock(b.name, b.params, [dataclasses.replace(i) for i in b.insns], (), b.unlikely)
+        id(b): MachineBlock(b.name, b.params, [replace(i) for i in b.insns], (), b.unlikely)
         for b in function.blocks
     }
     for block in function.blocks:
         blocks[id(block)].edges = tuple(Edge(blocks[id(e.target)], e.args) for e in block.edges)
-    return dataclasses.replace(function, blocks=list(blocks.values()), slots=list(function.slots))
+    return replace(function, blocks=list(blocks.values()), slots=list(function.slots))
 
 
 def check(before: MachineFunction, after: MachineFunction) -> None:

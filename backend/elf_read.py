@@ -7,7 +7,6 @@ put into its normal form (see ``pyebpf.object``). CO-RE records stay what they a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 from pyebpf import btf
@@ -37,7 +36,7 @@ from pyebpf.object import (
     ProgramSpec,
     Variable,
 )
-from pyebpf.records import dataclass, field
+from pyebpf.records import dataclass, field, replace
 from pyebpf.uapi.constants import MapCreateFlag, MapType, ProgType
 from pyebpf.uapi.sections import section_kind
 
@@ -329,9 +328,7 @@ class _Reader:
             if found is not None:
                 linkage = btf.FuncLinkage[function.linkage.name]
                 same = found.linkage is linkage and found.name == function.name
-                function.type = (
-                    found if same else dataclasses.replace(found, linkage=linkage, name=function.name)
-                )
+                function.type = found if same else replace(found, linkage=linkage, name=function.name)
         lines: dict[str, list[LineInfo]] = {function.name: [] for function in functions}
         cores: dict[str, list[CoreRelocation]] = {function.name: [] for function in functions}
         for section, line_records in self.ext.lines.items():

@@ -9,7 +9,8 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from pyebpf.records import dataclass, field
 
 
 def _process() -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pyebpf.diagnostics import PyebpfError
+from pyebpf.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

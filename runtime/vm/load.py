@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 
 from pyebpf import btf
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec, ObjectSpec, ProgramSpec, Relocation, RelocKind
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.errors import ObjectError, UnsupportedObject
 from pyebpf.runtime.linker import link
 from pyebpf.runtime.maps import Map, MappingMap

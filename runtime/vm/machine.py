@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 
 from pyebpf.backend.insn import LD_IMM64, SLOT_BYTES, AtomicImm, Class, Insn, decode
 from pyebpf.hints import TYPE_CHECKING, Any
 from pyebpf.object import LineInfo
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.errors import (

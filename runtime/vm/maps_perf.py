@@ -8,10 +8,10 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import MapSpec
+from pyebpf.records import dataclass
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, refuse
 from pyebpf.runtime.vm.memory import Memory

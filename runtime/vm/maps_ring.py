@@ -9,9 +9,9 @@ import errno
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyebpf.object import MapSpec
+from pyebpf.records import dataclass
 from pyebpf.runtime.vm.environment import Environment
 from pyebpf.runtime.vm.maps import MachineMap, refuse
 from pyebpf.runtime.vm.memory import Memory, Region

@@ -6,10 +6,10 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from pyebpf.btf.layouts import layout_of
 from pyebpf.hints import TYPE_CHECKING, Any
+from pyebpf.records import dataclass
 from pyebpf.runtime.backing import ElementAccess, MapFacts, NoBatch, RecordSource
 from pyebpf.runtime.errors import ENOTSUPP, BpfError, NotInKernel, NotSupported, PermissionDenied, Phase
 from pyebpf.runtime.map_codec import Buffer

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from dataclasses import dataclass, field
 
 from pyebpf.hints import TYPE_CHECKING
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.errors import OutOfBounds, ReadOnly
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pyebpf.hints import TYPE_CHECKING, Any, Protocol
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.memory import Memory
 from pyebpf.uapi.constants import AttachType, ProgType
 

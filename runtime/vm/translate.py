@@ -10,12 +10,12 @@ import functools
 import itertools
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import CodeType
 
 from pyebpf.backend.insn import CALL, LD_IMM64, SLOT_BYTES, CallKind, Insn, InsnError, Pseudo, decode
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.object import RelocKind
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.linker import Linked
 from pyebpf.runtime.vm.errors import BadCode, Where
 from pyebpf.runtime.vm.kfuncs import KFUNCS

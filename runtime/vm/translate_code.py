@@ -6,10 +6,9 @@ The function takes ``m`` (the execution), ``d`` (its depth in the chain of calls
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pyebpf.backend.insn import CALL, LD_IMM64, CallKind, Class, Insn, Mode
 from pyebpf.hints import TYPE_CHECKING
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.translate_alu import alu, condition
 from pyebpf.runtime.vm.translate_facts import M64, TAIL_CALL, Base, Calls, Facts, Place, State, step
 from pyebpf.runtime.vm.translate_flow import Flow

@@ -7,11 +7,10 @@ before anything was written to them are found here too: only those are checked w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pyebpf import enums
 from pyebpf.backend.insn import CALL, LD_IMM64, Alu, AtomicImm, CallKind, Class, Insn, Mode, Source
 from pyebpf.hints import TYPE_CHECKING
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.translate_flow import Block, Flow
 
 if TYPE_CHECKING:

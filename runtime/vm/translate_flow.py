@@ -7,9 +7,9 @@ backward edges all lead to dominators of their source is *reducible*: it has loo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from pyebpf.backend.insn import EXIT, GOTO, GOTOL, Insn
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.errors import BadCode, Where
 
 Placed = tuple[int, Insn]

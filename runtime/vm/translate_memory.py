@@ -8,10 +8,10 @@ views of the frame (``Q``, ``I``, ``H``, ``S``), the others bytes of ``C`` (the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pyebpf.backend.insn import AtomicImm, Class, Insn, Mode
 from pyebpf.hints import TYPE_CHECKING
+from pyebpf.records import dataclass
 from pyebpf.runtime.vm.translate_facts import M64, Base, Place, State
 
 if TYPE_CHECKING:

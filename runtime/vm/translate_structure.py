@@ -12,9 +12,9 @@ on the number of the block.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 from pyebpf.hints import TYPE_CHECKING, Protocol
+from pyebpf.records import dataclass, field
 from pyebpf.runtime.vm.translate_flow import Flow
 from pyebpf.runtime.vm.translate_text import Line, Text, TooDeep
 

@@ -3,7 +3,7 @@ something later asks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from pyebpf.records import dataclass, field
 
 _MOST_LEVELS = 60
 """Python's tokenizer takes 100 levels of indentation, its compiler 20 nested loops."""

@@ -94,6 +94,12 @@ def imports(path: Path, *, top_only: bool) -> set[str]:
     return found
 
 
+DEAR = {"dataclasses", "enum", "typing"}
+"""Modules of the standard library that are slow to import; ours stand for them: records, enums, hints."""
+PAYS = {"pyebpf/kernel_commands.py", "backend/llvm_worker.py"}
+"""Modules that may import them: a command, and a process without the package."""
+
+
 def allowed(place: str, path: Path) -> set[str] | None:
     """The areas that a file of ``place`` may import at all; ``None``: everything (the roof)."""
     if place in FLOOR:
@@ -159,3 +165,16 @@ def test_packages_links_and_tree_agree() -> None:
         link = ROOT / "pyebpf" / folder
         assert link.is_symlink()
         assert link.readlink() == Path("..") / folder
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_slow_modules_have_ours_in_their_place(path: Path) -> None:
+    if "tools" in path.parts or str(path.relative_to(ROOT)) in PAYS:
+        return
+    for node in ast.parse(
+        path.read_text()
+    ).body:  # what is inside TYPE_CHECKING or a function is not at the top
+        if isinstance(node, ast.Import):
+            assert not DEAR & {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module not in DEAR
