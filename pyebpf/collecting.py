@@ -6,6 +6,9 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
+_FEW = 1000
+"""Python 3.12 freezes some hundred objects itself; a program that freezes what it has has many thousands."""
+
 
 @contextlib.contextmanager
 def paused(*, lasting: bool = False) -> Iterator[None]:
@@ -13,17 +16,21 @@ def paused(*, lasting: bool = False) -> Iterator[None]:
     a cycle among them, but the collector would go through all of them again and again, a fifteenth of the time of a
     compilation.
 
-    ``lasting``: most of what the block makes stays as long as the process, as modules do. It is put among the old objects,
-    so that the collections that follow do not go through all of it twice, which takes a millisecond for our modules.
-    Where the collector was off it stays off. Also a decorator.
+    ``lasting``: most of what the block makes stays as long as the process, as modules do. All that is young is put among
+    the old objects, so that the collections that follow do not go through all of it twice, which takes a millisecond for
+    our modules. Where the collector was off it stays off. Also a decorator.
     """
     was_on = gc.isenabled()
     try:
         gc.disable()  # in here: the exception of a signal handler may come right after it
         yield
     finally:
-        if was_on:
-            if lasting and not gc.get_freeze_count():  # what a program has frozen itself stays frozen
-                gc.freeze()
-                gc.unfreeze()  # back, and to the oldest generation
-            gc.enable()
+        try:
+            if was_on and lasting and gc.get_freeze_count() < _FEW:  # what a program has frozen stays frozen
+                try:
+                    gc.freeze()
+                finally:
+                    gc.unfreeze()  # back, and to the oldest generation
+        finally:
+            if was_on:
+                gc.enable()

@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import MutableSequence
 
 from pyebpf.declare import ContextDecl
-from pyebpf.hints import TYPE_CHECKING, Any, TypeVar
+from pyebpf.hints import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pyebpf.uapi.contexts import RAW_TRACEPOINT_ARGS, SK_BUFF, TRACEPOINT, TRACING_ARGS, XDP_MD
 from pyebpf.uapi.registers import X86_64
-
-if TYPE_CHECKING:
-    from typing import ClassVar
-
 
 T = TypeVar("T")
 

@@ -1,10 +1,11 @@
 """``enum`` as the standard library has it, for packages with hundreds of members: cheap to import and to make.
 
 ``enum`` takes several microseconds for each member and a millisecond for itself: with our tables of the kernel's numbers
-that was a tenth of the time in which a tool starts from the cache. What is supported behaves the same
-(``tests/unit/enums`` compares the two): classes of named constants, aliases, ``auto``, methods, flags. Anything else is a
-TypeError when the class is made: ``__new__`` and ``__init__`` of members, other mixed-in types than ``int``. Type
-checkers and editors see the standard library's.
+that was a tenth of the time in which a tool starts from the cache. Here are classes of named constants, aliases, ``auto``,
+methods, and flags of single bits; they behave as the standard library's (``tests/unit/enums`` compares the two), but are no
+instances of its classes. Members that are made or found in ways of their own (``__new__``, ``__init__``, ``_missing_``,
+``_generate_next_value_``) and other mixed-in types than ``int`` are a TypeError when the class is made. That a name is used
+twice is left to ruff (PIE794) and mypy. Type checkers and editors see the standard library's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 else:
     from types import MappingProxyType
 
+    _OWN_WAYS = {"__new__", "__init__", "_missing_", "_generate_next_value_"}
+    _KINDS = []
+
     class auto:
         """A value that the class chooses: the next number, or the next bit."""
 
@@ -43,23 +47,36 @@ else:
             cls = type.__new__(meta, name, bases, {k: v for k, v in body.items() if k not in stated})
             type.__setattr__(cls, "_by_name", {})
             type.__setattr__(cls, "_by_value", {})
+            if body.get("__module__") == __name__:
+                _KINDS.append(cls)
+            else:
+                cls._check(bases)
             if stated:
                 cls._add(stated)
             return cls
 
+        def _check(cls, bases):
+            if int in bases:
+                raise TypeError(f"{cls.__name__}: use IntEnum or IntFlag")
+            for one in cls.__mro__:
+                if one in _KINDS:
+                    break
+                if not _OWN_WAYS.isdisjoint(one.__dict__):
+                    raise TypeError(f"{cls.__name__}: members are made from their values alone")
+
         def _add(cls, stated):
-            if not {"__new__", "__init__", "_missing_"}.isdisjoint(cls.__dict__):
-                raise TypeError(f"{cls.__name__}: members are made from their values alone")
             by_name, by_value, put = cls._by_name, cls._by_value, type.__setattr__
-            new, base = (int.__new__, int) if issubclass(cls, int) else (object.__new__, object)
+            number = issubclass(cls, int)
             for key, value in stated.items():
                 if key[0] == "_":
                     raise TypeError(f"{cls.__name__}.{key}: members have no leading underscore")
                 if isinstance(value, auto):
                     value = cls._next(by_value)
+                elif number:
+                    value = operator.index(value)
                 member = by_value.get(value)
                 if member is None:
-                    member = by_value[value] = new(cls) if base is object else new(cls, value)
+                    member = by_value[value] = int.__new__(cls, value) if number else object.__new__(cls)
                     member.__dict__.update(name=key, value=value)
                 by_name[key] = member
                 put(cls, key, member)
@@ -68,10 +85,10 @@ else:
             return max(used, default=0) + 1
 
         def __call__(cls, value):
-            found = cls._by_value.get(value) if value.__hash__ else None
-            if found is not None:
-                return found
-            return value if isinstance(value, cls) else cls._combined(value)
+            try:
+                return cls._by_value[value]
+            except (KeyError, TypeError):  # the latter for what has no hash
+                return value if isinstance(value, cls) else cls._combined(value)
 
         def _combined(cls, value):
             raise ValueError(f"{value!r} is not a valid {cls.__qualname__}")
@@ -92,7 +109,7 @@ else:
             return True
 
         def __contains__(cls, value):
-            return isinstance(value, cls) or (bool(value.__hash__) and value in cls._by_value)
+            return isinstance(value, cls) or any(value == known for known in cls._by_value)
 
         @property
         def __members__(cls):
@@ -148,6 +165,8 @@ else:
     class _FlagMeta(EnumMeta):
         """Adds what several bits together are; such a member is made when it is asked for."""
 
+        _mask = 0
+
         def _add(cls, stated):
             super()._add(stated)
             mask = 0
@@ -161,8 +180,15 @@ else:
             return 1 << max(used, default=0).bit_length()
 
         def _combined(cls, value):
+            if not isinstance(value, int):
+                return super()._combined(value)
             keeps = issubclass(cls, int)  # bits that have no name
-            if not isinstance(value, int) or value < 0 or (value & ~cls._mask and not keeps):
+            every = (1 << cls._mask.bit_length()) - 1
+            if value < 0 and (keeps or value >= ~every):
+                value += every + 1 if value >= ~every else max(every + 1, 1 << value.bit_length())
+                if value in cls._by_value:
+                    return cls._by_value[value]
+            if not keeps and (value < 0 or value & ~cls._mask):
                 return super()._combined(value)
             names = [one.name for one in cls._singles(value)]
             if names and value & ~cls._mask:
@@ -238,8 +264,7 @@ else:
             return type(self)(operation(int(self), int(other)))
 
         def __invert__(self):
-            every = (1 << type(self)._mask.bit_length()) - 1
-            return type(self)(every & ~self.value)
+            return type(self)(~self.value)
 
 
 def is_member(value: object) -> TypeGuard[Enum]:

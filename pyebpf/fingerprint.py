@@ -98,8 +98,8 @@ def fingerprint(program: ProgramDecl, target: Target) -> Fingerprint:
 
 @functools.cache
 def _package() -> str:
-    """The compiler itself: where it is, and a checksum of the sizes and times of its files, so that a changed checkout
-    compiles anew. A process has one."""
+    """The compiler itself: a checksum of the places, sizes and times of its files, so that a changed checkout compiles anew.
+    A process has one."""
     home = os.path.dirname(__file__)
     found = []
     for folder in _COMPILER:

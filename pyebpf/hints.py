@@ -3,7 +3,8 @@
 ``typing`` and ``re``, which it imports, take a tenth of the time in which a tool starts from the cache, and with
 annotations that stay text nearly nothing of it has an effect. So the package's modules have the names that run from here,
 and those for annotations alone (``Final``) from ``typing`` where only type checkers look; these see the standard library's
-in both cases. Classes that users make of ours with the standard library's type variables work.
+in both cases. ``ClassVar`` is here for ``typing.get_type_hints`` of our classes. Classes that users make of ours with the
+standard library's type variables work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from typing import Any as Any
+    from typing import ClassVar as ClassVar
     from typing import Generic as Generic
     from typing import Protocol as Protocol
     from typing import TypeVar as TypeVar
@@ -39,6 +41,9 @@ else:
 
             return getattr(typing, self.__name__)
 
+        def __getitem__(self, parameters):
+            return GenericAlias(self, parameters)
+
         def __or__(self, other):
             return self.standard() | (other.standard() if isinstance(other, _Form) else other)
 
@@ -49,12 +54,21 @@ else:
             return f"typing.{self.__name__}"
 
     Any = _Form("Any")
+    ClassVar = _Form("ClassVar")
 
     class Generic:
         """A base of classes with type parameters."""
 
         __slots__ = ()
         __class_getitem__ = classmethod(GenericAlias)
+
+        def __init_subclass__(cls, **options):
+            super().__init_subclass__(**options)
+            standard = getattr(sys.modules.get("typing"), "Generic", None)
+            if standard in cls.__mro__ and "__class_getitem__" not in cls.__dict__:
+                # Wherever a user's class names it among its bases, brackets mean what they mean for our class.
+                ours = next(k for k in cls.__mro__ if "__class_getitem__" in k.__dict__ and k is not standard)
+                cls.__class_getitem__ = ours.__dict__["__class_getitem__"]
 
     class Protocol(Generic):
         """A base of classes that say what objects are expected to have."""
@@ -66,7 +80,7 @@ else:
 
         __slots__ = ()
 
-        def __init__(self, name, *constraints, bound=None):
+        def __init__(self, name, *constraints, **options):
             super().__init__(name)
 
         def standard(self):
@@ -100,6 +114,7 @@ else:
 
 
 def is_type_variable(value: object) -> bool:
-    """Whether ``value`` is a type variable, of this module or of the standard library."""
-    standard = sys.modules.get("typing")  # it has been imported where anybody has made one
-    return isinstance(value, TypeVar) or (standard is not None and isinstance(value, standard.TypeVar))
+    """Whether ``value`` is a type variable: of this module, of the standard library, or of Python 3.12's syntax, which needs
+    no import."""
+    kind = type(value)
+    return kind is TypeVar or (kind.__module__ == "typing" and kind.__name__ == "TypeVar")

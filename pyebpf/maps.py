@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from pyebpf.declare import MapDecl
-from pyebpf.hints import TYPE_CHECKING, Any, Generic, TypeVar, cast, is_type_variable
+from pyebpf.hints import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, is_type_variable
 from pyebpf.lang import layout_of
 from pyebpf.layout import U32, U64, ArrayType, IntType, Layout, StructType
 from pyebpf.uapi.constants import MapCreateFlag, MapType
 
 if TYPE_CHECKING:
     import socket
-    from typing import ClassVar
 
     from pyebpf.program import Program
     from pyebpf.runtime import map_kinds

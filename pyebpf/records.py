@@ -22,8 +22,8 @@ _MISSING: object = object()
 _UNCOMPILED = 32
 """So many objects of a class are made before its ``__init__`` is compiled, which takes as long as these."""
 _set = object.__setattr__
-_BEING_SHOWN: set[tuple[int, int]] = set()
-"""The objects that are being printed, and by which thread: one that is part of itself is shown once."""
+_BEING_SHOWN: set[tuple[int, int, int]] = set()
+"""The objects that are being printed, as which class and by which thread: one that is part of itself is shown once."""
 
 
 class Field:
@@ -281,7 +281,7 @@ def _put_name(function: object, name: str) -> None:
 
 def _repr_of(names: Sequence[str]) -> Callable[[object], str]:
     def __repr__(self: object) -> str:
-        this = id(self), get_ident()
+        this = id(self), id(names), get_ident()
         if this in _BEING_SHOWN:
             return "..."
         _BEING_SHOWN.add(this)

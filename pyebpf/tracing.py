@@ -34,9 +34,8 @@ def _attaching(method: F) -> F:
 
     @functools.wraps(method)
     def attach(self: TracingProgram, *args: Any, **keywords: Any) -> Any:
-        with paused(
-            lasting="pyebpf.runtime.load" not in sys.modules
-        ):  # the first imports all that loads and attaches
+        first = "pyebpf.runtime.load" not in sys.modules  # it imports all that loads and attaches
+        with paused(lasting=first):
             from pyebpf.session import check_loading
 
             check_loading(self.__bpf__)

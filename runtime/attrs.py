@@ -10,10 +10,10 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_char, c_int32, c_uint8, c_uint32, c_uint64
 
-from pyebpf.hints import TYPE_CHECKING
+from pyebpf.hints import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from typing import ClassVar, Final
+    from typing import Final
 
 
 NAME_BYTES: Final = 16

@@ -3,8 +3,6 @@ of all."""
 
 from __future__ import annotations
 
-import re
-
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.errors import ObjectError
 
@@ -43,6 +41,8 @@ def symbol_address(name: str, table: bytes | None = None) -> int | None:
     table = symbols() if table is None else table
     if table is None:
         raise ObjectError(f"the address of {name!r} is not known: {NO_TABLE}")
+    import re
+
     plain = re.escape(name.encode())
     found = {
         int(address, 16)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import mmap
 import os
-from pathlib import Path
 
 from pyebpf.btf.decode import Spec
 from pyebpf.hints import TYPE_CHECKING
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 
-FOLDER: Final = Path("/sys/kernel/btf")
-VMLINUX: Final = FOLDER / "vmlinux"
+FOLDER: Final = "/sys/kernel/btf"
+VMLINUX: Final = f"{FOLDER}/vmlinux"
 
 
 @functools.cache
@@ -37,9 +36,9 @@ def vmlinux() -> Spec:
         raise ObjectError(f"the kernel's types cannot be read: {VMLINUX}: {error.strerror}") from None
 
 
-def _mapped(path: Path) -> bytes | mmap.mmap:
+def _mapped(path: str) -> bytes | mmap.mmap:
     """The contents of a file of the kernel, mapped where it allows that (6.16): reading copies megabytes."""
-    with path.open("rb", buffering=0) as opened:
+    with open(path, "rb", buffering=0) as opened:
         with contextlib.suppress(OSError, ValueError):
             size = os.fstat(opened.fileno()).st_size
             # It keeps a descriptor of its own for as long as it lives: once in a process.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import struct
 from collections.abc import Mapping
 
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
     from typing import Final
 
 
-_LINE: Final = re.compile(rb"^(CONFIG_\w+)=(.*)$", re.MULTILINE)
+_LINE: Final = rb"(?m)^(CONFIG_\w+)=(.*)$"
 _PACKED: Final = "/proc/config.gz"
 _UBUNTU: Final = "/proc/version_signature"
-_NUMBERS: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_NUMBERS: Final = r"(\d+)\.(\d+)\.(\d+)"
 _GET_ATTACH_COOKIE: Final = struct.pack("=BBhiBBhi", 0x85, 0, 0, 174, 0x95, 0, 0, 0)
 """``call bpf_get_attach_cookie; exit``."""
 
@@ -37,6 +36,8 @@ def kernel_config() -> Mapping[str, str] | None:
 
     ``None`` if the kernel does not tell: there is none of ``config_files()``.
     """
+    import re
+
     for path in config_files():
         try:
             with open(path, "rb") as opened:
@@ -45,7 +46,7 @@ def kernel_config() -> Mapping[str, str] | None:
         except (OSError, EOFError):
             continue
         return {
-            name.decode(): value.decode("utf-8", "replace").strip() for name, value in _LINE.findall(text)
+            name.decode(): value.decode("utf-8", "replace").strip() for name, value in re.findall(_LINE, text)
         }
     return None
 
@@ -71,10 +72,12 @@ def kernel_version() -> int:
 def version_code(signature: str, build: str, release: tuple[int, int, int]) -> int:
     """The version in Ubuntu's signature (``Ubuntu 5.4.0-12.15-generic 5.4.8``), else in the build's version if that is
     Debian's (``#1 SMP Debian 4.19.146-1``), else the release's."""
+    import re
+
     told = signature.split()
-    found = _NUMBERS.match(told[2]) if len(told) > 2 else None
+    found = re.match(_NUMBERS, told[2]) if len(told) > 2 else None
     if found is None and "Debian " in build:
-        found = _NUMBERS.match(build.partition("Debian ")[2])
+        found = re.match(_NUMBERS, build.partition("Debian ")[2])
     major, minor, patch = map(int, found.groups()) if found is not None else release
     return major << 16 | minor << 8 | min(patch, 255)
 

@@ -15,7 +15,7 @@ from pyebpf.runtime.attrs import GetId
 from pyebpf.runtime.errors import ObjectError, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.info import btf_name
-from pyebpf.runtime.kernel_btf import FOLDER, VMLINUX, vmlinux
+from pyebpf.runtime.kernel_btf import FOLDER, vmlinux
 from pyebpf.runtime.privilege import Need
 from pyebpf.runtime.syscall import bpf_fd, call, error
 from pyebpf.uapi.constants import BpfCmd
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from typing import Final
 
 
+_VMLINUX: Final = "vmlinux"
 _KNOWN: Final[dict[str, tuple[int, Spec]]] = {}
 
 
 def module_names() -> list[str]:
     """The names of the loaded modules that have BTF, in alphabetical order."""
     try:
-        return sorted(name for name in os.listdir(FOLDER) if name != VMLINUX.name)
+        return sorted(name for name in os.listdir(FOLDER) if name != _VMLINUX)
     except OSError:
         return []
 
@@ -41,12 +42,13 @@ def module_types(name: str) -> Spec:
     It is read again if the module has been loaded anew. Raises ``ObjectError`` if there is no such module, it has none, or
     what it has is malformed.
     """
-    path = FOLDER / name
+    path = f"{FOLDER}/{name}"
     try:
-        inode = path.stat().st_ino
+        inode = os.stat(path).st_ino
         known = _KNOWN.get(name)
         if known is None or known[0] != inode:
-            known = _KNOWN[name] = inode, Spec(path.read_bytes(), vmlinux())
+            with open(path, "rb") as opened:
+                known = _KNOWN[name] = inode, Spec(opened.read(), vmlinux())
     except OSError:
         raise ObjectError(f"no module {name!r} with type information is loaded") from None
     except BtfError as error:
@@ -72,7 +74,7 @@ def type_name(types_id: int, number: int) -> str:
     attr = GetId(types_id)
     with bpf_fd(BpfCmd.BTF_GET_FD_BY_ID, attr, Phase.OBJECT_INFO, need=Need.SYS_ADMIN) as fd:
         module = btf_name(fd)
-    if module == VMLINUX.name:
+    if module == _VMLINUX:
         return name_of(vmlinux().type(number))
     return f"{module}:{name_of(module_types(module).type(number))}"
 

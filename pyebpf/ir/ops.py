@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from pyebpf import enums
 from pyebpf.diagnostics import Span
-from pyebpf.hints import TYPE_CHECKING, final
+from pyebpf.hints import TYPE_CHECKING, ClassVar, final
 from pyebpf.ir.types import I1, I64, VOID, IntTy, IRType, PtrTy, Space
 from pyebpf.layout import Layout
 from pyebpf.object import DataSection, Extern, MapSpec
@@ -23,7 +23,7 @@ from pyebpf.records import dataclass, field
 from pyebpf.uapi.programs import ProgramKind
 
 if TYPE_CHECKING:
-    from typing import ClassVar, Final
+    from typing import Final
 
     from pyebpf import btf
 

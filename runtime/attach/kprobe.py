@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import re
-from pathlib import Path
 
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.records import dataclass
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 
-_DEVICES: Final = Path("/sys/bus/event_source/devices")
+_DEVICES: Final = "/sys/bus/event_source/devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +38,27 @@ class ProbePmu:
 @functools.cache
 def probe_pmu(name: str) -> ProbePmu | None:
     """The unit ``kprobe`` or ``uprobe``, if this kernel has it."""
-    directory = _DEVICES / name
+    unit = f"{_DEVICES}/{name}"
     try:
-        number = int((directory / "type").read_text())
-        return ProbePmu(
-            number, _bit(directory / "format/retprobe", 0), _bit(directory / "format/ref_ctr_offset", 32)
-        )
+        number = int(_text(f"{unit}/type"))
+        return ProbePmu(number, _bit(f"{unit}/format/retprobe", 0), _bit(f"{unit}/format/ref_ctr_offset", 32))
     except (OSError, ValueError):
         return None
 
 
-def _bit(path: Path, usual: int) -> int:
+def _bit(path: str, usual: int) -> int:
     """The first bit in a description such as ``config:32-63``."""
     try:
-        found = re.match(r"config:(\d+)", path.read_text())
+        field, _, bits = _text(path).strip().partition(":")
     except OSError:
         return usual
-    return int(found[1]) if found else usual
+    first = bits.partition("-")[0]
+    return int(first) if field == "config" and first.isdecimal() else usual
+
+
+def _text(path: str) -> str:
+    with open(path) as opened:
+        return opened.read()
 
 
 def attach_kprobe(

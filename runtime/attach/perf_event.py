@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
-from pathlib import Path
 
 from pyebpf import enums
 from pyebpf.hints import TYPE_CHECKING
@@ -28,7 +26,7 @@ _HARDWARE: Final = 0
 _SOFTWARE: Final = 1
 _RAW: Final = 4
 _PERIODS: Final = 1 << 63
-_MAX_RATE: Final = Path("/proc/sys/kernel/perf_event_max_sample_rate")
+_MAX_RATE: Final = "/proc/sys/kernel/perf_event_max_sample_rate"
 
 
 class SoftwareEvent(enums.IntEnum):
@@ -203,6 +201,7 @@ def _explained(refused: BpfError, event: PerfEvent, frequency: int, cpu: int) ->
 def _most_samples() -> float:
     """How many samples a second the kernel admits, as far as it tells."""
     try:
-        return int(_MAX_RATE.read_text())
+        with open(_MAX_RATE) as opened:
+            return int(opened.read())
     except (OSError, ValueError):
-        return math.inf
+        return float("inf")

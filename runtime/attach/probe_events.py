@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import time
 from collections.abc import Callable
 
@@ -46,7 +45,7 @@ def open_probe_event(
 ) -> tuple[Fd, Callable[[], None]]:
     """Make an event at ``place`` (``vfs_read+0x10``, ``/usr/bin/bash:0x1000``) and open it; with what removes it once it is
     closed again. Raises ``BpfError``."""
-    group, name = f"{_GROUP}_{os.getpid()}", f"p{secrets.token_hex(_RANDOM)}"
+    group, name = f"{_GROUP}_{os.getpid()}", f"p{os.urandom(_RANDOM).hex()}"
     _write(file, f"{'r' if returns else 'p'}:{group}/{name} {place}", subject)
     owner = os.getpid()
 

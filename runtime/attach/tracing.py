@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 from pyebpf.hints import TYPE_CHECKING
 from pyebpf.runtime.attach.link import HeldLink
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 
-ACTIVE_LSMS: Final = Path("/sys/kernel/security/lsm")
+_ACTIVE_LSMS: Final = "/sys/kernel/security/lsm"
 
 _HOOKS: Final = {
     AttachType.TRACE_RAW_TP: "to a tracepoint (tp_btf)",
@@ -89,7 +88,8 @@ def _open(program: LoadedProgram, attach_type: AttachType, cookie: int, subject:
 def active_lsms() -> tuple[str, ...] | None:
     """The security modules that run, in order; ``None`` where the kernel does not tell (securityfs is not mounted)."""
     try:
-        return tuple(ACTIVE_LSMS.read_text().strip().split(","))
+        with open(_ACTIVE_LSMS) as opened:
+            return tuple(opened.read().strip().split(","))
     except OSError:
         return None
 

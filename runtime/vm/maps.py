@@ -11,7 +11,7 @@ import errno
 import weakref
 from collections.abc import Callable, Iterator
 
-from pyebpf.hints import TYPE_CHECKING
+from pyebpf.hints import TYPE_CHECKING, ClassVar
 from pyebpf.object import MapSpec
 from pyebpf.runtime.errors import BpfError, Phase, UnsupportedObject
 from pyebpf.runtime.vm.environment import Environment
@@ -20,7 +20,7 @@ from pyebpf.runtime.vm.memory import Memory, Region
 from pyebpf.uapi.constants import MapCreateFlag, MapType, MapUpdateFlag
 
 if TYPE_CHECKING:
-    from typing import ClassVar, Final
+    from typing import Final
 
     from pyebpf.runtime import maps as user
     from pyebpf.runtime.vm.maps_user import MachineElements

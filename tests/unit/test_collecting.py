@@ -33,13 +33,27 @@ def test_an_exception_right_after_switching_off_leaves_it_on(monkeypatch: pytest
     assert gc.isenabled()
 
 
+def test_an_exception_right_after_freezing_leaves_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    freeze, before = gc.freeze, gc.get_freeze_count()
+
+    def interrupted() -> None:
+        freeze()
+        raise InterruptedError
+
+    monkeypatch.setattr(gc, "freeze", interrupted)
+    with pytest.raises(InterruptedError), paused(lasting=True):
+        pass
+    assert gc.isenabled()
+    assert gc.get_freeze_count() <= before
+
+
 def test_what_lasts_is_old_at_once() -> None:
     gc.collect()
     with paused(lasting=True):
         made = [[number] for number in range(2_000)]
     old = gc.get_objects(generation=2)
     assert any(one is made for one in old)
-    assert gc.isenabled() and gc.get_freeze_count() == 0
+    assert gc.isenabled()
 
 
 def test_what_was_frozen_stays_frozen() -> None:
@@ -49,7 +63,7 @@ def test_what_was_frozen_stays_frozen() -> None:
         before = gc.get_freeze_count()
         with paused(lasting=True):
             pass
-        assert gc.get_freeze_count() == before > 0
+        assert gc.get_freeze_count() == before > 1000
     finally:
         gc.unfreeze()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import tomllib
 from pathlib import Path
 
@@ -125,6 +126,15 @@ def test_imports_go_one_way(path: Path) -> None:
     if place in VOCABULARY or place == "pyebpf":
         for name in imports(path, top_only=True):
             assert area(name) in {*FLOOR, *VOCABULARY}, f"{place} must reach {name} lazily"
+
+
+def test_every_module_can_be_imported() -> None:
+    for path in sources():
+        if "tools" in path.parts or path.name == "__main__.py":
+            continue
+        relative = path.relative_to(ROOT).with_suffix("")
+        parts = [part for part in relative.parts if part not in ("pyebpf", "__init__")]
+        importlib.import_module(".".join(["pyebpf", *parts]))
 
 
 def test_no_import_cycles() -> None:

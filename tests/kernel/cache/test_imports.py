@@ -75,3 +75,17 @@ def test_a_warm_start_imports_little(tmp_path: Path) -> None:
     assert warm & set(DEAR) == set()
     ours = {name for name in warm if name.split(".")[0] == "pyebpf"}
     assert len(ours) <= 75, "is there a reason for one more?"
+
+
+@pytest.mark.parametrize("kind", ["tracepoint", "kprobe", "perf_event", "tracing", "iterator"])
+def test_other_kinds_import_as_little(kind: str) -> None:
+    """Without one that is attached: not every kernel has all of them. (uprobes read files of programs, and network hooks use
+    ``socket``: these import more.)"""
+    code = (
+        f"import pyebpf.session, pyebpf.runtime.load, pyebpf.runtime.attach.{kind}, sys; print(*sys.modules)"
+    )
+    given = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=given, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) & set(DEAR) == set()
