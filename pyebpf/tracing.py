@@ -247,9 +247,10 @@ class RawTracepointProgram(TracingProgram):
     @_attaching
     def attach(self, name: str | None = None, *, cookie: int = 0) -> Link:
         """Attach to a tracepoint by its name alone: ``"sched_switch"``. Raises ``TargetError`` with near names."""
-        from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint
+        from pyebpf.runtime.attach.tracepoint import attach_raw_tracepoint, check_raw_tracepoint
 
         where = self._target(name, "which tracepoint")
+        check_raw_tracepoint(where)
         return self._keep(attach_raw_tracepoint(self.load(), where, cookie=cookie))
 
 

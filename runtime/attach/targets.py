@@ -154,7 +154,7 @@ def _bad_offset(name: str, offset: int, subject: str, code: int) -> TargetError:
     return TargetError(Problem.BAD_OFFSET, subject, detail=detail, errno=code)
 
 
-def check_raw_tracepoint(name: str, subject: str) -> None:
+def expect_raw_tracepoint(name: str, subject: str) -> None:
     """Raise ``TargetError`` if there is surely no such raw tracepoint."""
     known = raw_tracepoints()
     if known is not None and name not in known:

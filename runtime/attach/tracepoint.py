@@ -62,9 +62,7 @@ def attach_raw_tracepoint(program: LoadedProgram, name: str, *, cookie: int = 0)
     ``NotSupported``, ``BpfError``, ``TypeError`` for a program of another type.
     """
     require_program(program, "a raw tracepoint", ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE)
-    subject = f"to raw tracepoint {name}"
-    if not name or "\0" in name:
-        raise TargetError(Problem.UNKNOWN, subject, detail=f"{name!r} is no name of a tracepoint")
+    subject = _raw_subject(name)
     text = name.encode()
     attr = RawTracepointOpen(address(text), program.fd, cookie=cookie)
     try:
@@ -74,6 +72,22 @@ def attach_raw_tracepoint(program: LoadedProgram, name: str, *, cookie: int = 0)
     except BpfError as refused:
         raise _explained(refused, program, name, subject, cookie) from None
     return HeldLink(handle, program, subject)
+
+
+def check_raw_tracepoint(name: str) -> None:
+    """Raise ``TargetError`` for a name that ``attach_raw_tracepoint`` surely takes no program for; no program is needed."""
+    subject = _raw_subject(name)
+    if name not in _named_events():  # which are far sooner read than the kernel's types
+        from pyebpf.runtime.attach.targets import expect_raw_tracepoint
+
+        expect_raw_tracepoint(name, subject)
+
+
+def _raw_subject(name: str) -> str:
+    subject = f"to raw tracepoint {name}"
+    if not name or "\0" in name:
+        raise TargetError(Problem.UNKNOWN, subject, detail=f"{name!r} is no name of a tracepoint")
+    return subject
 
 
 @functools.cache
@@ -89,7 +103,7 @@ def no_raw_cookie(subject: str) -> NotSupported:
 
 
 def _named_events() -> list[str]:
-    """The events that most likely have a raw tracepoint of the same name, for kernels without type information."""
+    """The events that most likely have a raw tracepoint of the same name, as far as this process may know them."""
     try:
         return [event for category, event in all_events() if category != "syscalls"]
     except BpfError:
@@ -99,9 +113,9 @@ def _named_events() -> list[str]:
 def _explained(refused: BpfError, program: LoadedProgram, name: str, subject: str, cookie: int) -> BpfError:
     if refused.errno == errno.ENOENT:
         from pyebpf.near_names import near
-        from pyebpf.runtime.attach.targets import check_raw_tracepoint
+        from pyebpf.runtime.attach.targets import expect_raw_tracepoint
 
-        check_raw_tracepoint(name, subject)
+        expect_raw_tracepoint(name, subject)
         detail = f"this kernel has no raw tracepoint {name!r}"
         return TargetError(Problem.UNKNOWN, subject, detail=detail, suggestions=near(name, _named_events()))
     if refused.errno == errno.EINVAL and cookie and not has_raw_cookies():

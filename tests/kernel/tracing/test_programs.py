@@ -204,6 +204,8 @@ def test_contradicting_targets() -> None:
         (bpf.uprobe("libc", "mallok"), "did you mean malloc"),
         (bpf.uretprobe("/no/such/file", "malloc"), "there is no such file"),
         (bpf.uprobe_multi("libc", "mallok*"), "did you mean malloc"),
+        (bpf.raw_tracepoint("sched_swich"), "did you mean sched_switch"),
+        (bpf.raw_tracepoint("sys_enter_openat"), "no raw tracepoint 'sys_enter_openat'"),
     ],
 )
 def test_a_wrong_target_is_told_before_the_program_is_loaded(decorator: Any, told: str) -> None:
