@@ -287,7 +287,7 @@ def test_names_of_events_in_tracefs_are_nobody_elses(monkeypatch: pytest.MonkeyP
             names = {line.split()[0].rpartition("/")[2] for line in events()}
             assert len(names) == 2
             assert all(re.fullmatch("p[0-9a-f]{16}", name) for name in names)
-        monkeypatch.setattr("secrets.token_hex", lambda size: "5" * 2 * size)
+        monkeypatch.setattr("os.urandom", lambda size: b"U" * size)
         with attach_uprobe(counter.program, "libc", "getppid", method=tracefs):
             with pytest.raises(BpfError) as caught:
                 attach_uprobe(counter.program, "libc", "getppid", method=tracefs)
