@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 from collections.abc import Iterator
 
 _FEW = 1000
@@ -16,17 +17,18 @@ def paused(*, lasting: bool = False) -> Iterator[None]:
     a cycle among them, but the collector would go through all of them again and again, a fifteenth of the time of a
     compilation.
 
-    ``lasting``: most of what the block makes stays as long as the process, as modules do. All that is young is put among
-    the old objects, so that the collections that follow do not go through all of it twice, which takes a millisecond for
-    our modules. Where the collector was off it stays off. Also a decorator.
+    ``lasting``: if the block imports modules, most of what it makes stays as long as the process. Then all that is young is
+    put among the old objects, so that the collections that follow do not go through all of it twice, which takes a
+    millisecond for our modules. Where the collector was off it stays off. Also a decorator.
     """
-    was_on = gc.isenabled()
+    was_on, modules = gc.isenabled(), len(sys.modules)
     try:
         gc.disable()  # in here: the exception of a signal handler may come right after it
         yield
     finally:
         try:
-            if was_on and lasting and gc.get_freeze_count() < _FEW:  # what a program has frozen stays frozen
+            imported = lasting and len(sys.modules) > modules
+            if was_on and imported and gc.get_freeze_count() < _FEW:  # what a program has frozen stays frozen
                 try:
                     gc.freeze()
                 finally:

@@ -224,23 +224,26 @@ def _bind(
     fields: Mapping[str, Field], args: tuple[object, ...], values: dict[str, object]
 ) -> dict[str, object] | None:
     """The value of every field; None where the arguments do not fit, of which the compiled ``__init__`` tells."""
-    positional = [name for name, one in fields.items() if one.init and not one.kw_only]
-    given = dict(zip(positional, args, strict=False))
-    allowed = {name for name, one in fields.items() if one.init}
-    if len(args) > len(positional) or given.keys() & values.keys() or values.keys() - allowed:
-        return None
-    given.update(values)
-    if any(one.required and name not in given for name, one in fields.items()):
-        return None
     bound: dict[str, object] = {}
+    positions = named = 0
     for name, one in fields.items():
-        if name in given and given[name] is not _MISSING:
-            bound[name] = given[name]
+        value = _MISSING
+        if one.init:
+            if positions < len(args) and not one.kw_only:
+                value = args[positions]
+                positions += 1
+            elif name in values:
+                value = values[name]
+                named += 1
+            elif one.required:
+                return None
+        if value is not _MISSING:
+            bound[name] = value
         elif callable(one.default_factory):
             bound[name] = one.default_factory()
         elif one.default is not _MISSING:
             bound[name] = one.default
-    return bound
+    return bound if (positions, named) == (len(args), len(values)) else None
 
 
 def _compile_init(cls: type, fields: Mapping[str, Field], frozen: bool) -> Callable[..., None]:

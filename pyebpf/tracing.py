@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 
 from pyebpf.collecting import paused
 from pyebpf.hints import TYPE_CHECKING, Any, TypeVar, cast
@@ -33,13 +32,12 @@ def _attaching(method: F) -> F:
     """What all ``attach`` have in common: what is wrong with a target is told only where the program could be loaded."""
 
     @functools.wraps(method)
+    @paused(lasting=True)
     def attach(self: TracingProgram, *args: Any, **keywords: Any) -> Any:
-        first = "pyebpf.runtime.load" not in sys.modules  # it imports all that loads and attaches
-        with paused(lasting=first):
-            from pyebpf.session import check_loading
+        from pyebpf.session import check_loading
 
-            check_loading(self.__bpf__)
-            return method(self, *args, **keywords)
+        check_loading(self.__bpf__)
+        return method(self, *args, **keywords)
 
     return cast("F", attach)
 

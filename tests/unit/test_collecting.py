@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import gc
+import sys
+import types
 import weakref
 
 import pytest
 
 from pyebpf.collecting import paused
+
+
+def import_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a module were imported."""
+    monkeypatch.setitem(sys.modules, f"made{len(sys.modules)}", types.ModuleType("made"))
 
 
 def test_the_collector_is_as_it_was() -> None:
@@ -42,33 +49,35 @@ def test_an_exception_right_after_freezing_leaves_it_on(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(gc, "freeze", interrupted)
     with pytest.raises(InterruptedError), paused(lasting=True):
-        pass
+        import_one(monkeypatch)
     assert gc.isenabled()
     assert gc.get_freeze_count() <= before
 
 
-def test_what_lasts_is_old_at_once() -> None:
+def test_what_lasts_is_old_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
     with paused(lasting=True):
         made = [[number] for number in range(2_000)]
-    old = gc.get_objects(generation=2)
-    assert any(one is made for one in old)
+        import_one(monkeypatch)
+    young = gc.get_objects(generation=0)
+    assert any(one is made[-1] for one in gc.get_objects(generation=2))
+    assert not any(one is made[-1] for one in young)
     assert gc.isenabled()
 
 
-def test_what_was_frozen_stays_frozen() -> None:
+def test_what_was_frozen_stays_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
     gc.freeze()
     try:
         before = gc.get_freeze_count()
         with paused(lasting=True):
-            pass
+            import_one(monkeypatch)
         assert gc.get_freeze_count() == before > 1000
     finally:
         gc.unfreeze()
 
 
-def test_garbage_that_was_taken_for_lasting_is_collected() -> None:
+def test_garbage_that_was_taken_for_lasting_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
     class Cycle:
         """An object that refers to itself."""
 
@@ -77,5 +86,6 @@ def test_garbage_that_was_taken_for_lasting_is_collected() -> None:
 
     with paused(lasting=True):
         dropped = weakref.ref(Cycle())
+        import_one(monkeypatch)
     gc.collect()
     assert dropped() is None
