@@ -122,7 +122,7 @@ class _Decoder:
         for made, row, members in zip(self._made, data, names, strict=True):
             assert isinstance(row, tuple)
             for name, member in zip(members, row[2:], strict=True):
-                put(made, name, value(member) if isinstance(member, tuple) else member)
+                put(made, name, value(member))
         return self._made[0]
 
     def _value(self, item: Plain) -> object:

@@ -61,14 +61,15 @@ def refused(found: OSError, subject: str, phase: Phase = Phase.TRACEFS) -> BpfEr
 def read(name: str) -> str:
     """The text of a file below the root of tracefs. Raises ``BpfError``."""
     try:
-        return _text(f"{root()}/{name}")
+        return file_text(f"{root()}/{name}")
     except OSError as found:
         if isinstance(found, BpfError):
             raise
         raise refused(found, repr(name)) from None
 
 
-def _text(path: str) -> str:
+def file_text(path: str) -> str:
+    """The text of a file of the kernel. Raises ``OSError``."""
     with open(path, encoding="utf-8") as opened:
         return opened.read()
 
@@ -113,7 +114,7 @@ def event_file(category: str, name: str, file: str) -> str:
     if not category or not name or "/" in category + name or not _is_directory(directory, subject):
         raise _no_category(category, subject, name)
     try:
-        return _text(f"{directory}/{name}/{file}")
+        return file_text(f"{directory}/{name}/{file}")
     except (FileNotFoundError, NotADirectoryError):
         raise _no_event(category, name, subject) from None
     except OSError as found:

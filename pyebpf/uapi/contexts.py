@@ -82,16 +82,16 @@ class ContextField:
         return prog_type in self.write
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
-    """A context: ``name`` is the C struct's, ``size`` its size in bytes. ``rows`` gives the fields, in order of offset;
-    it is asked when something is compiled, since a start from the cache needs none of the rows."""
+    """A context: ``name`` is the C struct's, ``size`` its size in bytes. ``rows`` makes the fields, in order of offset;
+    it is called once, when something is compiled, since a start from the cache needs none of them."""
 
     name: str
     size: int
     rows: Callable[[], tuple[ContextField, ...]] = field(compare=False)
 
-    @property
+    @functools.cached_property
     def fields(self) -> tuple[ContextField, ...]:
         """The fields, in order of offset."""
         return self.rows()
@@ -115,7 +115,6 @@ DOUBLE = frozenset({8})
 ANY_WIDTH = frozenset({1, 2, 4, 8})
 
 
-@functools.cache
 def _sk_buff() -> tuple[ContextField, ...]:
     return (
         ContextField("len", 0, 4, SKB),
@@ -214,7 +213,6 @@ def _sk_buff() -> tuple[ContextField, ...]:
     )
 
 
-@functools.cache
 def _xdp_md() -> tuple[ContextField, ...]:
     return (
         ContextField("data", 0, 4, XDP, kind=FieldKind.PACKET, read_widths=WORD, since=(4, 8)),
@@ -247,18 +245,14 @@ _BY_BTF: Types = frozenset({ProgType.TRACING, ProgType.LSM})
 RAW_TRACEPOINT_ARGS = Context(
     "bpf_raw_tracepoint_args",
     8 * 12,
-    functools.cache(
-        lambda: (ContextField("args", 0, 8, _RAW, length=12, read_widths=DOUBLE, since=(4, 17)),)
-    ),
+    lambda: (ContextField("args", 0, 8, _RAW, length=12, read_widths=DOUBLE, since=(4, 17)),),
 )
 """A raw tracepoint's arguments, 8 bytes each; the tracepoint decides how many there are."""
 
 TRACING_ARGS = Context(
     "tracing arguments",
     8 * 12,
-    functools.cache(
-        lambda: (ContextField("args", 0, 8, _BY_BTF, length=12, read_widths=DOUBLE, since=(5, 5)),)
-    ),
+    lambda: (ContextField("args", 0, 8, _BY_BTF, length=12, read_widths=DOUBLE, since=(5, 5)),),
 )
 """The arguments of a function or tracepoint whose types the kernel knows, 8 bytes each."""
 

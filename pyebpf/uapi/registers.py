@@ -10,8 +10,6 @@ the procedure call standard of Arm for arguments and results; Documentation/user
 
 from __future__ import annotations
 
-import functools
-
 from pyebpf.records import dataclass
 from pyebpf.target import Arch
 from pyebpf.uapi.constants import ProgType
@@ -43,21 +41,6 @@ class Registers:
         return row
 
 
-@functools.cache
-def _probed(names: str) -> tuple[ContextField, ...]:
-    return _rows(names, _PROBES)
-
-
-@functools.cache
-def _sampled(names: str) -> tuple[ContextField, ...]:
-    size = 8 * len(names.split())
-    return (
-        *_rows(names, _SAMPLES),
-        ContextField("sample_period", size, 8, _SAMPLES, read_widths=frozenset({8})),
-        ContextField("addr", size + 8, 8, _SAMPLES, read_widths=frozenset({8})),
-    )
-
-
 def _rows(names: str, types: frozenset[ProgType]) -> tuple[ContextField, ...]:
     """A row of eight bytes for each of ``names``, one behind the other."""
     return tuple(
@@ -66,11 +49,19 @@ def _rows(names: str, types: frozenset[ProgType]) -> tuple[ContextField, ...]:
     )
 
 
+def _sampled(names: str, size: int) -> tuple[ContextField, ...]:
+    return (
+        *_rows(names, _SAMPLES),
+        ContextField("sample_period", size, 8, _SAMPLES, read_widths=frozenset({8})),
+        ContextField("addr", size + 8, 8, _SAMPLES, read_widths=frozenset({8})),
+    )
+
+
 def _contexts(names: str) -> tuple[Context, Context]:
     size = 8 * len(names.split())
     return (
-        Context("pt_regs", size, lambda: _probed(names)),
-        Context("bpf_perf_event_data", size + 16, lambda: _sampled(names)),
+        Context("pt_regs", size, lambda: _rows(names, _PROBES)),
+        Context("bpf_perf_event_data", size + 16, lambda: _sampled(names, size)),
     )
 
 

@@ -17,6 +17,7 @@ from pyebpf.runtime.errors import BpfError, NotSupported, Phase
 from pyebpf.runtime.fd import Fd
 from pyebpf.runtime.perf_open import ANY_PROCESS, perf_event_open
 from pyebpf.runtime.program import LoadedProgram, require_program
+from pyebpf.runtime.tracefs import file_text
 from pyebpf.uapi.constants import ProgType
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def probe_pmu(name: str) -> ProbePmu | None:
     """The unit ``kprobe`` or ``uprobe``, if this kernel has it."""
     unit = f"{_DEVICES}/{name}"
     try:
-        number = int(_text(f"{unit}/type"))
+        number = int(file_text(f"{unit}/type"))
         return ProbePmu(number, _bit(f"{unit}/format/retprobe", 0), _bit(f"{unit}/format/ref_ctr_offset", 32))
     except (OSError, ValueError):
         return None
@@ -49,16 +50,11 @@ def probe_pmu(name: str) -> ProbePmu | None:
 def _bit(path: str, usual: int) -> int:
     """The first bit in a description such as ``config:32-63``."""
     try:
-        field, _, bits = _text(path).strip().partition(":")
+        field, _, bits = file_text(path).strip().partition(":")
     except OSError:
         return usual
     first = bits.partition("-")[0]
     return int(first) if field == "config" and first.isdecimal() else usual
-
-
-def _text(path: str) -> str:
-    with open(path) as opened:
-        return opened.read()
 
 
 def attach_kprobe(
